@@ -1,0 +1,94 @@
+// What the services see of the member: propose a command, wait for a read barrier, ask how it is.
+//
+// The seam between the services (which translate and validate) and the machinery behind them
+// (consensus, log, apply). node_runner.h implements it with threads; tests use a fake. All methods
+// may be called from any thread and never block; completions run exactly once, on a thread of the
+// implementation's, and must not block either.
+#ifndef CAIRN_SERVER_NODE_H_
+#define CAIRN_SERVER_NODE_H_
+
+#include <absl/functional/any_invocable.h>
+#include <absl/status/status.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "server/command.h"
+
+namespace cairn::server {
+
+// One member of the cluster, as MemberList shows it. `name` and `client_urls` are empty until the
+// member has started once.
+struct Member {
+  MemberId id;
+  std::string name;
+  std::vector<std::string> peer_urls;
+  std::vector<std::string> client_urls;
+  bool is_learner = false;
+
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
+// Sorted by id. Immutable where it is shared: a change makes a new one.
+using Members = std::vector<Member>;
+
+struct NodeStatus {
+  Term term;
+  MemberId leader;  // 0: none known.
+  Index commit;
+  Index applied;
+  bool is_learner = false;
+};
+
+class Node {
+ public:
+  // What became of a proposal. `response` is the serialized response message without the ids and
+  // the term of its header (response.h adds them), present when `status` is OK.
+  struct Outcome {
+    absl::Status status;
+    std::string response;
+    Revision revision;  // The header's revision.
+  };
+  using ProposeDone = absl::AnyInvocable<void(Outcome)>;
+  using BarrierDone = absl::AnyInvocable<void(absl::Status)>;
+
+  virtual ~Node() = default;
+
+  virtual ClusterId cluster_id() const = 0;
+  virtual MemberId member_id() const = 0;
+  virtual NodeStatus status() const = 0;
+  virtual std::shared_ptr<const Members> members() const = 0;
+
+  // Replicates a command whose body is copied at once. `done` gets the outcome of its application,
+  // or an error: DEADLINE_EXCEEDED / UNAVAILABLE "request timed out" (may still be applied), UNKNOWN
+  // "too many requests" (not applied), UNAVAILABLE "server stopped", INVALID_ARGUMENT "request is
+  // too large", RESOURCE_EXHAUSTED "database space exceeded" (the disk is full; not applied).
+  virtual void Propose(CommandKind kind, std::string_view body, ProposeDone done) = 0;
+
+  // True when a read of the published state is linearizable now, without a round: this member is
+  // the sole voter, leads, and has applied an entry of its term. What was acknowledged has then been
+  // published, because nothing is acknowledged before that.
+  virtual bool CanReadNow() const = 0;
+
+  // Calls `done` with OK once a read of the published state is linearizable: the next read-index
+  // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may
+  // read and build a large answer. Waits for the client's deadline, not for one of its own (etcd
+  // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise.
+  virtual void ReadBarrier(BarrierDone done) = 0;
+
+  // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue is
+  // full or the server stops.
+  virtual bool RunInReadPool(absl::AnyInvocable<void()> work) = 0;
+
+  // Calls `done` once every row that a compaction up to `revision` removes is gone (physical
+  // compaction). At once when that is so already.
+  virtual void WaitCompacted(Revision revision, BarrierDone done) = 0;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_NODE_H_
