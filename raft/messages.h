@@ -1,0 +1,108 @@
+// What members say to each other: each message a struct, all of them in one variant.
+//
+// Plain values without behaviour. The shell encodes them at its border (`api/peer.proto`) and must
+// keep, drop, delay, repeat or reorder them whole: every rule of the core survives that. `from` and
+// `to` are checked by the shell against the connection they came from.
+#ifndef CAIRN_RAFT_MESSAGES_H_
+#define CAIRN_RAFT_MESSAGES_H_
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "raft/types.h"
+
+namespace cairn::raft {
+
+// What a client of the core asks to be appended. `data` is null only for an empty entry.
+struct Proposal {
+  EntryKind kind = EntryKind::kCommand;
+  Payload data;
+};
+
+// Asks for a vote (thesis 3.4), or whether one could be had (pre-vote, thesis 9.6).
+struct VoteRequest {
+  bool is_pre_vote = false;
+  // The term to be won. A pre-vote asks for the sender's term + 1 without moving to it; a real
+  // candidate has moved, so this equals Message::term.
+  Term campaign_term;
+  EntryId last;  // The candidate's last entry (election restriction, thesis 3.6.1).
+  // The leader asked for this election, so a voter that still hears from it must not refuse.
+  bool is_transfer = false;
+};
+
+struct VoteReply {
+  bool is_pre_vote = false;
+  Term campaign_term;  // As asked, so that an answer to an earlier campaign is told apart.
+  bool is_granted = false;
+};
+
+// Entries right after `previous`; none when only the commit index moves or the leader probes.
+struct AppendRequest {
+  EntryId previous;
+  Index commit;  // The leader's, perhaps past the entries of this message.
+  std::vector<Entry> entries;
+};
+
+// The sender's log is durable and equal to the leader's through `match`.
+struct AppendAccepted {
+  Index match;
+};
+
+// The sender's log does not hold `previous`. `hint` is the last entry of the sender that can still
+// agree: its term is not above previous.term and its index not above previous.index (fast
+// back-off, thesis 3.5 end). The leader's log and the sender's differ everywhere in
+// (hint.index, previous.index].
+struct AppendRejected {
+  EntryId previous;
+  EntryId hint;
+};
+
+// Keeps followers from campaigning, carries the commit index, and confirms leadership: each
+// broadcast has its own round, and rounds only rise within a term.
+struct Heartbeat {
+  Index commit;  // Never above what the receiver is known to match.
+  uint64_t round = 0;
+};
+
+struct HeartbeatReply {
+  uint64_t round = 0;
+};
+
+// The answer to a message of a former leader or candidate: nothing but Message::term matters.
+struct StaleTerm {};
+
+// Proposals of a follower for the leader. Not answered: the proposer sees them committed, or not.
+struct ForwardedProposals {
+  std::vector<Proposal> proposals;
+};
+
+// A follower asks for a read index (thesis 6.4). `context` comes back unchanged.
+struct ReadIndexRequest {
+  uint64_t context = 0;
+};
+
+struct ReadIndexReply {
+  uint64_t context = 0;
+  Index index;
+};
+
+// The leader tells a member that has everything to campaign at once (thesis 3.10).
+struct TimeoutNow {};
+
+using MessageBody = std::variant<VoteRequest, VoteReply, AppendRequest, AppendAccepted,
+                                 AppendRejected, Heartbeat, HeartbeatReply, StaleTerm,
+                                 ForwardedProposals, ReadIndexRequest, ReadIndexReply, TimeoutNow>;
+
+struct Message {
+  MemberId from;
+  MemberId to;
+  Term term;  // The sender's current term, always.
+  MessageBody body;
+};
+
+}  // namespace cairn::raft
+
+#endif  // CAIRN_RAFT_MESSAGES_H_
