@@ -1,0 +1,42 @@
+// The state in RocksDB: three column families, its own log off, flushed atomically.
+//
+// RocksDB's headers stay in the .cc. The directory belongs to this object alone while it lives.
+#ifndef CAIRN_MVCC_ROCKS_BACKEND_H_
+#define CAIRN_MVCC_ROCKS_BACKEND_H_
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "mvcc/backend.h"
+
+namespace cairn::mvcc {
+
+// Block cache and write buffers together, unless the operator says otherwise.
+inline constexpr int64_t kMemoryLimitBytesDefault = int64_t{256} << 20;
+// Less than this leaves no room for a useful write buffer beside the index blocks.
+inline constexpr int64_t kMemoryLimitBytesMin = int64_t{16} << 20;
+
+struct RocksOptions {
+  // Made if it does not exist; its parent must.
+  std::string directory;
+  // At least kMemoryLimitBytesMin.
+  int64_t memory_limit_bytes = kMemoryLimitBytesDefault;
+  // Called on a RocksDB thread before any flush begins, RocksDB's own too; the flush waits until it
+  // returns. The server blocks here until the log is synced through the highest index it handed to
+  // Batch::Commit, so that the state on disk never runs ahead of the log. Must not call the
+  // backend. May be empty.
+  std::function<void()> on_flush_begin;
+};
+
+// Opens or creates. INVALID_ARGUMENT for unusable options; UNAVAILABLE when another process holds
+// the directory; DATA_LOSS when the files do not check out; else INTERNAL with RocksDB's own words.
+// Every message names the directory. Destroying the backend flushes what is not durable yet.
+absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options);
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_ROCKS_BACKEND_H_

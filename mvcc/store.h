@@ -1,0 +1,142 @@
+// Every revision of every key: the state that committed log entries make.
+//
+// One thread (the applier) writes, through Batch (write_txn.h); any thread reads, at any revision
+// that is not compacted, without locks against the writer and without snapshots: a row newer than
+// the revision asked for leads back to its older version. The store knows keys, revisions and
+// compaction; leases, members and alarms are side rows whose meaning is the server's. SCHEMA.md has
+// the rows.
+#ifndef CAIRN_MVCC_STORE_H_
+#define CAIRN_MVCC_STORE_H_
+
+#include <absl/functional/function_ref.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+#include "mvcc/backend.h"
+#include "mvcc/removal.h"
+#include "mvcc/types.h"
+#include "mvcc/write_txn.h"
+
+namespace cairn::mvcc {
+
+// Whose state this is. Written when the state is made, checked whenever it is opened.
+struct StoreIdentity {
+  ClusterId cluster;
+  MemberId member;
+};
+
+struct StoreOptions {
+  StoreIdentity identity;
+};
+
+struct ScanOptions {
+  KeyRange range;
+  // kCurrent, or a revision in [watermark, current].
+  Revision at = kCurrent;
+  Values values = Values::kFetch;
+  // After the visitor stopped the scan, go on counting the keys that follow.
+  bool count_rest = false;
+};
+
+struct ScanResult {
+  ReadPoint point;
+  // Keys visited (the one that stopped the scan too) plus, with count_rest, those that follow.
+  int64_t count = 0;
+};
+
+struct HashKvResult {
+  uint32_t hash = 0;
+  Revision compact_revision;
+  Revision hash_revision;
+  Revision current;
+};
+
+class Store {
+ public:
+  // Takes an empty backend (and writes the identity into it) or one that holds a state.
+  // FAILED_PRECONDITION: the state belongs to another cluster or member, or its format is not ours
+  // (both numbers are named); DATA_LOSS: a row of the store's own is missing or unreadable.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(std::unique_ptr<Backend> backend,
+                                                     const StoreOptions& options);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // Any thread; never blocks. Values of the last committed batch.
+  Published published() const;
+  EntryApplied applied() const;
+  // Bytes of the rows of keys and history, as they are encoded. Local to this member: removal runs
+  // at each member's own pace.
+  int64_t logical_size_bytes() const;
+  // Removal has finished for every compaction up to and including this revision.
+  Revision removed_through() const;
+
+  // The last entry that a crash of the machine cannot take back. Any thread.
+  EntryApplied durable_applied() const;
+  // Bytes on disk and in write buffers; at least 1. Any thread.
+  int64_t physical_size_bytes() const;
+
+  // -- Reads. Any thread. `at` is kCurrent (any value <= 0) or a revision.
+  //
+  // OUT_OF_RANGE: `at` is compacted or in the future (types.h tells which); DATA_LOSS: the rows
+  // contradict each other. A read at kCurrent that loses to a compaction starts again by itself and
+  // never reports "compacted".
+
+  // Calls `found` once if `key` existed; it may return anything. The current version of a key is
+  // one point read of the backend.
+  absl::StatusOr<ReadPoint> Get(std::string_view key, Revision at, KeyValueVisitor found,
+                                Values values = Values::kFetch) const;
+
+  // Visits the keys of a range in key order. `restart` is called before a scan at kCurrent starts
+  // again: everything visited so far is to be forgotten. A large scan may be released after any row
+  // and resumed at that key + '\0', with `at` = the revision it began with.
+  absl::StatusOr<ScanResult> Scan(const ScanOptions& options, KeyValueVisitor visit,
+                                  absl::FunctionRef<void()> restart) const;
+
+  // The number of keys in a range.
+  absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at) const;
+
+  // Side rows as last committed (write_txn.h). Get returns false when there is none; Scan visits
+  // the rows whose key begins with `prefix`, in key order, until `visit` returns false.
+  absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
+  absl::Status ScanMeta(
+      std::string_view prefix,
+      absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const;
+
+  // etcd's HashKV (etcd-semantics.md section 19) at `at`: equal for equal histories and watermarks,
+  // whatever removal has done so far. Reads all of history; removal rests meanwhile. Any thread.
+  absl::StatusOr<HashKvResult> HashKv(Revision at) const;
+  // A checksum of the revision and every live key-value at it. Reads everything. Any thread.
+  absl::StatusOr<uint32_t> Hash() const;
+
+  // The next rows that compaction leaves behind, at most about `rows_max` walked (>= 1); `empty()`
+  // when there is nothing to do now. Found on the side, committed by the applier
+  // (Batch::ApplyRemoval); the server paces the steps. Any one thread beside the applier.
+  absl::StatusOr<RemovalStep> FindRemovalStep(int rows_max) const;
+
+  // Makes the state durable through the returned entry (that of the last batch committed before the
+  // call, or a later one). An error is final: the member must stop. Any thread.
+  absl::StatusOr<EntryApplied> Flush();
+
+  // Apply thread only. At most one batch at a time (checked).
+  Batch BeginBatch();
+
+ private:
+  friend class Batch;
+  friend class WriteTxn;
+  class Impl;
+
+  explicit Store(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_STORE_H_

@@ -1,0 +1,157 @@
+// The write side: a batch of transactions that becomes visible, and durable, as one.
+//
+// The applier opens a Batch, applies many log entries into it (a WriteTxn each, side rows beside
+// them), and commits it with the last entry's index and term. Reads inside a transaction see what
+// the batch holds so far. Apply thread only; deterministic: what a transaction does depends on the
+// state and its arguments alone.
+#ifndef CAIRN_MVCC_WRITE_TXN_H_
+#define CAIRN_MVCC_WRITE_TXN_H_
+
+#include <absl/functional/function_ref.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+#include "mvcc/removal.h"
+#include "mvcc/types.h"
+
+namespace cairn::mvcc {
+
+struct ScanOptions;
+struct ScanResult;
+class BatchState;
+class Store;
+
+// The numbers stand on disk: never change one.
+enum class ChangeKind : uint8_t {
+  kCreation = 1,  // A put of a key that did not exist.
+  kUpdate = 2,    // A put of a key that did.
+  kDeletion = 3,
+};
+
+// One row of history as it was made, for whoever must hear of it. The views are valid until the
+// batch they came from is destroyed.
+struct Change {
+  ChangeKind kind = ChangeKind::kCreation;
+  RowRevision revision;
+  // The key's row before this one, deletions included; kNoRow when it has none.
+  RowRevision previous;
+  // The lease the key was attached to before; 0 for none and for a creation.
+  LeaseId previous_lease;
+  // The lease it is attached to now; 0 for a deletion.
+  LeaseId lease;
+  std::string_view key;
+  // mvccpb.KeyValue as stored: for a deletion the key alone.
+  std::string_view key_value;
+};
+
+// What a put replaced. `previous.value` is filled only if asked for. Valid until the batch is gone.
+struct PutResult {
+  bool existed = false;
+  KeyValueView previous;
+};
+
+class WriteTxn {
+ public:
+  // Aborts unless committed.
+  ~WriteTxn();
+  WriteTxn(WriteTxn&& other) noexcept;
+  WriteTxn& operator=(WriteTxn&&) = delete;
+
+  // The revision that this transaction began at, i.e. of everything before it.
+  Revision revision_before() const;
+  // revision_before() without changes so far, else one more: the revision of its changes, and the
+  // one that reads at kCurrent see.
+  Revision revision() const;
+
+  // As Store's, at kCurrent or at a revision in [watermark, revision()]; own changes are visible.
+  // No restart: nothing else moves while the applier reads.
+  absl::StatusOr<ReadPoint> Get(std::string_view key, Revision at, KeyValueVisitor found,
+                                Values values = Values::kFetch) const;
+  absl::StatusOr<ScanResult> Scan(const ScanOptions& options, KeyValueVisitor visit) const;
+  absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at) const;
+
+  // Sets `key`. The arguments are copied. An error is the backend's and final.
+  absl::StatusOr<PutResult> Put(std::string_view key, std::string_view value, LeaseId lease,
+                                Values previous = Values::kSkip);
+
+  // Removes `key`; returns whether it existed, and if so calls `deleted` with what it was.
+  absl::StatusOr<bool> Delete(std::string_view key, KeyValueVisitor deleted,
+                              Values previous = Values::kSkip);
+  absl::StatusOr<bool> Delete(std::string_view key);
+  // Removes every key of the range that exists, in key order, calling `deleted` for each (its
+  // result is ignored); returns how many.
+  absl::StatusOr<int64_t> DeleteRange(const KeyRange& range, KeyValueVisitor deleted,
+                                      Values previous = Values::kSkip);
+  absl::StatusOr<int64_t> DeleteRange(const KeyRange& range);
+
+  // What this transaction changed so far, in order of sub-revision. Invalidated by the next change.
+  std::span<const Change> changes() const;
+
+  // Keeps the changes in the batch, whose revision rises by one iff there are any. No further use.
+  void Commit();
+  // Leaves nothing of this transaction behind. No further use.
+  void Abort();
+
+ private:
+  friend class Batch;
+  explicit WriteTxn(BatchState* state);
+
+  BatchState* state_;  // Null when committed, aborted or moved from.
+};
+
+class Batch {
+ public:
+  // Abandons the batch unless it was committed.
+  ~Batch();
+  Batch(Batch&& other) noexcept;
+  Batch& operator=(Batch&&) = delete;
+
+  // At most one at a time (checked).
+  WriteTxn BeginTxn();
+
+  // The revision and watermark that reads and transactions in this batch begin from.
+  Published current() const;
+
+  // Side rows. A key begins with one of the prefixes that schema.h gives to the server (checked).
+  // Reads see this batch's own rows first. They belong to no transaction: an abort leaves them.
+  void PutMeta(std::string_view key, std::string_view value);
+  void DeleteMeta(std::string_view key);
+  absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
+
+  // Reads below `watermark` fail from here on; removal begins when the batch is committed.
+  // OUT_OF_RANGE without effect: compacted, if `watermark` is not above the current one; future, if
+  // it lies above the current revision. Revision 0 on a store that was never compacted is allowed,
+  // as in etcd. Not while a transaction is open (checked).
+  absl::Status SetCompactWatermark(Revision watermark);
+
+  // Commits a removal step with this batch. False, without effect, if the step is stale (another
+  // was committed since it was found) or a hash asks removal to rest: find it again. Not while a
+  // transaction is open (checked).
+  absl::StatusOr<bool> ApplyRemoval(const RemovalStep& step);
+
+  // Every change of the committed transactions, in order of revision; valid until the batch is
+  // destroyed.
+  std::span<const Change> changes() const;
+
+  // Writes everything in one atomic backend batch, together with `applied` (the last entry that
+  // went into it; its index is above the one before, checked), then publishes. An empty batch still
+  // moves the applied entry. An error is final: the member must stop. No transaction may be open
+  // (checked). Afterwards only changes() and the views given out may be used.
+  absl::Status Commit(EntryApplied applied);
+
+ private:
+  friend class Store;
+  explicit Batch(BatchState* state);
+
+  BatchState* state_;  // Null when moved from.
+};
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_WRITE_TXN_H_
