@@ -102,6 +102,9 @@ class StreamCall : public Call {
   virtual void Finish(absl::Status status) = 0;
 };
 
+// The text of the INTERNAL status of a call that was let go unfinished.
+inline constexpr std::string_view kAbandonedText = "the server dropped the call without an answer";
+
 // What a queued message counts beside its bytes, so that a flood of empty ones is bounded too.
 inline constexpr int64_t kQueuedMessageOverheadBytes = 128;
 // Where a stream's queue asks its writer to stop: two messages of RangeStream's size or a few

@@ -84,11 +84,12 @@ class FakeStreamCall {
   std::shared_ptr<State> state_;
 };
 
-// Calls the unary method at `path` of `table` and waits for its answer, as a client would.
+// Calls the unary method at `path` of `table` (not a stream) and waits for its answer, as a client
+// would.
 absl::StatusOr<std::string> CallUnary(const ServiceTable& table, std::string_view path,
                                       std::string request, FakeCallOptions options = {});
 
-// Starts the stream at `path`; what has no handler, or a unary one, ends at once with its error.
+// Starts the stream at `path`; what has no handler ends at once with its error.
 FakeStreamCall StartStream(const ServiceTable& table, std::string_view path,
                            FakeCallOptions options = {});
 
