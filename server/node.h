@@ -64,14 +64,15 @@ class Node {
   virtual std::shared_ptr<const Members> members() const = 0;
 
   // Replicates a command whose body is copied at once. `done` gets the outcome of its application,
-  // or an error: DEADLINE_EXCEEDED / UNAVAILABLE "request timed out" (may still be applied), UNKNOWN
-  // "too many requests" (not applied), UNAVAILABLE "server stopped", INVALID_ARGUMENT "request is
-  // too large", RESOURCE_EXHAUSTED "database space exceeded" (the disk is full; not applied).
+  // or an error: DEADLINE_EXCEEDED / UNAVAILABLE "request timed out" (may still be applied),
+  // UNKNOWN "too many requests" (not applied), UNAVAILABLE "server stopped", INVALID_ARGUMENT
+  // "request is too large", RESOURCE_EXHAUSTED "database space exceeded" (the disk is full; not
+  // applied).
   virtual void Propose(CommandKind kind, std::string_view body, ProposeDone done) = 0;
 
   // True when a read of the published state is linearizable now, without a round: this member is
-  // the sole voter, leads, and has applied an entry of its term. What was acknowledged has then been
-  // published, because nothing is acknowledged before that.
+  // the sole voter, leads, and has applied an entry of its term. What was acknowledged has then
+  // been published, because nothing is acknowledged before that.
   virtual bool CanReadNow() const = 0;
 
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
@@ -80,8 +81,8 @@ class Node {
   // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise.
   virtual void ReadBarrier(BarrierDone done) = 0;
 
-  // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue is
-  // full or the server stops.
+  // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue
+  // is full or the server stops.
   virtual bool RunInReadPool(absl::AnyInvocable<void()> work) = 0;
 
   // Calls `done` once every row that a compaction up to `revision` removes is gone (physical

@@ -1,0 +1,476 @@
+#include "server/config.h"
+
+#include <fmt/format.h>
+#include <gflags/gflags.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "base/status.h"
+
+DEFINE_string(name, "default", "Name of this member.");
+DEFINE_string(data_dir, "", "Directory of the data (default \"<name>.cairn\").");
+DEFINE_string(wal_dir, "", "Directory of the log, when it lies apart from the data.");
+DEFINE_string(listen_client_urls, "http://localhost:2379", "URLs to listen on for clients.");
+DEFINE_string(advertise_client_urls, "http://localhost:2379",
+              "Client URLs that other members and clients are told.");
+DEFINE_string(listen_peer_urls, "http://localhost:2380", "URLs to listen on for members.");
+DEFINE_string(initial_advertise_peer_urls, "http://localhost:2380",
+              "Peer URLs of this member that the cluster is told.");
+DEFINE_string(initial_cluster, "",
+              "Members of a new cluster, name=url[,name=url...] (default: this one alone).");
+DEFINE_string(initial_cluster_state, "new", "\"new\" or \"existing\".");
+DEFINE_string(initial_cluster_token, "etcd-cluster",
+              "Keeps clusters with equal URLs apart; part of the ids.");
+DEFINE_uint32(heartbeat_interval, 100, "Milliseconds between two heartbeats of a leader.");
+DEFINE_uint32(election_timeout, 1000, "Milliseconds without a leader before an election.");
+DEFINE_uint64(
+    snapshot_count, 400000,
+    "Applied entries after which the state is made durable, if its size did not ask first.");
+DEFINE_int64(quota_backend_bytes, 0, "Logical size above which growth is refused (0: no limit).");
+DEFINE_uint32(max_txn_ops, 128, "Operations that one transaction may hold.");
+DEFINE_uint32(max_request_bytes, 1536 * 1024, "Size of the largest request, bytes.");
+DEFINE_uint64(memory_limit, 256 << 20, "Bytes for the cache and the write buffers of the state.");
+DEFINE_string(log_level, "info", "debug, info, warn, error, panic or fatal.");
+DEFINE_string(auto_compaction_mode, "periodic", "\"periodic\" or \"revision\".");
+DEFINE_string(auto_compaction_retention, "0",
+              "History to keep: hours or a duration (periodic), revisions (revision); 0: all.");
+
+namespace cairn::server {
+
+namespace {
+
+constexpr char kDefaultClientUrl[] = "http://localhost:2379";
+
+// The flags of ours, in the order of --help.
+constexpr const char* kFlags[] = {
+    "name",
+    "data-dir",
+    "wal-dir",
+    "listen-client-urls",
+    "advertise-client-urls",
+    "listen-peer-urls",
+    "initial-advertise-peer-urls",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "heartbeat-interval",
+    "election-timeout",
+    "snapshot-count",
+    "quota-backend-bytes",
+    "max-txn-ops",
+    "max-request-bytes",
+    "memory-limit",
+    "log-level",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+};
+
+// Smallest --memory-limit that leaves room for two write buffers and a useful cache.
+constexpr uint64_t kMemoryLimitBytesMin = 16 << 20;
+// etcd's bound: a longer timeout makes a cluster that cannot tell slow from dead.
+constexpr uint32_t kElectionTimeoutMsMax = 50'000;
+
+std::string Underscored(std::string_view flag) {
+  std::string name(flag);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+std::string EnvironmentName(std::string_view prefix, std::string_view flag) {
+  std::string name(prefix);
+  for (const char c : flag) {
+    name.push_back(c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c))));
+  }
+  return name;
+}
+
+bool IsKnown(std::string_view flag) {
+  return std::find(std::begin(kFlags), std::end(kFlags), flag) != std::end(kFlags);
+}
+
+bool Set(std::string_view flag, const std::string& value) {
+  return !gflags::SetCommandLineOption(Underscored(flag).c_str(), value.c_str()).empty();
+}
+
+std::vector<std::string> SplitCommas(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    std::string_view part = text.substr(0, comma);
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    parts.emplace_back(part);
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return parts;
+}
+
+absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view flag, std::string_view text) {
+  std::vector<Url> urls;
+  for (const std::string& part : SplitCommas(text)) {
+    absl::StatusOr<Url> url = ParseUrl(part);
+    if (!url.ok()) return base::Annotate(url.status(), fmt::format("--{}", flag));
+    if (url->scheme == "https") {
+      return base::Error(absl::StatusCode::kInvalidArgument,
+                         "--{}: {}: this version of Cairn serves http only", flag, part);
+    }
+    urls.push_back(*std::move(url));
+  }
+  if (urls.empty()) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "--{} is empty", flag);
+  }
+  return urls;
+}
+
+// A listener binds an address, so a name other than localhost would depend on name resolution.
+absl::Status CheckListenHost(std::string_view flag, const Url& url) {
+  const bool is_address = url.host.find(':') != std::string::npos ||
+                          std::all_of(url.host.begin(), url.host.end(),
+                                      [](unsigned char c) { return std::isdigit(c) || c == '.'; });
+  if (is_address || url.host == "localhost") return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInvalidArgument,
+                     "--{}: expected IP in URL for binding ({})", flag, url.text());
+}
+
+absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view text) {
+  std::map<std::string, std::set<std::string>> members;
+  for (const std::string& part : SplitCommas(text)) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return base::Error(absl::StatusCode::kInvalidArgument,
+                         "--initial-cluster: \"{}\" is not name=url", part);
+    }
+    absl::StatusOr<Url> url = ParseUrl(std::string_view(part).substr(equals + 1));
+    if (!url.ok()) return base::Annotate(url.status(), "--initial-cluster");
+    members[part.substr(0, equals)].insert(url->text());
+  }
+  std::vector<InitialMember> result;
+  std::set<std::string> seen;
+  for (const auto& [name, urls] : members) {
+    for (const std::string& url : urls) {
+      if (!seen.insert(url).second) {
+        return base::Error(absl::StatusCode::kInvalidArgument,
+                           "--initial-cluster: {} stands for two members", url);
+      }
+    }
+    result.push_back({name, {urls.begin(), urls.end()}});
+  }
+  return result;
+}
+
+std::vector<std::string> SortedTexts(const std::vector<Url>& urls) {
+  std::set<std::string> texts;
+  for (const Url& url : urls) texts.insert(url.text());
+  return {texts.begin(), texts.end()};
+}
+
+absl::StatusOr<LogLevel> ParseLogLevel(std::string_view text) {
+  static const std::map<std::string_view, LogLevel> levels = {
+      {"debug", LogLevel::kDebug},     {"info", LogLevel::kInfo},   {"warn", LogLevel::kWarning},
+      {"warning", LogLevel::kWarning}, {"error", LogLevel::kError}, {"dpanic", LogLevel::kFatal},
+      {"panic", LogLevel::kFatal},     {"fatal", LogLevel::kFatal}};
+  const auto found = levels.find(text);
+  if (found == levels.end()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--log-level: \"{}\" is not one of debug, info, warn, error, panic, fatal",
+                       text);
+  }
+  return found->second;
+}
+
+absl::Status FillUrls(Config& config, bool listen_is_given, bool advertise_is_given) {
+  CAIRN_ASSIGN_OR_RETURN(config.listen_client_urls,
+                         ParseUrls("listen-client-urls", FLAGS_listen_client_urls));
+  CAIRN_ASSIGN_OR_RETURN(config.advertise_client_urls,
+                         ParseUrls("advertise-client-urls", FLAGS_advertise_client_urls));
+  CAIRN_ASSIGN_OR_RETURN(config.listen_peer_urls,
+                         ParseUrls("listen-peer-urls", FLAGS_listen_peer_urls));
+  CAIRN_ASSIGN_OR_RETURN(
+      config.initial_advertise_peer_urls,
+      ParseUrls("initial-advertise-peer-urls", FLAGS_initial_advertise_peer_urls));
+  for (const Url& url : config.listen_client_urls) {
+    CAIRN_RETURN_IF_ERROR(CheckListenHost("listen-client-urls", url));
+  }
+  for (const Url& url : config.listen_peer_urls) {
+    CAIRN_RETURN_IF_ERROR(CheckListenHost("listen-peer-urls", url));
+  }
+  if (listen_is_given && !advertise_is_given) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--advertise-client-urls is required when --listen-client-urls is set "
+                       "explicitly (the default {} would not lead here)",
+                       kDefaultClientUrl);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillCluster(Config& config) {
+  if (FLAGS_name.empty()) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "--name is empty");
+  }
+  config.name = FLAGS_name;
+  config.initial_cluster_token = FLAGS_initial_cluster_token;
+  const std::vector<std::string> own = SortedTexts(config.initial_advertise_peer_urls);
+  if (FLAGS_initial_cluster.empty()) {
+    config.initial_cluster = {{config.name, own}};
+  } else {
+    CAIRN_ASSIGN_OR_RETURN(config.initial_cluster, ParseInitialCluster(FLAGS_initial_cluster));
+  }
+  const auto self = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
+                                 [&](const InitialMember& m) { return m.name == config.name; });
+  if (self == config.initial_cluster.end()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--initial-cluster does not name this member: --name is \"{}\"",
+                       config.name);
+  }
+  if (self->peer_urls != own) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--initial-cluster has {}={}, but --initial-advertise-peer-urls is {}",
+                       config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
+  }
+  if (config.initial_cluster.size() > 1) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--initial-cluster names {} members; this version of Cairn runs a cluster "
+                       "of one",
+                       config.initial_cluster.size());
+  }
+  if (FLAGS_initial_cluster_state == "existing") {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--initial-cluster-state=existing: this version of Cairn cannot join a "
+                       "cluster");
+  }
+  if (FLAGS_initial_cluster_state != "new") {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--initial-cluster-state: \"{}\" is neither \"new\" nor \"existing\"",
+                       FLAGS_initial_cluster_state);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillTimes(Config& config) {
+  if (FLAGS_heartbeat_interval == 0 || FLAGS_election_timeout == 0) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--heartbeat-interval and --election-timeout must be above 0 ms");
+  }
+  if (FLAGS_election_timeout < 5 * uint64_t{FLAGS_heartbeat_interval}) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--election-timeout[{}ms] should be at least as 5 times as "
+                       "--heartbeat-interval[{}ms]",
+                       FLAGS_election_timeout, FLAGS_heartbeat_interval);
+  }
+  if (FLAGS_election_timeout > kElectionTimeoutMsMax) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--election-timeout[{}ms] is too long, and should be set less than {}ms",
+                       FLAGS_election_timeout, kElectionTimeoutMsMax);
+  }
+  config.heartbeat_interval = std::chrono::milliseconds(FLAGS_heartbeat_interval);
+  config.election_timeout = std::chrono::milliseconds(FLAGS_election_timeout);
+  return absl::OkStatus();
+}
+
+absl::Status FillLimits(Config& config) {
+  if (FLAGS_snapshot_count == 0) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "--snapshot-count must be above 0");
+  }
+  if (FLAGS_max_txn_ops == 0 || FLAGS_max_request_bytes == 0) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--max-txn-ops and --max-request-bytes must be above 0");
+  }
+  if (FLAGS_memory_limit < kMemoryLimitBytesMin) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--memory-limit must be at least {} bytes", kMemoryLimitBytesMin);
+  }
+  config.snapshot_count = FLAGS_snapshot_count;
+  config.quota_backend_bytes = FLAGS_quota_backend_bytes;
+  config.max_txn_ops = FLAGS_max_txn_ops;
+  config.max_request_bytes = FLAGS_max_request_bytes;
+  config.memory_limit_bytes = FLAGS_memory_limit;
+  CAIRN_ASSIGN_OR_RETURN(config.log_level, ParseLogLevel(FLAGS_log_level));
+  if (FLAGS_auto_compaction_mode == "periodic") {
+    config.auto_compaction_mode = CompactionMode::kPeriodic;
+  } else if (FLAGS_auto_compaction_mode == "revision") {
+    config.auto_compaction_mode = CompactionMode::kRevision;
+  } else {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--auto-compaction-mode: \"{}\" is neither \"periodic\" nor \"revision\"",
+                       FLAGS_auto_compaction_mode);
+  }
+  config.auto_compaction_retention = FLAGS_auto_compaction_retention;
+  return absl::OkStatus();
+}
+
+void FillDirectories(Config& config, std::string_view working_directory) {
+  const std::filesystem::path base(working_directory);
+  const std::string data_dir = FLAGS_data_dir.empty() ? config.name + ".cairn" : FLAGS_data_dir;
+  config.data_dir = (base / data_dir).lexically_normal().string();
+  if (!FLAGS_wal_dir.empty()) config.wal_dir = (base / FLAGS_wal_dir).lexically_normal().string();
+}
+
+// The flags that arguments or environment gave, with where each came from.
+class Walk {
+ public:
+  bool Arguments(const std::vector<std::string>& arguments, ConfigError& error, Command& command) {
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const std::string& argument = arguments[i];
+      if (argument.size() < 2 || argument[0] != '-') {
+        error = {fmt::format("'{}' is not a valid flag", argument), true};
+        return false;
+      }
+      const size_t dashes = argument[1] == '-' ? 2 : 1;
+      const size_t equals = argument.find('=');
+      const std::string flag = argument.substr(dashes, equals - dashes);
+      if (flag == "help" || flag == "h") {
+        command.kind = Command::Kind::kHelp;
+        return true;
+      }
+      if (flag == "version") {
+        command.kind = Command::Kind::kVersion;
+        return true;
+      }
+      if (!IsKnown(flag)) {
+        error = {fmt::format("unknown flag --{}", flag), true};
+        return false;
+      }
+      if (equals == std::string::npos && i + 1 == arguments.size()) {
+        error = {fmt::format("flag --{} needs a value", flag), true};
+        return false;
+      }
+      const std::string value =
+          equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
+      if (!Give(flag, value, fmt::format("--{}", flag), error)) return false;
+    }
+    return true;
+  }
+
+  bool Environment(const EnvironmentLookup& environment, ConfigError& error) {
+    for (const char* flag : kFlags) {
+      if (given_.contains(flag)) continue;
+      for (const char* prefix : {"CAIRN_", "ETCD_"}) {
+        const std::string name = EnvironmentName(prefix, flag);
+        const char* value = environment(name.c_str());
+        if (value == nullptr || *value == '\0') continue;
+        if (!Give(flag, value, name, error)) return false;
+        break;
+      }
+    }
+    return true;
+  }
+
+  bool IsGiven(const char* flag) const { return given_.contains(flag); }
+
+ private:
+  bool Give(const std::string& flag, const std::string& value, const std::string& source,
+            ConfigError& error) {
+    if (!Set(flag, value)) {
+      error = {fmt::format("invalid value \"{}\" for {}", value, source), true};
+      return false;
+    }
+    given_.insert(flag);
+    return true;
+  }
+
+  std::set<std::string, std::less<>> given_;
+};
+
+}  // namespace
+
+std::string Url::authority() const {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
+}
+
+std::string Url::text() const { return fmt::format("{}://{}", scheme, authority()); }
+
+absl::StatusOr<Url> ParseUrl(std::string_view text) {
+  const auto bad = [&](std::string_view why) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "\"{}\" {}", text, why);
+  };
+  const size_t separator = text.find("://");
+  if (separator == std::string_view::npos) return bad("is not a URL: scheme://host:port");
+  Url url;
+  url.scheme = std::string(text.substr(0, separator));
+  if (url.scheme != "http" && url.scheme != "https") return bad("has neither http nor https");
+  std::string_view rest = text.substr(separator + 3);
+  if (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  if (rest.find_first_of("/?#@ ") != std::string_view::npos) {
+    return bad("must hold a host and a port only");
+  }
+  const size_t colon = rest.rfind(':');
+  if (colon == std::string_view::npos) return bad("has no port");
+  std::string_view host = rest.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return bad("needs brackets around an IPv6 address");
+  }
+  if (host.empty()) return bad("has no host");
+  url.host = std::string(host);
+  const std::string_view port = rest.substr(colon + 1);
+  const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), url.port);
+  if (port.empty() || problem != std::errc() || end != port.data() + port.size()) {
+    return bad("has no port number below 65536");
+  }
+  return url;
+}
+
+std::optional<Command> ParseCommandLine(const std::vector<std::string>& arguments,
+                                        const EnvironmentLookup& environment,
+                                        std::string_view working_directory, ConfigError& error) {
+  const gflags::FlagSaver saver;  // The values are copied out; a second parse starts afresh.
+  Command command;
+  Walk walk;
+  if (!walk.Arguments(arguments, error, command)) return std::nullopt;
+  if (command.kind != Command::Kind::kRun) return command;
+  if (!walk.Environment(environment, error)) return std::nullopt;
+  Config& config = command.config;
+  absl::Status status =
+      FillUrls(config, walk.IsGiven("listen-client-urls"), walk.IsGiven("advertise-client-urls"));
+  if (status.ok()) status = FillCluster(config);
+  if (status.ok()) status = FillTimes(config);
+  if (status.ok()) status = FillLimits(config);
+  if (!status.ok()) {
+    error = {std::string(base::Message(status)), false};
+    return std::nullopt;
+  }
+  FillDirectories(config, working_directory);
+  return command;
+}
+
+std::string HelpText() {
+  std::string text =
+      "Cairn: a replicated key-value store with revisions, transactions, watch and leases,\n"
+      "wire-compatible with etcd v3.\n\n"
+      "Usage: cairn [--flag=value ...]\n\n"
+      "Each flag is also read from the environment: --data-dir from CAIRN_DATA_DIR, else from\n"
+      "ETCD_DATA_DIR.\n\n";
+  for (const char* flag : kFlags) {
+    gflags::CommandLineFlagInfo info;
+    if (!gflags::GetCommandLineFlagInfo(Underscored(flag).c_str(), &info)) continue;
+    text += fmt::format("  --{}", flag);
+    if (!info.default_value.empty()) text += fmt::format(" (default {})", info.default_value);
+    text += fmt::format("\n      {}\n", info.description);
+  }
+  text += "  --version\n      Prints the version and exits.\n";
+  text += "  --help\n      Prints this text and exits.\n";
+  return text;
+}
+
+std::vector<std::string> UnknownEnvironment(const char* const* environment) {
+  std::vector<std::string> unknown;
+  for (; *environment != nullptr; ++environment) {
+    const std::string_view variable(*environment);
+    const std::string name(variable.substr(0, variable.find('=')));
+    if (!name.starts_with("CAIRN_") && !name.starts_with("ETCD_")) continue;
+    const bool is_known = std::any_of(std::begin(kFlags), std::end(kFlags), [&](const char* flag) {
+      return name == EnvironmentName("CAIRN_", flag) || name == EnvironmentName("ETCD_", flag);
+    });
+    if (!is_known) unknown.push_back(name);
+  }
+  return unknown;
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,104 @@
+// The server's configuration: parsed from flags and environment, validated, units in names.
+//
+// Flags are etcd's, so that unit files and manifests keep working. gflags holds the values; the
+// walk over arguments and environment is ours, because gflags' own parser exits with 1, prints the
+// flags of its libraries, and knows no environment of ours. Precedence: flag, CAIRN_*, ETCD_*,
+// default. Main thread only, before anything else starts. Never touches the file system.
+#ifndef CAIRN_SERVER_CONFIG_H_
+#define CAIRN_SERVER_CONFIG_H_
+
+#include <absl/status/statusor.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::server {
+
+// A URL of the kind that flags take: scheme://host:port, nothing else.
+struct Url {
+  std::string scheme;
+  std::string host;  // Without the brackets of an IPv6 address.
+  uint16_t port = 0;
+
+  // As it was written: scheme://host:port.
+  std::string text() const;
+  // host:port, with brackets around an IPv6 address.
+  std::string authority() const;
+
+  friend bool operator==(const Url&, const Url&) = default;
+};
+
+// INVALID_ARGUMENT, naming `text`, for anything but http(s)://host:port.
+absl::StatusOr<Url> ParseUrl(std::string_view text);
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kFatal };
+
+enum class CompactionMode { kPeriodic, kRevision };
+
+// One member of --initial-cluster, its URLs sorted.
+struct InitialMember {
+  std::string name;
+  std::vector<std::string> peer_urls;
+};
+
+struct Config {
+  std::string name;
+  std::string data_dir;  // Absolute.
+  std::string wal_dir;   // Absolute; empty: inside data_dir.
+  std::vector<Url> listen_client_urls;
+  std::vector<Url> advertise_client_urls;
+  std::vector<Url> listen_peer_urls;
+  std::vector<Url> initial_advertise_peer_urls;
+  std::vector<InitialMember> initial_cluster;  // Sorted by name.
+  std::string initial_cluster_token;
+  std::chrono::milliseconds heartbeat_interval{100};
+  std::chrono::milliseconds election_timeout{1000};
+  uint64_t snapshot_count = 0;      // Applied entries between two flushes of the state.
+  int64_t quota_backend_bytes = 0;  // 0 or less: no limit.
+  size_t max_txn_ops = 0;
+  size_t max_request_bytes = 0;
+  size_t memory_limit_bytes = 0;  // Block cache and write buffers of the state.
+  LogLevel log_level = LogLevel::kInfo;
+  CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;
+  std::string auto_compaction_retention;  // As auto_compactor.h parses it; "0" is off.
+  std::vector<std::string> warnings;      // What to say once logging is up.
+};
+
+// What the command line asks for.
+struct Command {
+  enum class Kind { kRun, kHelp, kVersion };
+  Kind kind = Kind::kRun;
+  Config config;  // With kRun.
+};
+
+// A command line or environment that cannot be honoured. `is_usage_error` ones (a flag that does
+// not exist, a value that does not parse) exit with 2 as etcd's do, wrong combinations with 1.
+struct ConfigError {
+  std::string text;
+  bool is_usage_error = false;
+};
+
+// Looks a variable up in the environment; null when it is not set.
+using EnvironmentLookup = std::function<const char*(const char* name)>;
+
+// Parses `arguments` (without the program's name) and the environment. Relative directories resolve
+// against `working_directory`. Returns the command, or fills `error`.
+std::optional<Command> ParseCommandLine(const std::vector<std::string>& arguments,
+                                        const EnvironmentLookup& environment,
+                                        std::string_view working_directory, ConfigError& error);
+
+// The text of --help: every flag of ours with its default, and nothing of the libraries'.
+std::string HelpText();
+
+// Environment variables of ours or etcd's that no flag answers to, for a warning.
+std::vector<std::string> UnknownEnvironment(const char* const* environment);
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_CONFIG_H_

@@ -1,0 +1,141 @@
+#include "server/config.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace cairn::server {
+namespace {
+
+struct Parsed {
+  std::optional<Command> command;
+  ConfigError error;
+};
+
+Parsed Parse(const std::vector<std::string>& arguments,
+             const std::map<std::string, std::string>& environment = {}) {
+  Parsed parsed;
+  parsed.command = ParseCommandLine(
+      arguments,
+      [&](const char* name) {
+        const auto found = environment.find(name);
+        return found == environment.end() ? nullptr : found->second.c_str();
+      },
+      "/work", parsed.error);
+  return parsed;
+}
+
+TEST(ConfigTest, DefaultsAreEtcds) {
+  const Parsed parsed = Parse({});
+  ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
+  const Config& config = parsed.command->config;
+  EXPECT_EQ(config.name, "default");
+  EXPECT_EQ(config.data_dir, "/work/default.cairn");
+  EXPECT_EQ(config.listen_client_urls, (std::vector<Url>{{"http", "localhost", 2379}}));
+  EXPECT_EQ(config.initial_cluster_token, "etcd-cluster");
+  ASSERT_EQ(config.initial_cluster.size(), 1u);
+  EXPECT_EQ(config.initial_cluster[0].peer_urls, std::vector<std::string>{"http://localhost:2380"});
+  EXPECT_EQ(config.heartbeat_interval, std::chrono::milliseconds(100));
+  EXPECT_EQ(config.election_timeout, std::chrono::milliseconds(1000));
+  EXPECT_EQ(config.max_txn_ops, 128u);
+  EXPECT_EQ(config.max_request_bytes, 1572864u);
+}
+
+TEST(ConfigTest, FlagsTakeEitherSpelling) {
+  const Parsed parsed = Parse({"--name=a", "-data-dir", "/x/y", "--max-txn-ops", "7"});
+  ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
+  EXPECT_EQ(parsed.command->config.name, "a");
+  EXPECT_EQ(parsed.command->config.data_dir, "/x/y");
+  EXPECT_EQ(parsed.command->config.max_txn_ops, 7u);
+}
+
+TEST(ConfigTest, FlagWinsOverCairnWinsOverEtcd) {
+  const std::map<std::string, std::string> environment = {
+      {"ETCD_NAME", "etcd"}, {"CAIRN_NAME", "cairn"}, {"ETCD_MAX_TXN_OPS", "9"}};
+  EXPECT_EQ(Parse({}, environment).command->config.name, "cairn");
+  EXPECT_EQ(Parse({}, environment).command->config.max_txn_ops, 9u);
+  EXPECT_EQ(Parse({"--name=flag"}, environment).command->config.name, "flag");
+}
+
+TEST(ConfigTest, AParseLeavesNothingBehindForTheNext) {
+  EXPECT_EQ(Parse({"--name=a"}).command->config.name, "a");
+  EXPECT_EQ(Parse({}).command->config.name, "default");
+}
+
+TEST(ConfigTest, HelpAndVersionStopTheWalk) {
+  EXPECT_EQ(Parse({"--version", "--nonsense"}).command->kind, Command::Kind::kVersion);
+  EXPECT_EQ(Parse({"--help"}).command->kind, Command::Kind::kHelp);
+  EXPECT_NE(HelpText().find("--auto-compaction-retention"), std::string::npos);
+  EXPECT_EQ(HelpText().find("logtostderr"), std::string::npos);
+}
+
+TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string text;
+    bool is_usage_error;
+  };
+  const std::vector<Case> cases = {
+      {{"--nonsense=1"}, "unknown flag --nonsense", true},
+      {{"--v=1"}, "unknown flag --v", true},
+      {{"serve"}, "'serve' is not a valid flag", true},
+      {{"--name"}, "flag --name needs a value", true},
+      {{"--max-txn-ops=many"}, "invalid value \"many\" for --max-txn-ops", true},
+      {{"--max-txn-ops=-1"}, "invalid value \"-1\" for --max-txn-ops", true},
+      {{"--listen-client-urls=localhost:2379"}, "--listen-client-urls: \"localhost:2379\"", false},
+      {{"--listen-client-urls=http://127.0.0.1:1"}, "--advertise-client-urls is required", false},
+      {{"--listen-peer-urls=http://db.example:1"}, "expected IP in URL for binding", false},
+      {{"--listen-peer-urls=http://1.2.3.4:99999"}, "no port number", false},
+      {{"--listen-peer-urls=https://1.2.3.4:1"}, "serves http only", false},
+      {{"--heartbeat-interval=300"}, "--election-timeout[1000ms]", false},
+      {{"--election-timeout=60000"}, "too long", false},
+      {{"--election-timeout=0"}, "above 0", false},
+      {{"--name="}, "--name is empty", false},
+      {{"--initial-cluster=b=http://localhost:2380"}, "does not name this member", false},
+      {{"--initial-cluster=default=http://localhost:1"}, "--initial-advertise-peer-urls is", false},
+      {{"--initial-cluster=default"}, "is not name=url", false},
+      {{"--initial-cluster=default=http://localhost:2380,b=http://localhost:1"},
+       "runs a cluster of one",
+       false},
+      {{"--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"},
+       "stands for two members",
+       false},
+      {{"--initial-cluster-state=existing"}, "cannot join", false},
+      {{"--initial-cluster-state=old"}, "neither", false},
+      {{"--log-level=loud"}, "--log-level", false},
+      {{"--auto-compaction-mode=never"}, "--auto-compaction-mode", false},
+      {{"--memory-limit=1"}, "--memory-limit", false},
+      {{"--snapshot-count=0"}, "--snapshot-count", false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.arguments[0]);
+    const Parsed parsed = Parse(c.arguments);
+    EXPECT_FALSE(parsed.command.has_value());
+    EXPECT_NE(parsed.error.text.find(c.text), std::string::npos) << parsed.error.text;
+    EXPECT_EQ(parsed.error.is_usage_error, c.is_usage_error);
+  }
+}
+
+TEST(ConfigTest, UrlsParseAndPrint) {
+  for (const char* text : {"http://localhost:2379", "https://10.0.0.1:1", "http://[::1]:65535"}) {
+    const absl::StatusOr<Url> url = ParseUrl(text);
+    ASSERT_TRUE(url.ok()) << url.status();
+    EXPECT_EQ(url->text(), text);
+  }
+  EXPECT_TRUE(ParseUrl("http://localhost:2379/").ok());
+  for (const char* text :
+       {"", "http://", "http://:1", "http://a", "http://a:", "http://a:x", "ftp://a:1",
+        "http://a:1/path", "http://::1:1", "http://a:65536", "http://u@a:1", "http://a:1 "}) {
+    EXPECT_FALSE(ParseUrl(text).ok()) << text;
+  }
+}
+
+TEST(ConfigTest, UnknownEnvironmentIsNamed) {
+  const char* environment[] = {"PATH=/bin", "CAIRN_NAME=x", "ETCD_ENABLE_V2=true", "CAIRN_NAMES=y",
+                               nullptr};
+  EXPECT_EQ(UnknownEnvironment(environment),
+            (std::vector<std::string>{"ETCD_ENABLE_V2", "CAIRN_NAMES"}));
+}
+
+}  // namespace
+}  // namespace cairn::server
