@@ -1,0 +1,38 @@
+// etcdserverpb.Maintenance: how the member is, hashes of its state, and what needs no doing here.
+//
+// Status answers locally; Hash and HashKV read in the node's read pool; Defragment has nothing to do,
+// because removed rows give their space back by themselves. Registered once; outlives every call,
+// and so must its context.
+#ifndef CAIRN_SERVER_MAINTENANCE_SERVICE_H_
+#define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
+
+#include <memory>
+
+#include "server/rpc/call.h"
+#include "server/rpc/service_table.h"
+#include "server/service_context.h"
+
+namespace cairn::server {
+
+class MaintenanceService {
+ public:
+  explicit MaintenanceService(ServiceContext context) : context_(context) {}
+  MaintenanceService(const MaintenanceService&) = delete;
+  MaintenanceService& operator=(const MaintenanceService&) = delete;
+
+  // Adds every rpc of the service to `table`; those that are not built yet answer UNIMPLEMENTED.
+  void Register(rpc::ServiceTable& table);
+
+ private:
+  void Status(std::unique_ptr<rpc::UnaryCall> call);
+  void Hash(std::unique_ptr<rpc::UnaryCall> call);
+  void HashKv(std::unique_ptr<rpc::UnaryCall> call);
+  void Defragment(std::unique_ptr<rpc::UnaryCall> call);
+  void Alarm(std::unique_ptr<rpc::UnaryCall> call);
+
+  const ServiceContext context_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_MAINTENANCE_SERVICE_H_

@@ -1,0 +1,110 @@
+// Where responses are written: chunks, counted against one budget for the whole server.
+//
+// A range of 30 MB is never one piece of memory: rows are encoded into chunks that grow up to 256
+// KiB and leave as slices. What answers hold, from the first row to the moment the transport has
+// sent them, counts against a ResponseBudget; when that is spent, a writer waits a bounded time and
+// is then refused. A budget may be used from any thread; a ResponseBuffer belongs to one.
+#ifndef CAIRN_SERVER_RESPONSE_BUFFER_H_
+#define CAIRN_SERVER_RESPONSE_BUFFER_H_
+
+#include <absl/status/status.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "server/response.h"
+#include "server/rpc/slice.h"
+
+namespace cairn::server {
+
+// What all answers being built or sent may hold together (design section 9).
+inline constexpr int64_t kResponseBudgetBytes = int64_t{256} << 20;
+
+// How long a large read waits for others' answers to leave before it is refused. Longer than a busy
+// server takes to send a few large answers, shorter than a client waits.
+inline constexpr std::chrono::milliseconds kResponseBudgetWait{2000};
+
+class ResponseBudget {
+ public:
+  explicit ResponseBudget(int64_t limit_bytes = kResponseBudgetBytes);
+
+  // A share of the budget; gives it back when it is destroyed, which may be after the budget's end.
+  class Charge {
+   public:
+    Charge() = default;
+    Charge(Charge&& other) noexcept;
+    Charge& operator=(Charge&& other) noexcept;
+    ~Charge();
+
+   private:
+    friend class ResponseBudget;
+    struct State;
+    Charge(std::shared_ptr<State> state, int64_t size_bytes);
+
+    std::shared_ptr<State> state_;
+    int64_t size_bytes_ = 0;
+  };
+
+  // None when `size_bytes` are not free within `wait`; blocks for that long at most (0: never).
+  std::optional<Charge> Take(int64_t size_bytes, std::chrono::milliseconds wait);
+
+  int64_t used_bytes() const;
+  int64_t limit_bytes() const;
+
+ private:
+  std::shared_ptr<Charge::State> state_;
+};
+
+// UNAVAILABLE, so that clients try a read again: the budget is spent on other answers.
+absl::Status ResponseBudgetSpent(const ResponseBudget& budget);
+
+class ResponseBuffer {
+ public:
+  // Waits up to `wait` for each chunk; use 0 on threads that must not block. `budget` must outlive
+  // the buffer, not the slices made from it.
+  ResponseBuffer(ResponseBudget& budget, std::chrono::milliseconds wait)
+      : budget_(budget), wait_(wait) {}
+
+  // Room for `size_bytes` in one piece, null when the budget refuses. Write, then call Advance
+  // before the next Reserve.
+  char* Reserve(size_t size_bytes);
+  // What was written since Reserve, at most as much as was asked for.
+  void Advance(size_t size_bytes);
+  // Reserve, copy and Advance. False when the budget refuses.
+  bool Append(std::string_view bytes);
+
+  size_t size_bytes() const { return size_bytes_; }
+
+  // Drops what was written and begins again.
+  void Clear();
+
+  // Everything written. The buffer is empty afterwards.
+  rpc::SliceList Finish();
+  // The same behind a header, which is put into room kept free in the first chunk.
+  rpc::SliceList FinishWithHeader(const ResponseHeader& header);
+
+ private:
+  void CloseChunk();
+
+  ResponseBudget& budget_;
+  std::chrono::milliseconds wait_;
+  // The chunk being filled: [chunk_, chunk_ + chunk_bytes_), of which used_ bytes are written. Only
+  // the first has headroom before it.
+  std::shared_ptr<void> owner_;
+  char* chunk_ = nullptr;
+  size_t chunk_bytes_ = 0;
+  size_t used_ = 0;
+  int chunks_ = 0;
+  size_t size_bytes_ = 0;
+  // Where the first chunk's bytes begin, for the header.
+  char* first_ = nullptr;
+  rpc::SliceList full_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_RESPONSE_BUFFER_H_

@@ -1,0 +1,50 @@
+// What all services share: the node, the state, the limits; and the checks before any request.
+//
+// Made once by the server, outlives every call. Any thread.
+#ifndef CAIRN_SERVER_SERVICE_CONTEXT_H_
+#define CAIRN_SERVER_SERVICE_CONTEXT_H_
+
+#include <absl/status/status.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "mvcc/store.h"
+#include "server/node.h"
+#include "server/response.h"
+#include "server/response_buffer.h"
+#include "server/rpc/call.h"
+
+namespace cairn::server {
+
+struct ServiceLimits {
+  // --max-txn-ops.
+  int64_t txn_ops_max = 128;
+  // --max-request-bytes: the most that an encoded command may take.
+  size_t request_bytes_max = size_t{1536} << 10;
+  // --quota-backend-bytes: growth of the state is refused beyond it. 0: no limit.
+  int64_t quota_backend_bytes = 0;
+};
+
+struct ServiceContext {
+  Node& node;
+  const mvcc::Store& store;
+  ResponseBudget& budget;
+  ServiceLimits limits;
+
+  ResponseHeader Header(Revision revision) const { return HeaderOf(node, revision); }
+  // The header of an answer that tells the store's revision at this moment.
+  ResponseHeader HeaderNow() const { return Header(store.published().revision); }
+};
+
+// Whether a learner answers an rpc too.
+enum class OnLearner : bool { kRefuse, kServe };
+
+// What is checked before a call of any service is looked at: INVALID_ARGUMENT for a
+// client-api-version that is no UTF-8; FAILED_PRECONDITION on a learner, UNAVAILABLE "no leader" if
+// the client asked for one (metadata hasleader) and there is none.
+absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearner on_learner);
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_SERVICE_CONTEXT_H_
