@@ -1,0 +1,40 @@
+// Calls of the grpc++ engine: the reactors that gRPC drives, and the service's handles to them.
+//
+// A reactor lives until gRPC is done with the call and the service has let go of its handle,
+// whichever is later. When a call is cancelled the reactor takes leave of gRPC at once (after
+// keeping what the service may still ask for), so that a service that is slow to notice never holds
+// up a stop. Of the engine alone.
+#ifndef CAIRN_SERVER_RPC_GRPC_CALL_H_
+#define CAIRN_SERVER_RPC_GRPC_CALL_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "server/rpc/call.h"
+
+namespace cairn::rpc {
+
+struct GrpcCallLimits {
+  size_t max_message_bytes = 0;
+  int64_t stream_high_water_bytes = 0;
+};
+
+// Starts `handler` on a new call; `path`, `handler` and `limits` outlive it. What cannot be
+// accepted is answered without the handler.
+grpc::ServerUnaryReactor* StartGrpcUnary(std::string_view path, const UnaryHandler& handler,
+                                         const GrpcCallLimits& limits,
+                                         grpc::CallbackServerContext& context,
+                                         const grpc::ByteBuffer& request,
+                                         grpc::ByteBuffer& response);
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGrpcStream(
+    std::string_view path, const StreamHandler& handler, const GrpcCallLimits& limits,
+    grpc::CallbackServerContext& context);
+
+}  // namespace cairn::rpc
+
+#endif  // CAIRN_SERVER_RPC_GRPC_CALL_H_

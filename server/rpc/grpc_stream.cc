@@ -1,0 +1,283 @@
+#include <absl/status/status.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/check.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "server/rpc/grpc_bytes.h"
+#include "server/rpc/grpc_call.h"
+#include "server/rpc/grpc_context.h"
+
+namespace cairn::rpc {
+namespace {
+
+using Bidi = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+// gRPC's operations are started under the mutex: an operation must not start once the call has been
+// finished, and gRPC runs reactions only on its own threads, never within a start.
+class StreamReactor final : public Bidi {
+ public:
+  StreamReactor(std::string_view path, const GrpcCallLimits& limits,
+                grpc::CallbackServerContext& context)
+      : path_(path), limits_(limits), grpc_context_(context), context_(context) {}
+
+  // Keeps the reactor alive until gRPC is done with it.
+  void HoldForGrpc(std::shared_ptr<StreamReactor> self) { self_ = std::move(self); }
+
+  void ReadNext(StreamCall::ReadCallback callback);
+  bool Send(SliceList message);
+  void SetWritable(std::function<void()> callback);
+  int64_t queued_bytes() const {
+    base::MutexLock lock(mutex_);
+    return queued_bytes_;
+  }
+  // The service's end of the call.
+  void End(absl::Status status);
+  bool ended() const {
+    base::MutexLock lock(mutex_);
+    return ended_by_service_;
+  }
+
+  std::string_view path() const { return path_; }
+  const GrpcCallContext& context() const { return context_; }
+  CancelNotice& notice() { return notice_; }
+
+ private:
+  struct Queued {
+    SliceList message;
+    int64_t cost_bytes = 0;
+  };
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override {
+    // Another owner of the handle may still ask who called.
+    context_.Detach();
+    self_.reset();
+  }
+
+  // The call ends for a reason that is not the service's.
+  void EndByTransport(absl::Status status);
+  // Starts the next write, or the end of the call when nothing is left to write.
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool WritableLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return ended_by_transport_ || queued_bytes_ <= limits_.stream_high_water_bytes / 2;
+  }
+
+  const std::string_view path_;
+  const GrpcCallLimits& limits_;
+  grpc::CallbackServerContext& grpc_context_;
+  GrpcCallContext context_;
+  CancelNotice notice_;
+  std::shared_ptr<StreamReactor> self_;
+
+  mutable base::Mutex mutex_;
+  // Set while a read is asked for; gRPC fills the buffer meanwhile.
+  StreamCall::ReadCallback read_callback_ ABSL_GUARDED_BY(mutex_);
+  grpc::ByteBuffer read_buffer_;
+  bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
+
+  std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
+  // The queue and the write under way.
+  int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t writing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::ByteBuffer write_buffer_;
+  std::function<void()> writable_callback_ ABSL_GUARDED_BY(mutex_);
+
+  bool ended_by_service_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_by_transport_ ABSL_GUARDED_BY(mutex_) = false;
+  // What to end with once the queue is empty.
+  std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+void StreamReactor::ReadNext(StreamCall::ReadCallback callback) {
+  ReadResult result = ReadResult::kCancelled;
+  {
+    base::MutexLock lock(mutex_);
+    CAIRN_CHECK(read_callback_ == nullptr, "two reads at a time");
+    if (!final_status_.has_value()) {
+      if (!half_closed_) {
+        read_callback_ = std::move(callback);
+        StartRead(&read_buffer_);
+        return;
+      }
+      result = ReadResult::kEnd;
+    }
+  }
+  callback(result, {});
+}
+
+void StreamReactor::OnReadDone(bool ok) {
+  StreamCall::ReadCallback callback;
+  ReceivedMessage message;
+  ReadResult result = ReadResult::kCancelled;
+  absl::Status taken;
+  {
+    base::MutexLock lock(mutex_);
+    callback = std::exchange(read_callback_, nullptr);
+    if (ok) {
+      taken = message.Take(read_buffer_, limits_.max_message_bytes);
+    } else if (!grpc_context_.IsCancelled()) {
+      half_closed_ = true;
+    }
+    if (!final_status_.has_value() && taken.ok()) {
+      if (ok) {
+        result = ReadResult::kMessage;
+      } else if (half_closed_) {
+        result = ReadResult::kEnd;
+      }
+    }
+  }
+  if (!taken.ok()) EndByTransport(taken);
+  callback(result, message.bytes());
+}
+
+bool StreamReactor::Send(SliceList message) {
+  base::MutexLock lock(mutex_);
+  CAIRN_CHECK(!ended_by_service_, "a write after Finish");
+  if (ended_by_transport_) return true;
+  const int64_t cost_bytes =
+      static_cast<int64_t>(message.size_bytes()) + kQueuedMessageOverheadBytes;
+  queued_bytes_ += cost_bytes;
+  queue_.push_back({.message = std::move(message), .cost_bytes = cost_bytes});
+  Pump();
+  return queued_bytes_ <= limits_.stream_high_water_bytes;
+}
+
+void StreamReactor::Pump() {
+  if (closed_ || writing_) return;
+  if (!queue_.empty()) {
+    write_buffer_ = ToByteBuffer(queue_.front().message);
+    writing_bytes_ = queue_.front().cost_bytes;
+    queue_.pop_front();
+    writing_ = true;
+    grpc::WriteOptions options;
+    // More is coming: one system call may then carry several messages.
+    if (!queue_.empty()) options.set_buffer_hint();
+    StartWrite(&write_buffer_, options);
+  } else if (final_status_.has_value()) {
+    closed_ = true;
+    Bidi::Finish(ToGrpcStatus(*final_status_));
+  }
+}
+
+void StreamReactor::OnWriteDone(bool /*ok*/) {
+  std::function<void()> writable;
+  {
+    base::MutexLock lock(mutex_);
+    writing_ = false;
+    queued_bytes_ -= std::exchange(writing_bytes_, 0);
+    write_buffer_.Clear();
+    // A failed write is followed by OnCancel, which empties the queue.
+    Pump();
+    if (WritableLocked()) writable = std::exchange(writable_callback_, nullptr);
+  }
+  if (writable) writable();
+}
+
+void StreamReactor::SetWritable(std::function<void()> callback) {
+  {
+    base::MutexLock lock(mutex_);
+    CAIRN_CHECK(writable_callback_ == nullptr, "OnWritable was called twice");
+    if (!WritableLocked()) {
+      writable_callback_ = std::move(callback);
+      return;
+    }
+  }
+  callback();
+}
+
+void StreamReactor::End(absl::Status status) {
+  notice_.Close();
+  std::function<void()> dropped;
+  base::MutexLock lock(mutex_);
+  CAIRN_CHECK(!std::exchange(ended_by_service_, true), "a call was finished twice");
+  dropped = std::exchange(writable_callback_, nullptr);
+  if (ended_by_transport_) return;
+  final_status_ = std::move(status);
+  Pump();
+}
+
+void StreamReactor::EndByTransport(absl::Status status) {
+  std::function<void()> writable;
+  std::deque<Queued> dropped;
+  {
+    base::MutexLock lock(mutex_);
+    if (std::exchange(ended_by_transport_, true)) return;
+    dropped.swap(queue_);
+    queued_bytes_ = writing_bytes_;
+    if (!final_status_.has_value()) final_status_ = std::move(status);
+    writable = std::exchange(writable_callback_, nullptr);
+  }
+  // What the service may still ask for is copied before gRPC may let go of the call.
+  context_.Detach();
+  {
+    base::MutexLock lock(mutex_);
+    Pump();
+  }
+  notice_.Cancel();
+  if (writable) writable();
+}
+
+void StreamReactor::OnCancel() { EndByTransport(absl::CancelledError()); }
+
+class StreamHandle final : public StreamCall {
+ public:
+  explicit StreamHandle(std::shared_ptr<StreamReactor> reactor) : reactor_(std::move(reactor)) {}
+  ~StreamHandle() override {
+    if (!reactor_->ended()) {
+      reactor_->End(base::MakeStatus(absl::StatusCode::kInternal, kAbandonedText));
+    }
+  }
+
+  std::string_view path() const override { return reactor_->path(); }
+  std::optional<std::chrono::steady_clock::time_point> deadline() const override {
+    return reactor_->context().Deadline();
+  }
+  std::optional<std::string_view> Find(std::string_view key) const override {
+    return reactor_->context().Find(key);
+  }
+  std::string_view peer() const override { return reactor_->context().Peer(); }
+  bool cancelled() const override { return reactor_->notice().cancelled(); }
+  void OnCancel(std::function<void()> callback) override {
+    reactor_->notice().Set(std::move(callback));
+  }
+
+  void Read(ReadCallback callback) override { reactor_->ReadNext(std::move(callback)); }
+  bool Write(SliceList message) override { return reactor_->Send(std::move(message)); }
+  void OnWritable(std::function<void()> callback) override {
+    reactor_->SetWritable(std::move(callback));
+  }
+  int64_t queued_bytes() const override { return reactor_->queued_bytes(); }
+  void Finish(absl::Status status) override { reactor_->End(std::move(status)); }
+
+ private:
+  const std::shared_ptr<StreamReactor> reactor_;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGrpcStream(
+    std::string_view path, const StreamHandler& handler, const GrpcCallLimits& limits,
+    grpc::CallbackServerContext& context) {
+  auto reactor = std::make_shared<StreamReactor>(path, limits, context);
+  reactor->HoldForGrpc(reactor);
+  handler(std::make_shared<StreamHandle>(reactor));
+  return reactor.get();
+}
+
+}  // namespace cairn::rpc
