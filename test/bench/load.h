@@ -1,0 +1,52 @@
+// The load itself: many clients in one thread on one gRPC completion queue.
+//
+// One thread, asynchronous calls and raw bytes, because the measurement is worth something only as
+// long as the server's core is full before the client's. Nothing is retried: an error is counted
+// and the run goes on, so that a run with errors can be refused as a whole. The caller's thread
+// does everything; RequestStop may be called by a signal handler.
+#ifndef CAIRN_TEST_BENCH_LOAD_H_
+#define CAIRN_TEST_BENCH_LOAD_H_
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "test/bench/histogram.h"
+#include "test/bench/options.h"
+#include "test/bench/wire.h"
+
+namespace cairn::bench {
+
+// What the measured part of a run showed.
+struct Report {
+  uint64_t requests = 0;  // answered without an error
+  uint64_t errors = 0;
+  std::string first_error;
+  double seconds = 0;
+  // From the moment a request was due: in an open loop that is its place in the schedule, so a
+  // server that stalls is charged for every request that had to wait behind the stall.
+  Histogram latency_ns;
+  uint64_t response_bytes = 0;
+  int64_t client_cpu_ns = 0;
+  std::optional<int64_t> server_cpu_ns;
+  // Of the first request of the run, warm-up included.
+  Answer answer;
+};
+
+// Runs the load to its bounds. Unavailable if no connection comes up, FailedPrecondition if the
+// first range does not count what was expected, NotFound if the server's process is gone.
+absl::StatusOr<Report> RunLoad(const Options& options);
+
+// Ends a running load at its next answer, as if its time were over. Safe in a signal handler.
+void RequestStop();
+
+// Asks for the first key until a linearizable read is answered and returns the monotonic clock's
+// time of that moment in ns. Attempts are refused connections mostly, 1 ms apart.
+// DeadlineExceeded after options.limit_seconds.
+absl::StatusOr<int64_t> WaitForFirstRead(const Options& options);
+
+}  // namespace cairn::bench
+
+#endif  // CAIRN_TEST_BENCH_LOAD_H_

@@ -1,0 +1,182 @@
+#include "test/bench/options.h"
+
+#include <array>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "base/status.h"
+
+namespace cairn::bench {
+namespace {
+
+// A gRPC channel and its socket per connection, a call per client: far above the suite's 1,000.
+constexpr uint64_t kConnectionsMax = 10'000;
+constexpr uint64_t kClientsMax = 100'000;
+// etcd refuses requests over 1.5 MiB; the driver may go somewhat further to see that.
+constexpr uint64_t kValueBytesMax = 4 << 20;
+constexpr uint64_t kKeyBytesMax = 64 << 10;
+// A run is bounded in time whatever else is asked for.
+constexpr uint64_t kLimitSecondsMax = 4 * 3600;
+constexpr uint64_t kMillisMax = kLimitSecondsMax * 1000;
+constexpr uint64_t kRequestsMax = 10'000'000'000;
+
+constexpr std::array kOperations = std::to_array<std::pair<std::string_view, Operation>>({
+    {"put", Operation::kPut},
+    {"txn", Operation::kTxn},
+    {"get", Operation::kGet},
+    {"range", Operation::kRange},
+    {"range-stream", Operation::kRangeStream},
+    {"hashkv", Operation::kHashKv},
+    {"compact", Operation::kCompact},
+    {"wait", Operation::kWait},
+});
+
+absl::Status Bad(std::string_view name, std::string_view value, std::string_view why) {
+  return base::Error(absl::StatusCode::kInvalidArgument, "--{}={}: {}", name, value, why);
+}
+
+// Takes `value` into `field` if it is a whole number of [least, most].
+template <typename T>
+absl::Status TakeNumber(std::string_view name, std::string_view value, T least, uint64_t most,
+                        T& field) {
+  T number{};
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size()) {
+    return Bad(name, value, "not a whole number in range");
+  }
+  if (number < least || static_cast<uint64_t>(number) > most) {
+    return Bad(name, value, fmt::format("must be between {} and {}", least, most));
+  }
+  field = number;
+  return absl::OkStatus();
+}
+
+absl::Status TakeBool(std::string_view name, std::optional<std::string_view> value, bool& field) {
+  if (!value.has_value() || *value == "true") {
+    field = true;
+  } else if (*value == "false") {
+    field = false;
+  } else {
+    return Bad(name, *value, "must be true or false");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TakeOperation(std::string_view value, Operation& field) {
+  for (const auto& [name, operation] : kOperations) {
+    if (name == value) {
+      field = operation;
+      return absl::OkStatus();
+    }
+  }
+  return Bad("operation", value, "no such operation");
+}
+
+constexpr uint64_t kInt64Max = std::numeric_limits<int64_t>::max();
+
+absl::Status TakeFlag(std::string_view name, std::optional<std::string_view> given, Options& o) {
+  if (name == "random-keys") return TakeBool(name, given, o.random_keys);
+  if (name == "serializable") return TakeBool(name, given, o.serializable);
+  if (name == "keys-only") return TakeBool(name, given, o.keys_only);
+  if (name == "count-only") return TakeBool(name, given, o.count_only);
+  const std::string_view value = given.value_or("");
+  if (name == "endpoint") {
+    o.endpoint = value;
+    return value.empty() ? Bad(name, value, "is empty") : absl::OkStatus();
+  }
+  if (name == "key-prefix") {
+    o.key_prefix = value;
+    return absl::OkStatus();
+  }
+  if (name == "operation") return TakeOperation(value, o.operation);
+  if (name == "connections") {
+    return TakeNumber<uint32_t>(name, value, 1, kConnectionsMax, o.connections);
+  }
+  if (name == "clients") return TakeNumber<uint32_t>(name, value, 1, kClientsMax, o.clients);
+  if (name == "rate") return TakeNumber<uint64_t>(name, value, 0, 1'000'000, o.rate);
+  if (name == "total") return TakeNumber<uint64_t>(name, value, 0, kRequestsMax, o.total);
+  if (name == "duration-ms") {
+    return TakeNumber<uint64_t>(name, value, 0, kMillisMax, o.duration_ms);
+  }
+  if (name == "warmup-total") {
+    return TakeNumber<uint64_t>(name, value, 0, kRequestsMax, o.warmup_total);
+  }
+  if (name == "warmup-ms") return TakeNumber<uint64_t>(name, value, 0, kMillisMax, o.warmup_ms);
+  if (name == "limit-seconds") {
+    return TakeNumber<uint64_t>(name, value, 1, kLimitSecondsMax, o.limit_seconds);
+  }
+  if (name == "key-size")
+    return TakeNumber<uint32_t>(name, value, 1, kKeyBytesMax, o.key_size_bytes);
+  if (name == "value-size") {
+    return TakeNumber<uint32_t>(name, value, 0, kValueBytesMax, o.value_size_bytes);
+  }
+  if (name == "first-key") return TakeNumber<uint64_t>(name, value, 0, kRequestsMax, o.first_key);
+  if (name == "key-space") return TakeNumber<uint64_t>(name, value, 1, kRequestsMax, o.key_space);
+  if (name == "seed") return TakeNumber<uint64_t>(name, value, 0, kInt64Max, o.seed);
+  if (name == "txn-puts") return TakeNumber<uint32_t>(name, value, 1, 10'000, o.txn_puts);
+  if (name == "revision") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.revision);
+  if (name == "range-limit") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.range_limit);
+  if (name == "expect-count") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.expect_count);
+  if (name == "server-pid") return TakeNumber<int32_t>(name, value, 0, 1 << 30, o.server_pid);
+  return base::Error(absl::StatusCode::kInvalidArgument, "--{}: no such flag", name);
+}
+
+// How many decimal digits the largest key number needs.
+size_t DigitsOf(uint64_t number) { return fmt::formatted_size("{}", number); }
+
+absl::Status CheckTogether(const Options& o) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  if (o.total == 0 && o.duration_ms == 0 && o.operation != Operation::kWait) {
+    return base::Error(kInvalid, "one of --total and --duration-ms must bound the run");
+  }
+  if (o.connections > o.clients) {
+    return base::Error(kInvalid, "--connections={} is more than --clients={}", o.connections,
+                       o.clients);
+  }
+  const size_t digits = DigitsOf(o.first_key + o.key_space - 1);
+  if (o.key_prefix.size() + digits > o.key_size_bytes) {
+    return base::Error(kInvalid, "--key-size={} cannot hold the prefix and {} digits",
+                       o.key_size_bytes, digits);
+  }
+  // A transaction may not put one key twice.
+  if (o.operation == Operation::kTxn && o.key_space % o.txn_puts != 0) {
+    return base::Error(kInvalid, "--key-space={} is not a multiple of --txn-puts={}", o.key_space,
+                       o.txn_puts);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Options> ParseOptions(const std::vector<std::string_view>& arguments) {
+  Options options;
+  for (const std::string_view argument : arguments) {
+    if (!argument.starts_with("--")) {
+      return base::Error(absl::StatusCode::kInvalidArgument, "{}: flags are --name=value",
+                         argument);
+    }
+    const size_t equals = argument.find('=');
+    const std::string_view name = argument.substr(2, equals == argument.npos ? equals : equals - 2);
+    std::optional<std::string_view> value;
+    if (equals != argument.npos) value = argument.substr(equals + 1);
+    CAIRN_RETURN_IF_ERROR(TakeFlag(name, value, options));
+  }
+  CAIRN_RETURN_IF_ERROR(CheckTogether(options));
+  return options;
+}
+
+std::string Usage() {
+  return "Drives load into one etcd-compatible endpoint and prints one line of JSON.\n"
+         "  --endpoint=HOST:PORT   --server-pid=PID (counts its CPU)\n"
+         "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait\n"
+         "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop)\n"
+         "  --total=N --duration-ms=N --warmup-total=N --warmup-ms=N --limit-seconds=N\n"
+         "  --key-prefix=TEXT --key-size=BYTES --value-size=BYTES --first-key=N --key-space=N\n"
+         "  --random-keys --seed=N --txn-puts=N\n"
+         "  --revision=N --range-limit=N --serializable --keys-only --count-only\n"
+         "  --expect-count=N\n";
+}
+
+}  // namespace cairn::bench

@@ -1,0 +1,79 @@
+// The load driver's command line.
+//
+// Every flag is `--name=value`; a boolean may stand without a value. Unknown flags, values out of
+// range and combinations that make no sense are refused by name, because a typo in a benchmark is a
+// wrong figure. Pure: reads nothing but its arguments.
+#ifndef CAIRN_TEST_BENCH_OPTIONS_H_
+#define CAIRN_TEST_BENCH_OPTIONS_H_
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::bench {
+
+enum class Operation {
+  kPut,          // one key a request
+  kTxn,          // txn_puts keys a request, no compares
+  kGet,          // one key
+  kRange,        // all keys under the prefix
+  kRangeStream,  // the same as a stream (etcd 3.7)
+  kHashKv,       // the hash of everything up to `revision`
+  kCompact,      // up to `revision`, answered when the old rows are gone
+  kWait,         // not a load: time until the first answered linearizable read
+};
+
+struct Options {
+  std::string endpoint = "127.0.0.1:2379";
+  Operation operation = Operation::kPut;
+
+  // Each client has at most one request in flight; clients are dealt to connections in turn.
+  uint32_t connections = 1;
+  uint32_t clients = 1;
+  // Requests a second, sent on schedule whether answers came or not (open loop). 0: a client sends
+  // when its answer has come (closed loop).
+  uint64_t rate = 0;
+
+  // Measured after the warm-up has seen both of its bounds; ends at the first of these that is met.
+  // 0 is "no such bound". Without a warm-up exactly `total` requests are sent.
+  uint64_t total = 0;
+  uint64_t duration_ms = 0;
+  uint64_t warmup_total = 0;
+  uint64_t warmup_ms = 0;
+  // The whole process gives up after this long.
+  uint64_t limit_seconds = 600;
+
+  std::string key_prefix;
+  uint32_t key_size_bytes = 8;
+  uint32_t value_size_bytes = 256;
+  // Keys are numbered [first_key, first_key + key_space), taken in order or at random.
+  uint64_t first_key = 0;
+  uint64_t key_space = 1;
+  bool random_keys = false;
+  uint64_t seed = 1;
+  uint32_t txn_puts = 1;
+
+  int64_t revision = 0;
+  int64_t range_limit = 0;
+  bool serializable = false;
+  bool keys_only = false;
+  bool count_only = false;
+  // The count that every range must answer, checked once; negative: not checked.
+  int64_t expect_count = -1;
+
+  // The process whose CPU time is counted over the measured part; 0: none.
+  int32_t server_pid = 0;
+};
+
+// `arguments` without the program's name. InvalidArgument names the flag.
+absl::StatusOr<Options> ParseOptions(const std::vector<std::string_view>& arguments);
+
+// One line a flag, for --help.
+std::string Usage();
+
+}  // namespace cairn::bench
+
+#endif  // CAIRN_TEST_BENCH_OPTIONS_H_
