@@ -18,6 +18,11 @@ namespace {
 
 class EchoService final : public etcdserverpb::KV::CallbackService {
  public:
+  // The blocking forms stay visible beside the ones overridden here.
+  using Base = etcdserverpb::KV::CallbackService;
+  using Base::Put;
+  using Base::Range;
+
   grpc::ServerUnaryReactor* Put(grpc::CallbackServerContext* context,
                                 const etcdserverpb::PutRequest* request,
                                 etcdserverpb::PutResponse* response) override {

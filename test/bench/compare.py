@@ -1,0 +1,255 @@
+"""Runs a reference etcd and Cairn alternately under the same load and prints how they compare.
+
+See README.md for what each figure means. Exit code 1 when a figure could not be measured, when the
+client was the limit anywhere, or when a bar is missed or undecided.
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import figures
+import processes
+import workloads
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog="compare", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--reference", help="etcd to compare with (default: the tests' reference)")
+    parser.add_argument("--cairn", help="Cairn to compare (default: the one that was built)")
+    parser.add_argument("--workloads", default=",".join(workloads.WORKLOADS),
+                        help="comma-separated, of " + ",".join(workloads.WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
+    parser.add_argument("--long-rounds", type=int, default=3,
+                        help="the same for R5, M1, O1, S1, H1, V1 and C1, which take minutes")
+    parser.add_argument("--seconds", type=float, default=5, help="measured time of one load")
+    parser.add_argument("--warmup-seconds", type=float, default=2)
+    parser.add_argument("--keys", type=int, default=1000000, help="of M1, O1, S1 and H1")
+    parser.add_argument("--range-keys-max", type=int, default=100000, help="for a trial run")
+    parser.add_argument("--compaction-rows", type=int, default=1000000, help="superseded, for C1")
+    parser.add_argument("--compaction-put-rate", type=int, default=5000,
+                        help="puts a second beside the compaction of C1")
+    parser.add_argument("--server-cpus", default="0")
+    parser.add_argument("--client-cpus", default="1")
+    parser.add_argument("--quota-bytes", type=int, default=32 << 30)
+    parser.add_argument("--directory", default=os.path.expanduser("~/.cache/cairn/bench"),
+                        help="data directories and results; a real file system")
+    settings = parser.parse_args(arguments)
+    settings.selected = {name for name in settings.workloads.split(",") if name}
+    unknown = settings.selected - set(workloads.WORKLOADS)
+    if unknown:
+        parser.error("no such workload: " + ", ".join(sorted(unknown)))
+    if settings.rounds < 1 or settings.long_rounds < 1:
+        parser.error("a comparison needs at least one round")
+    if settings.keys < 1000 or settings.range_keys_max < 1000 or settings.compaction_rows < 1000:
+        parser.error("fewer than 1000 keys measure nothing")
+    return settings
+
+
+def from_caller(path):
+    """`bazel run` starts elsewhere: paths are the caller's."""
+    return os.path.join(os.environ.get("BUILD_WORKING_DIRECTORY", os.getcwd()), path)
+
+
+def find_reference(settings):
+    if settings.reference:
+        return from_caller(settings.reference)
+    fetch = os.path.join(_HERE, "..", "reference", "fetch_etcd")
+    if not os.path.exists(fetch):
+        sys.exit("compare: no reference; give one with --reference=PATH")
+    answer = subprocess.run([fetch], stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode != 0:
+        sys.exit("compare: no reference; give one with --reference=PATH")
+    return answer.stdout.strip()
+
+
+def find_cairn(settings):
+    path = from_caller(settings.cairn) if settings.cairn else os.path.join(
+        _HERE, "..", "..", "cmd", "cairn")
+    if not os.access(path, os.X_OK):
+        sys.exit(f"compare: {path} is no program; give one with --cairn=PATH")
+    return path
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def probe_limits(settings, driver):
+    """What this machine can do at best: {workload: puts or gets a second}."""
+    sync_us = processes.probe_sync(settings.directory, settings.seconds / 2)
+    say(f"limit L1: fdatasync of 4 KiB takes {sync_us:.0f} us")
+    echoes = {}
+    lines = [f"fdatasync of 4 KiB into zero-filled space: {sync_us:.0f} us (L1)"]
+    for operation in ("put", "get"):
+        for clients, connections in ((1, 1), (100, 10), (1000, 100)):
+            server = processes.EchoServer(os.path.join(_HERE, "echo_server"), settings.server_cpus)
+            try:
+                result = driver.run(
+                    endpoint=server.endpoint, operation=operation, clients=clients,
+                    connections=connections, server_pid=server.pid, key_space=10000,
+                    warmup_ms=int(settings.warmup_seconds * 1000),
+                    duration_ms=int(settings.seconds * 1000),
+                )
+            finally:
+                server.stop()
+            echoes[operation, clients] = result
+            lines.append(
+                f"bare gRPC echo of {operation}, {clients} clients / {connections} connections: "
+                f"{result['throughput']:,.0f}/s, server {result['server_cpu_us']:.1f} us/op, "
+                f"client {result['client_cpu_us']:.1f} us/op (L3)"
+            )
+            say("limit " + lines[-1])
+
+    def echo(operation, clients):
+        return echoes[operation, clients]["throughput"]
+
+    limits = {
+        "W1 put, 1 client": 1e6 / (sync_us + echoes["put", 1]["p50_us"]),
+        "W2 put, 100 clients / 10 connections": echo("put", 100),
+        "W2 put, 1000 clients / 100 connections": echo("put", 1000),
+        "W5 put of one key, 100 / 10": echo("put", 100),
+        "R1 get linearizable, 1 client": echo("get", 1),
+        "R2 get serializable, 1 client": echo("get", 1),
+    }
+    for name in ("R3 get linearizable", "R4 get serializable"):
+        limits[f"{name}, 100 / 10"] = echo("get", 100)
+        limits[f"{name}, 1000 / 100"] = echo("get", 1000)
+    return limits, lines
+
+
+class Comparison:
+    """All rounds of all selected scenarios, and what failed."""
+
+    def __init__(self, settings, driver, paths):
+        self.settings = settings
+        self.driver = driver
+        self.paths = paths  # side -> program
+        self.samples = collections.defaultdict(list)  # (workload, figure) -> [{side: value}]
+        self.client_bound = set()
+        self.failures = []
+
+    def run(self):
+        for names, is_long, scenario in workloads.SCENARIOS:
+            if not names & self.settings.selected:
+                continue
+            rounds = self.settings.long_rounds if is_long else self.settings.rounds
+            for number in range(rounds):
+                self._round(number, scenario, names)
+
+    def _round(self, number, scenario, names):
+        # A/B, B/A, A/B: neither side always has the warmer machine.
+        sides = [figures.REFERENCE, figures.CAIRN]
+        if number % 2 == 1:
+            sides.reverse()
+        results = {side: self._one_side(side, scenario) for side in sides}
+        keys = dict.fromkeys(key for side in sides for key in results[side])
+        for key in keys:
+            self.samples[key].append(
+                {side: results[side][key] for side in sides if key in results[side]}
+            )
+        say(f"{'/'.join(sorted(names & self.settings.selected))}: round {number + 1} done")
+
+    def _one_side(self, side, scenario):
+        settings = self.settings
+        server = processes.Server(
+            side, self.paths[side], os.path.join(settings.directory, side),
+            settings.server_cpus, self.driver, settings.quota_bytes,
+        )
+        run = workloads.Run(server, self.driver, settings, settings.selected)
+        try:
+            server.start()
+            scenario(run)
+        except processes.Failure as failure:
+            self.failures.append(f"{side}: {failure}")
+            say(f"FAILED {side}: {failure}")
+        finally:
+            server.remove()
+        self.client_bound |= run.client_bound
+        return run.values
+
+    def rows(self, limits):
+        return [
+            figures.make_row(
+                workload, figure, samples,
+                limits.get(workload) if figure == "throughput" else None,
+                workload in self.client_bound and figure in (
+                    "throughput", "p50_us", "p99_us", "p999_us"),
+            )
+            for (workload, figure), samples in self.samples.items()
+        ]
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as cpus:
+        for line in cpus:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+
+
+def write_results(settings, heading, rows, failures):
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stem = os.path.join(settings.directory, f"results-{stamp}")
+    with open(stem + ".md", "w", encoding="utf-8") as file:
+        file.write("".join(f"- {line}\n" for line in heading) + "\n" + figures.markdown(rows))
+        file.write("".join(f"\nFAILED: {failure}\n" for failure in failures))
+    with open(stem + ".json", "w", encoding="utf-8") as file:
+        json.dump(
+            {"about": heading, "figures": figures.as_data(rows), "failures": failures}, file,
+            indent=1,
+        )
+    return stem
+
+
+def main(arguments):
+    settings = parse_arguments(arguments)
+    settings.directory = from_caller(settings.directory)
+    os.makedirs(settings.directory, exist_ok=True)
+    filesystem = processes.filesystem_of(settings.directory)
+    if filesystem == "tmpfs":
+        sys.exit(f"compare: {settings.directory} is in memory, where syncs cost nothing; "
+                 "give a --directory on a disk")
+    paths = {figures.REFERENCE: find_reference(settings), figures.CAIRN: find_cairn(settings)}
+    driver = processes.Driver(os.path.join(_HERE, "driver"), settings.client_cpus)
+    heading = [
+        "compare " + " ".join(arguments),
+        f"reference: {processes.version_of(paths[figures.REFERENCE])}",
+        f"Cairn: {processes.version_of(paths[figures.CAIRN])}",
+        f"machine: {machine()}; data on {filesystem}; server on CPU {settings.server_cpus}, "
+        f"client on CPU {settings.client_cpus}",
+    ]
+    for line in heading:
+        say(line)
+    limits, limit_lines = probe_limits(settings, driver)
+    heading += limit_lines
+    comparison = Comparison(settings, driver, paths)
+    try:
+        comparison.run()
+    except KeyboardInterrupt:
+        comparison.failures.append("interrupted: later workloads are missing")
+    rows = comparison.rows(limits)
+    print("\n".join(heading) + "\n\n" + figures.plain(rows))
+    for failure in comparison.failures:
+        print("FAILED:", failure)
+    stem = write_results(settings, heading, rows, comparison.failures)
+    print(f"written to {stem}.md and {stem}.json")
+    bad = comparison.failures or any(
+        row.client_bound or row.verdict in ("missed", "undecided") for row in rows
+    )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

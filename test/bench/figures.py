@@ -1,0 +1,195 @@
+"""What the figures of a run mean: bars, ratios, spread, verdicts, and the tables made of them.
+
+Pure: takes numbers, gives text and data. compare.py measures, this judges.
+"""
+
+import dataclasses
+import statistics
+
+# The two sides of every comparison.
+REFERENCE = "etcd"
+CAIRN = "cairn"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """How a figure reads: its unit, its decimals, and whether more of it is better."""
+
+    name: str
+    decimals: int
+    higher_is_better: bool
+
+
+UNITS = {
+    "throughput": Unit("1/s", 0, True),
+    "p50_us": Unit("us", 0, False),
+    "p99_us": Unit("us", 0, False),
+    "p999_us": Unit("us", 0, False),
+    "server_cpu_us": Unit("us/op", 1, False),
+    "client_cpu_us": Unit("us/op", 1, False),
+    "bandwidth": Unit("MB/s", 0, True),
+    "rss_mib": Unit("MiB", 0, False),
+    "rss_peak_mib": Unit("MiB", 0, False),
+    "disk_mib": Unit("MiB", 0, False),
+    "seconds": Unit("s", 3, False),
+    "cpu_us_per_row": Unit("us/row", 2, False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A promise. `of` is "ratio" (Cairn's figure over etcd's) or "cairn" (the figure itself)."""
+
+    workload: str
+    figure: str
+    of: str
+    at_least: float = None
+    at_most: float = None
+
+    def text(self):
+        what = "x etcd" if self.of == "ratio" else UNITS[self.figure].name
+        if self.at_least is not None:
+            return f">= {self.at_least:g} {what}"
+        return f"<= {self.at_most:g} {what}"
+
+    def holds(self, value):
+        if self.at_least is not None:
+            return value >= self.at_least
+        return value <= self.at_most
+
+
+# The bars that were agreed on; every other figure is printed without a verdict.
+BARS = [
+    # "No slower" with a margin of 5 %.
+    Bar("W1 put, 1 client", "throughput", "ratio", at_least=0.95),
+    Bar("W2 put, 100 clients / 10 connections", "server_cpu_us", "ratio", at_most=0.65),
+    Bar("W2 put, 100 clients / 10 connections", "throughput", "ratio", at_least=1.5),
+    Bar("R3 get linearizable, 100 / 10", "server_cpu_us", "ratio", at_most=0.75),
+    Bar("R4 get serializable, 100 / 10", "server_cpu_us", "ratio", at_most=0.75),
+    Bar("R5 range 100k x 100 B, 1 client", "throughput", "ratio", at_least=2),
+    Bar("R5 range 100k x 1 KiB, 1 client", "throughput", "ratio", at_least=2),
+    Bar("M1 memory, 1 version a key", "rss_mib", "ratio", at_most=1),
+    Bar("O1 first read after SIGTERM", "seconds", "cairn", at_most=1),
+    Bar("O1 first read after SIGKILL", "seconds", "cairn", at_most=5),
+]
+
+
+@dataclasses.dataclass
+class Row:
+    """One figure of one workload over all rounds."""
+
+    workload: str
+    figure: str
+    etcd: list  # one value a round; empty where that side could not do it
+    cairn: list
+    ratios: list  # of the rounds that have both
+    limit: float  # what this machine can do at best; None: no probe says
+    client_bound: bool  # in any round, on any side
+    bar: Bar  # None: printed without a verdict
+    verdict: str  # "", "met", "missed", "undecided", "client-bound"
+
+    def of_limit(self):
+        if self.limit is None or not self.cairn:
+            return None
+        return statistics.median(self.cairn) / self.limit
+
+
+def find_bar(workload, figure):
+    for bar in BARS:
+        if (bar.workload, bar.figure) == (workload, figure):
+            return bar
+    return None
+
+
+def judge(bar, values, client_bound):
+    """A verdict holds for every round or for none; where the rounds disagree it is undecided."""
+    if bar is None or not values:
+        return ""
+    if client_bound:
+        return "client-bound"
+    holding = [bar.holds(value) for value in values]
+    if all(holding):
+        return "met"
+    return "undecided" if any(holding) else "missed"
+
+
+def make_row(workload, figure, samples, limit=None, client_bound=False):
+    """`samples` has one dict {side: value} for each round."""
+    etcd = [sample[REFERENCE] for sample in samples if REFERENCE in sample]
+    cairn = [sample[CAIRN] for sample in samples if CAIRN in sample]
+    ratios = [
+        sample[CAIRN] / sample[REFERENCE]
+        for sample in samples
+        if CAIRN in sample and sample.get(REFERENCE, 0) > 0
+    ]
+    bar = find_bar(workload, figure)
+    judged = cairn if bar is not None and bar.of == "cairn" else ratios
+    verdict = judge(bar, judged, client_bound)
+    return Row(workload, figure, etcd, cairn, ratios, limit, client_bound, bar, verdict)
+
+
+def spread_text(values, decimals):
+    """Median, and least to greatest when there is more than one value."""
+    if not values:
+        return "-"
+    median = f"{statistics.median(values):,.{decimals}f}"
+    if len(values) == 1:
+        return median
+    return f"{median} ({min(values):,.{decimals}f}-{max(values):,.{decimals}f})"
+
+
+HEADINGS = ["workload", "figure", "etcd", "Cairn", "Cairn / etcd", "of limit", "bar", "verdict"]
+
+
+def cells(row):
+    unit = UNITS[row.figure]
+    name = row.figure
+    for suffix in ("_us_per_row", "_us", "_mib"):
+        name = name.removesuffix(suffix)
+    of_limit = row.of_limit()
+    verdict = row.verdict or ("client-bound" if row.client_bound else "")
+    return [
+        row.workload,
+        f"{name} [{unit.name}]",
+        spread_text(row.etcd, unit.decimals),
+        spread_text(row.cairn, unit.decimals),
+        spread_text(row.ratios, 2),
+        "" if of_limit is None else f"{of_limit:.0%}",
+        "" if row.bar is None else row.bar.text(),
+        verdict,
+    ]
+
+
+def markdown(rows):
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def plain(rows):
+    table = [HEADINGS] + [cells(row) for row in rows]
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() + "\n"
+        for line in table
+    )
+
+
+def as_data(rows):
+    """For the JSON file: everything that was measured, and what was made of it."""
+    return [
+        {
+            "workload": row.workload,
+            "figure": row.figure,
+            "unit": UNITS[row.figure].name,
+            "etcd": row.etcd,
+            "cairn": row.cairn,
+            "ratios": row.ratios,
+            "ratio_median": statistics.median(row.ratios) if row.ratios else None,
+            "limit": row.limit,
+            "bar": row.bar.text() if row.bar else None,
+            "verdict": row.verdict or None,
+            "client_bound": row.client_bound,
+        }
+        for row in rows
+    ]

@@ -1,0 +1,87 @@
+"""Tests of figures.py: verdicts, ratios and tables from numbers made up here."""
+
+import unittest
+
+import figures
+
+
+def samples(pairs):
+    return [{figures.REFERENCE: etcd, figures.CAIRN: cairn} for etcd, cairn in pairs]
+
+
+W2 = "W2 put, 100 clients / 10 connections"
+
+
+class Verdict(unittest.TestCase):
+    def test_holds_in_every_round(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20)]))
+        self.assertEqual(row.verdict, "met")
+        self.assertEqual(row.ratios, [1.6, 2.0])
+
+    def test_fails_in_every_round(self):
+        row = figures.make_row(W2, "server_cpu_us", samples([(30, 20), (30, 21)]))
+        self.assertEqual(row.verdict, "missed")
+
+    def test_spread_across_the_bar_is_undecided(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 14.9), (10, 20), (10, 20)]))
+        self.assertEqual(row.verdict, "undecided")
+
+    def test_a_client_at_its_limit_decides_nothing(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 20)]), client_bound=True)
+        self.assertEqual(row.verdict, "client-bound")
+
+    def test_no_bar_no_verdict(self):
+        row = figures.make_row(W2, "p99_us", samples([(10, 20)]))
+        self.assertEqual(row.verdict, "")
+        self.assertIsNone(row.bar)
+
+    def test_an_absolute_bar_ignores_etcd(self):
+        workload = "O1 first read after SIGTERM"
+        self.assertEqual(
+            figures.make_row(workload, "seconds", samples([(0.1, 0.9)])).verdict, "met"
+        )
+        self.assertEqual(
+            figures.make_row(workload, "seconds", samples([(9, 1.1)])).verdict, "missed"
+        )
+
+    def test_the_edge_of_a_bar_holds(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 15)]))
+        self.assertEqual(row.verdict, "met")
+
+
+class Sides(unittest.TestCase):
+    def test_a_side_that_cannot_leaves_no_ratio(self):
+        row = figures.make_row(W2, "throughput", [{figures.CAIRN: 5}])
+        self.assertEqual(row.etcd, [])
+        self.assertEqual(row.ratios, [])
+        self.assertEqual(row.verdict, "")
+        self.assertIn("| - | 5 | - |", figures.markdown([row]))
+
+    def test_zero_is_not_divided_by(self):
+        row = figures.make_row(W2, "p50_us", samples([(0, 1)]))
+        self.assertEqual(row.ratios, [])
+
+
+class Tables(unittest.TestCase):
+    def test_median_and_spread(self):
+        self.assertEqual(figures.spread_text([3, 1, 1000], 0), "3 (1-1,000)")
+        self.assertEqual(figures.spread_text([2.345], 2), "2.35")
+
+    def test_markdown_row(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20)]), limit=36)
+        self.assertEqual(
+            figures.markdown([row]).splitlines()[-1],
+            f"| {W2} | throughput [1/s] | 10 (10-10) | 18 (16-20) | 1.80 (1.60-2.00)"
+            " | 50% | >= 1.5 x etcd | met |",
+        )
+
+    def test_every_bar_has_a_unit_and_one_side(self):
+        for bar in figures.BARS:
+            with self.subTest(bar):
+                self.assertIn(bar.figure, figures.UNITS)
+                self.assertEqual((bar.at_least is None) + (bar.at_most is None), 1)
+                self.assertIn(bar.of, ("ratio", "cairn"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,216 @@
+"""The processes of a run: servers under test, the echo server, the load driver.
+
+Each is pinned to its cores, dies with this script, and is ended by its own process id.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+_PR_SET_PDEATHSIG = 1
+_STOP_SECONDS_MAX = 120
+_MIB = 1 << 20
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _pinned(cpus, command):
+    return ["taskset", "--cpu-list", cpus] + command
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Failure(Exception):
+    """A measurement that could not be made; the message says why."""
+
+
+class Driver:
+    """Calls of the load driver, always on the client's cores."""
+
+    def __init__(self, path, cpus):
+        self._path = path
+        self._cpus = cpus
+
+    def start(self, **flags):
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+        return subprocess.Popen(
+            _pinned(self._cpus, [self._path] + arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    @staticmethod
+    def finish(process):
+        out, err = process.communicate()
+        if process.returncode != 0:
+            raise Failure(err.strip() or f"driver ended with code {process.returncode}")
+        return json.loads(out)
+
+    def run(self, **flags):
+        return self.finish(self.start(**flags))
+
+
+class EchoServer:
+    """The limits probe's server."""
+
+    def __init__(self, path, cpus):
+        self.endpoint = f"127.0.0.1:{_free_port()}"
+        self._process = subprocess.Popen(
+            _pinned(cpus, [path, self.endpoint]), preexec_fn=_die_with_parent
+        )
+        self.pid = self._process.pid
+
+    def stop(self):
+        self._process.kill()
+        self._process.wait()
+
+
+class Server:
+    """One etcd-compatible server with a data directory of its own, fresh unless restarted."""
+
+    def __init__(self, side, path, directory, cpus, driver, quota_bytes):
+        self.side = side
+        self._path = path
+        self._directory = directory
+        self._cpus = cpus
+        self._driver = driver
+        self._quota_bytes = quota_bytes
+        self._ports = _free_port(), _free_port()
+        self.endpoint = f"127.0.0.1:{self._ports[0]}"
+        self._process = None
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory, mode=0o700)
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def start(self, limit_seconds=60, **wait_flags):
+        """Starts it; returns the seconds until it answered its first linearizable read."""
+        client = f"http://127.0.0.1:{self._ports[0]}"
+        peer = f"http://127.0.0.1:{self._ports[1]}"
+        command = [
+            self._path,
+            "--name=bench",
+            f"--data-dir={self._directory}/data",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=bench={peer}",
+            f"--quota-backend-bytes={self._quota_bytes}",
+            "--log-level=warn",
+        ]
+        waiting = self._driver.start(
+            endpoint=self.endpoint, operation="wait", limit_seconds=limit_seconds, **wait_flags
+        )
+        # The driver polls from before the start, so its own start-up is not part of the figure.
+        time.sleep(0.2)
+        with open(f"{self._directory}/log", "ab") as log:
+            started = time.monotonic_ns()
+            self._process = subprocess.Popen(
+                _pinned(self._cpus, command), stdout=log, stderr=log, preexec_fn=_die_with_parent
+            )
+        answered = self._driver.finish(waiting)["monotonic_ns"]
+        if self._process.poll() is not None:
+            raise Failure(f"{self._path} ended at once; see {self._directory}/log")
+        return (answered - started) / 1e9
+
+    def terminate(self):
+        """A clean stop."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired as late:
+            self.kill()
+            raise Failure(f"{self.side} did not stop within {_STOP_SECONDS_MAX} s") from late
+
+    def kill(self):
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def remove(self):
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def memory(self):
+        """Resident memory in MiB, now and at its peak."""
+        figures = {}
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            for line in status:
+                name, _, value = line.partition(":")
+                if name in ("VmRSS", "VmHWM"):
+                    figures[name] = int(value.split()[0]) / 1024
+        return figures["VmRSS"], figures["VmHWM"]
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def disk_mib(self):
+        """Allocated blocks of the data directory."""
+        blocks = 0
+        for folder, _, names in os.walk(self._directory):
+            for name in names:
+                try:
+                    blocks += os.lstat(os.path.join(folder, name)).st_blocks
+                except FileNotFoundError:
+                    pass  # removed while we looked
+        return blocks * 512 / _MIB
+
+
+def version_of(path):
+    """What a server says about itself."""
+    answer = subprocess.run(
+        [path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=20, check=False,
+    )
+    lines = answer.stdout.strip().splitlines()
+    return lines[0] if lines else "unknown version"
+
+
+def filesystem_of(directory):
+    answer = subprocess.run(
+        ["stat", "--file-system", "--format=%T", directory], stdout=subprocess.PIPE, text=True,
+        check=True,
+    )
+    return answer.stdout.strip()
+
+
+def probe_sync(directory, seconds):
+    """fdatasync of 4 KiB at a time into a file filled with zeros beforehand: us each, median."""
+    path = os.path.join(directory, "probe")
+    block = os.urandom(4096)
+    blocks = 4096
+    times = []
+    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600)
+    try:
+        for _ in range(blocks):
+            os.write(file, bytes(4096))
+        os.fsync(file)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            before = time.monotonic_ns()
+            os.pwrite(file, block, len(times) % blocks * 4096)
+            os.fdatasync(file)
+            times.append(time.monotonic_ns() - before)
+    finally:
+        os.close(file)
+        os.unlink(path)
+    times.sort()
+    return times[len(times) // 2] / 1000
