@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "test/bench/connection.h"
 #include "test/bench/load.h"
 #include "test/bench/options.h"
 
@@ -81,6 +82,7 @@ int Main(const std::vector<std::string_view>& arguments) {
   if (!options.ok()) return Fail(options.status(), 2);
   signal(SIGALRM, OnAlarm);
   signal(SIGTERM, OnTerminate);
+  DisableLockOrderCheck();
   alarm(static_cast<unsigned>(options->limit_seconds));
   if (options->operation == Operation::kWait) {
     const auto time_ns = WaitForFirstRead(*options);

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "api/rpc.grpc.pb.h"
+#include "test/bench/connection.h"
 
 namespace cairn::bench {
 namespace {
@@ -47,6 +48,7 @@ class EchoService final : public etcdserverpb::KV::CallbackService {
 
 int Main(const char* address) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  DisableLockOrderCheck();
   EchoService service;
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials());

@@ -1,10 +1,7 @@
 #include "test/bench/load.h"
 
-#include <grpc/grpc.h>
 #include <grpcpp/completion_queue.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/security/credentials.h>
 
 #include <algorithm>
 #include <atomic>
@@ -17,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "test/bench/connection.h"
 #include "test/bench/process_stats.h"
 
 namespace cairn::bench {
@@ -29,21 +27,8 @@ static_assert(std::atomic<bool>::is_always_lock_free, "written by a signal handl
 
 // A run with this many errors says nothing about speed; it ends early.
 constexpr uint64_t kErrorsMax = 1000;
-// How long a connection may take to come up.
-constexpr std::chrono::seconds kConnectTimeout{10};
 // Pause between two attempts to reach a server that is starting: the resolution of the figure.
 constexpr std::chrono::milliseconds kWaitStep{1};
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& endpoint) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  // Else all channels to one address share one connection.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  arguments.SetString(GRPC_ARG_SERVICE_CONFIG, "{}");
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
-}
 
 std::string BytesOf(const grpc::ByteBuffer& buffer) {
   std::vector<grpc::Slice> slices;
@@ -140,18 +125,9 @@ Load::~Load() {
 }
 
 absl::Status Load::Open() {
-  std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (uint32_t i = 0; i < options_.connections; ++i) {
-    channels.push_back(Connect(options_.endpoint));
-    channels.back()->GetState(/*try_to_connect=*/true);
-  }
-  const auto deadline = std::chrono::system_clock::now() + kConnectTimeout;
-  for (auto& channel : channels) {
-    if (!channel->WaitForConnected(deadline)) {
-      return base::Error(absl::StatusCode::kUnavailable, "{}: no connection within {} s",
-                         options_.endpoint, kConnectTimeout.count());
-    }
-    stubs_.push_back(std::make_unique<grpc::GenericStub>(channel));
+    CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(options_.endpoint));
+    stubs_.push_back(std::make_unique<grpc::GenericStub>(std::move(channel)));
   }
   clients_.resize(options_.clients);
   for (uint32_t i = 0; i < options_.clients; ++i) {
@@ -349,6 +325,25 @@ absl::StatusOr<Report> Load::Run() {
   return std::move(report_);
 }
 
+// One request on a connection of its own: the answer's bytes.
+absl::StatusOr<std::string> TryOnce(const Options& options, const std::string& request) {
+  CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(options.endpoint));
+  grpc::GenericStub stub(std::move(channel));
+  grpc::CompletionQueue queue;
+  grpc::ClientContext context;
+  const auto call =
+      stub.PrepareUnaryCall(&context, MethodOf(options.operation), BufferOf(request), &queue);
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->StartCall();
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  CAIRN_CHECK(queue.Next(&tag, &ok));
+  if (!status.ok()) return base::MakeStatus(absl::StatusCode::kUnavailable, status.error_message());
+  return BytesOf(response);
+}
+
 }  // namespace
 
 void RequestStop() { stop_requested = true; }
@@ -364,34 +359,17 @@ absl::StatusOr<int64_t> WaitForFirstRead(const Options& options) {
   std::string request;
   source.Encode(0, request);
   const auto give_up = Clock::now() + std::chrono::seconds(options.limit_seconds);
-  while (Clock::now() < give_up) {
-    // A fresh channel each time: a channel that failed waits longer than we want to.
-    grpc::GenericStub stub(Connect(options.endpoint));
-    grpc::CompletionQueue queue;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() +
-                         std::chrono::seconds(options.limit_seconds));
-    const auto call =
-        stub.PrepareUnaryCall(&context, MethodOf(options.operation), BufferOf(request), &queue);
-    grpc::ByteBuffer response;
-    grpc::Status status;
-    call->StartCall();
-    call->Finish(&response, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    CAIRN_CHECK(queue.Next(&tag, &ok));
-    if (status.ok()) {
-      const int64_t now_ns = Clock::now().time_since_epoch().count();
-      const auto answer = ReadAnswer(options.operation, BytesOf(response));
-      if (options.expect_count >= 0 &&
-          (!answer.has_value() || answer->count != options.expect_count)) {
-        return base::Error(absl::StatusCode::kFailedPrecondition,
-                           "the first read finds {} keys, not {}",
-                           answer.has_value() ? answer->count : -1, options.expect_count);
-      }
-      return now_ns;
+  for (; Clock::now() < give_up; std::this_thread::sleep_for(kWaitStep)) {
+    const auto bytes = TryOnce(options, request);
+    if (!bytes.ok()) continue;
+    const int64_t now_ns = Clock::now().time_since_epoch().count();
+    const auto answer = ReadAnswer(options.operation, *bytes);
+    const int64_t count = answer.has_value() ? answer->count : -1;
+    if (options.expect_count >= 0 && count != options.expect_count) {
+      return base::Error(absl::StatusCode::kFailedPrecondition,
+                         "the first read finds {} keys, not {}", count, options.expect_count);
     }
-    std::this_thread::sleep_for(kWaitStep);
+    return now_ns;
   }
   return base::Error(absl::StatusCode::kDeadlineExceeded, "{}: no read was answered within {} s",
                      options.endpoint, options.limit_seconds);

@@ -35,7 +35,7 @@ struct Report {
   Answer answer;
 };
 
-// Runs the load to its bounds. Unavailable if no connection comes up, FailedPrecondition if the
+// Runs the load to its bounds. Unavailable if nobody accepts connections, FailedPrecondition if the
 // first range does not count what was expected, NotFound if the server's process is gone.
 absl::StatusOr<Report> RunLoad(const Options& options);
 

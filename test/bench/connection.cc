@@ -1,0 +1,64 @@
+#include "test/bench/connection.h"
+
+#include <absl/synchronization/mutex.h>
+#include <fcntl.h>
+#include <grpc/grpc.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/support/channel_arguments.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/status.h"
+
+namespace cairn::bench {
+namespace {
+
+absl::StatusOr<int> ConnectSocket(const std::string& endpoint) {
+  const size_t colon = endpoint.rfind(':');
+  if (colon == endpoint.npos) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "{}: not HOST:PORT", endpoint);
+  }
+  const addrinfo hints{.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+  addrinfo* address = nullptr;
+  const int unknown = getaddrinfo(endpoint.substr(0, colon).c_str(),
+                                  endpoint.substr(colon + 1).c_str(), &hints, &address);
+  if (unknown != 0) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "{}: {}", endpoint,
+                       gai_strerror(unknown));
+  }
+  const int file = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int failed =
+      file < 0 || connect(file, address->ai_addr, address->ai_addrlen) != 0 ? errno : 0;
+  freeaddrinfo(address);
+  if (failed != 0) {
+    if (file >= 0) close(file);
+    return base::Error(absl::StatusCode::kUnavailable, "{}: {}", endpoint, strerror(failed));
+  }
+  const int on = 1;
+  setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  fcntl(file, F_SETFL, O_NONBLOCK);
+  return file;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint) {
+  CAIRN_ASSIGN_OR_RETURN(const int file, ConnectSocket(endpoint));
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_MINIMAL_STACK, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
+  arguments.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomInsecureChannelFromFd(endpoint, file, arguments);
+}
+
+void DisableLockOrderCheck() {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+}
+
+}  // namespace cairn::bench

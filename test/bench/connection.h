@@ -1,0 +1,28 @@
+// A gRPC channel that is exactly one TCP connection, with as little of gRPC around it as there can
+// be.
+//
+// Name resolution, load balancing, reconnection, deadlines, compression and retries are left out of
+// the channel: a load generator needs none of them, and together they cost more than half of a
+// call. A channel whose connection is lost stays lost; its calls fail.
+#ifndef CAIRN_TEST_BENCH_CONNECTION_H_
+#define CAIRN_TEST_BENCH_CONNECTION_H_
+
+#include <absl/status/statusor.h>
+#include <grpcpp/channel.h>
+
+#include <memory>
+#include <string>
+
+namespace cairn::bench {
+
+// Connects to HOST:PORT. InvalidArgument if it does not read so or HOST has no address, Unavailable
+// if nobody accepts there.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint);
+
+// Switches off the lock-order check that the distribution's Abseil runs under gRPC's mutexes. Once,
+// before any channel exists.
+void DisableLockOrderCheck();
+
+}  // namespace cairn::bench
+
+#endif  // CAIRN_TEST_BENCH_CONNECTION_H_
