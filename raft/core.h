@@ -101,7 +101,7 @@ struct CoreStatus {
   Index applied;
   Index durable;  // The local log is known durable through here.
   EntryId last;
-  EntryId before_tail;  // The entry before the first one in memory.
+  Index before_tail;  // The entry before the first one in memory.
   size_t tail_bytes = 0;
   size_t uncommitted_bytes = 0;  // 0 unless leader.
   Configuration configuration;

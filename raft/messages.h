@@ -53,8 +53,7 @@ struct AppendAccepted {
 
 // The sender's log does not hold `previous`. `hint` is the last entry of the sender that can still
 // agree: its term is not above previous.term and its index not above previous.index (fast
-// back-off, thesis 3.5 end). The leader's log and the sender's differ everywhere in
-// (hint.index, previous.index].
+// back-off, thesis 3.5 end). hint.term 0 means unknown: the entry is committed, so they do agree.
 struct AppendRejected {
   EntryId previous;
   EntryId hint;

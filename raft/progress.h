@@ -39,6 +39,8 @@ class Progress {
   // The peer needs a snapshot that reaches at least `pending`.
   void BecomeSnapshot(Index pending);
   Index pending_snapshot() const { return pending_snapshot_; }
+  // A snapshot through `installed` is in place there (0: it failed): probe behind it.
+  void SnapshotEnded(Index installed);
 
   // The peer durably holds everything through `index`. Returns whether that is news.
   bool Acknowledge(Index index);
@@ -62,10 +64,10 @@ class Progress {
   Index commit_sent;
   // Entries for this peer are being read from the log.
   bool is_reading_log = false;
-  // A snapshot was asked for and has not been reported on.
-  bool is_snapshot_requested = false;
-  // Heard from within the last election timeout: tick of the last message.
+  // Tick of the last message from this peer.
   uint64_t last_heard_tick = 0;
+  // Tick at which a heartbeat's answer last made the leader look for lost appends.
+  uint64_t last_checked_tick = 0;
 
  private:
   ProgressState state_ = ProgressState::kProbe;
