@@ -25,7 +25,7 @@ def parse_arguments(arguments):
         prog="compare", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--reference", help="etcd to compare with (default: the tests' reference)")
-    parser.add_argument("--cairn", help="Cairn to compare (default: the one that was built)")
+    parser.add_argument("--cairn", help="Cairn to compare (default: bazel-bin/cmd/cairn)")
     parser.add_argument("--workloads", default=",".join(workloads.WORKLOADS),
                         help="comma-separated, of " + ",".join(workloads.WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
@@ -50,8 +50,10 @@ def parse_arguments(arguments):
         parser.error("no such workload: " + ", ".join(sorted(unknown)))
     if settings.rounds < 1 or settings.long_rounds < 1:
         parser.error("a comparison needs at least one round")
-    if settings.keys < 1000 or settings.range_keys_max < 1000 or settings.compaction_rows < 1000:
+    if settings.keys < 1000 or settings.compaction_rows < 1000:
         parser.error("fewer than 1000 keys measure nothing")
+    if settings.range_keys_max < 10000:
+        parser.error("--range-keys-max is at least 10000")
     return settings
 
 
@@ -60,23 +62,31 @@ def from_caller(path):
     return os.path.join(os.environ.get("BUILD_WORKING_DIRECTORY", os.getcwd()), path)
 
 
+def built(*names):
+    """A file of this project: beside us in the runfiles, or in the workspace and its output."""
+    workspace = os.environ.get("BUILD_WORKSPACE_DIRECTORY", "")
+    for root in (os.path.join(_HERE, "..", ".."), workspace, os.path.join(workspace, "bazel-bin")):
+        path = os.path.join(root, *names)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
 def find_reference(settings):
     if settings.reference:
         return from_caller(settings.reference)
-    fetch = os.path.join(_HERE, "..", "reference", "fetch_etcd")
-    if not os.path.exists(fetch):
-        sys.exit("compare: no reference; give one with --reference=PATH")
-    answer = subprocess.run([fetch], stdout=subprocess.PIPE, text=True, check=False)
-    if answer.returncode != 0:
-        sys.exit("compare: no reference; give one with --reference=PATH")
-    return answer.stdout.strip()
+    fetch = built("test", "reference", "fetch_etcd")
+    if fetch is not None:
+        answer = subprocess.run([fetch], stdout=subprocess.PIPE, text=True, check=False)
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    sys.exit("compare: no reference etcd; give one with --reference=PATH")
 
 
 def find_cairn(settings):
-    path = from_caller(settings.cairn) if settings.cairn else os.path.join(
-        _HERE, "..", "..", "cmd", "cairn")
-    if not os.access(path, os.X_OK):
-        sys.exit(f"compare: {path} is no program; give one with --cairn=PATH")
+    path = from_caller(settings.cairn) if settings.cairn else built("cmd", "cairn")
+    if path is None or not os.access(path, os.X_OK):
+        sys.exit("compare: no Cairn; build //cmd:cairn or give one with --cairn=PATH")
     return path
 
 

@@ -101,12 +101,18 @@ def find_bar(workload, figure):
     return None
 
 
+# Fewer rounds than this do not show a spread, so they decide nothing.
+ROUNDS_LEAST = 3
+
+
 def judge(bar, values, client_bound):
     """A verdict holds for every round or for none; where the rounds disagree it is undecided."""
     if bar is None or not values:
         return ""
     if client_bound:
         return "client-bound"
+    if len(values) < ROUNDS_LEAST:
+        return "undecided"
     holding = [bar.holds(value) for value in values]
     if all(holding):
         return "met"

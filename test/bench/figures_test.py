@@ -14,12 +14,12 @@ W2 = "W2 put, 100 clients / 10 connections"
 
 class Verdict(unittest.TestCase):
     def test_holds_in_every_round(self):
-        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20)]))
+        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20), (10, 18)]))
         self.assertEqual(row.verdict, "met")
-        self.assertEqual(row.ratios, [1.6, 2.0])
+        self.assertEqual(row.ratios, [1.6, 2.0, 1.8])
 
     def test_fails_in_every_round(self):
-        row = figures.make_row(W2, "server_cpu_us", samples([(30, 20), (30, 21)]))
+        row = figures.make_row(W2, "server_cpu_us", samples([(30, 20)] * 3))
         self.assertEqual(row.verdict, "missed")
 
     def test_spread_across_the_bar_is_undecided(self):
@@ -38,15 +38,19 @@ class Verdict(unittest.TestCase):
     def test_an_absolute_bar_ignores_etcd(self):
         workload = "O1 first read after SIGTERM"
         self.assertEqual(
-            figures.make_row(workload, "seconds", samples([(0.1, 0.9)])).verdict, "met"
+            figures.make_row(workload, "seconds", samples([(0.1, 0.9)] * 3)).verdict, "met"
         )
         self.assertEqual(
-            figures.make_row(workload, "seconds", samples([(9, 1.1)])).verdict, "missed"
+            figures.make_row(workload, "seconds", samples([(9, 1.1)] * 3)).verdict, "missed"
         )
 
     def test_the_edge_of_a_bar_holds(self):
-        row = figures.make_row(W2, "throughput", samples([(10, 15)]))
+        row = figures.make_row(W2, "throughput", samples([(10, 15)] * 3))
         self.assertEqual(row.verdict, "met")
+
+    def test_few_rounds_decide_nothing(self):
+        row = figures.make_row(W2, "throughput", samples([(10, 20), (10, 20)]))
+        self.assertEqual(row.verdict, "undecided")
 
 
 class Sides(unittest.TestCase):
@@ -68,7 +72,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(figures.spread_text([2.345], 2), "2.35")
 
     def test_markdown_row(self):
-        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20)]), limit=36)
+        row = figures.make_row(W2, "throughput", samples([(10, 16), (10, 20), (10, 18)]), limit=36)
         self.assertEqual(
             figures.markdown([row]).splitlines()[-1],
             f"| {W2} | throughput [1/s] | 10 (10-10) | 18 (16-20) | 1.80 (1.60-2.00)"
