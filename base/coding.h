@@ -1,8 +1,8 @@
 // Fixed-width and varint byte coding.
 //
-// Big endian preserves order when encoded bytes are compared as unsigned (state keys); little endian
-// is for records that are only decoded (log). Varints are protobuf's base-128. Decoders never read
-// past the view they are given: they return false (or nothing) on a short input.
+// Big endian preserves order when encoded bytes are compared as unsigned (state keys); little
+// endian is for records that are only decoded (log). Varints are protobuf's base-128. Decoders
+// never read past the view they are given: they return false (or nothing) on a short input.
 #ifndef CAIRN_BASE_CODING_H_
 #define CAIRN_BASE_CODING_H_
 

@@ -74,8 +74,8 @@ TEST(CodingTest, VarintRoundTripsAndRefusesEveryTruncation) {
 
 TEST(CodingTest, VarintRefusesMoreThan64Bits) {
   uint64_t value = 0;
-  for (const std::string& bytes :
-       {std::string(9, '\x80') + '\x02', std::string(10, '\x80') + '\x01', std::string(20, '\xff')}) {
+  for (const std::string& bytes : {std::string(9, '\x80') + '\x02',
+                                   std::string(10, '\x80') + '\x01', std::string(20, '\xff')}) {
     std::string_view rest = bytes;
     EXPECT_FALSE(TakeVarint(rest, value));
   }

@@ -1,8 +1,8 @@
 // Mutex, lock guard and condition variable with thread annotations.
 //
 // The standard ones under Abseil's annotations (checked by Clang's -Wthread-safety). Abseil's own
-// are not used: the packaged library is not instrumented, so the thread sanitizer reports races that
-// do not exist.
+// are not used: the packaged library is not instrumented, so the thread sanitizer reports races
+// that do not exist.
 #ifndef CAIRN_BASE_MUTEX_H_
 #define CAIRN_BASE_MUTEX_H_
 

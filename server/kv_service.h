@@ -1,8 +1,8 @@
 // etcdserverpb.KV: requests are checked, reads answered from the state, writes proposed.
 //
-// Handlers run on the transport's threads and never block: what is small is read there, what is large
-// in the node's read pool, what writes is completed by the node. Registered once; outlives every
-// call, and so must its context.
+// Handlers run on the transport's threads and never block: what is small is read there, what is
+// large in the node's read pool, what writes is completed by the node. Registered once; outlives
+// every call, and so must its context.
 #ifndef CAIRN_SERVER_KV_SERVICE_H_
 #define CAIRN_SERVER_KV_SERVICE_H_
 

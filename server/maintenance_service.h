@@ -1,8 +1,8 @@
 // etcdserverpb.Maintenance: how the member is, hashes of its state, and what needs no doing here.
 //
-// Status answers locally; Hash and HashKV read in the node's read pool; Defragment has nothing to do,
-// because removed rows give their space back by themselves. Registered once; outlives every call,
-// and so must its context.
+// Status answers locally; Hash and HashKV read in the node's read pool; Defragment has nothing to
+// do, because removed rows give their space back by themselves. Registered once; outlives every
+// call, and so must its context.
 #ifndef CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 #define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 
