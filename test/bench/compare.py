@@ -104,6 +104,7 @@ def probe_limits(settings, driver):
         for clients, connections in ((1, 1), (100, 10), (1000, 100)):
             server = processes.EchoServer(os.path.join(_HERE, "echo_server"), settings.server_cpus)
             try:
+                server.wait(driver)
                 result = driver.run(
                     endpoint=server.endpoint, operation=operation, clients=clients,
                     connections=connections, server_pid=server.pid, key_space=10000,
@@ -242,7 +243,10 @@ def main(arguments):
     ]
     for line in heading:
         say(line)
-    limits, limit_lines = probe_limits(settings, driver)
+    try:
+        limits, limit_lines = probe_limits(settings, driver)
+    except processes.Failure as failure:
+        sys.exit(f"compare: the limits probe failed: {failure}")
     heading += limit_lines
     comparison = Comparison(settings, driver, paths)
     try:

@@ -73,6 +73,10 @@ class EchoServer:
         )
         self.pid = self._process.pid
 
+    def wait(self, driver):
+        """Until it answers."""
+        driver.run(endpoint=self.endpoint, operation="wait", limit_seconds=20)
+
     def stop(self):
         self._process.kill()
         self._process.wait()
