@@ -128,10 +128,18 @@ class Server:
             self._process = subprocess.Popen(
                 _pinned(self._cpus, command), stdout=log, stderr=log, preexec_fn=_die_with_parent
             )
-        answered = self._driver.finish(waiting)["monotonic_ns"]
-        if self._process.poll() is not None:
-            raise Failure(f"{self._path} ended at once; see {self._directory}/log")
-        return (answered - started) / 1e9
+        while waiting.poll() is None:
+            if self._process.poll() is not None:
+                waiting.kill()
+                waiting.communicate()
+                raise Failure(f"{self._path} ended at once: {self._last_words()}")
+            time.sleep(0.05)
+        return (self._driver.finish(waiting)["monotonic_ns"] - started) / 1e9
+
+    def _last_words(self):
+        with open(f"{self._directory}/log", encoding="utf-8", errors="replace") as log:
+            lines = log.read().strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def terminate(self):
         """A clean stop."""
