@@ -1,0 +1,33 @@
+// What is known to differ between versions of etcd, one entry a difference: the allow-list of the
+// differential test. Where versions differ Cairn follows the newest, so each entry says what an
+// older reference does and what is done about it. Nothing else may differ.
+#ifndef CAIRN_TEST_DIFFERENTIAL_RULES_H_
+#define CAIRN_TEST_DIFFERENTIAL_RULES_H_
+
+#include "test/harness/target.h"
+
+namespace cairn::test {
+
+struct ReferenceRules {
+  // 3.6: an unknown number of sort_order or sort_target is InvalidArgument, `invalid sort option`.
+  // Older ones ignore it, and would take a Txn that the newer ones refuse. Such a request is not
+  // sent to an older reference; the server under test must give the error.
+  bool refuses_unknown_sort = true;
+  // 3.7: keys_only leaves out the lease too, unless sorted by value. From an older reference the
+  // lease is removed before the comparison.
+  bool keys_only_drops_lease = true;
+  // 3.7: KV.RangeStream. With an older reference the stream is compared with the reference's Range.
+  bool has_range_stream = true;
+  // 3.6: HashKVResponse.hash_revision. Removed from the comparison with an older reference.
+  bool has_hash_revision = true;
+  // 3.4.34 and 3.5.16: a compaction keeps a deletion that lies exactly at the compacted revision,
+  // which shows in HashKV. HashKV is not compared with an older reference after a compaction.
+  bool keeps_deletion_at_compaction = true;
+};
+
+// The rules of a reference of this version.
+ReferenceRules RulesOf(const EtcdVersion& version);
+
+}  // namespace cairn::test
+
+#endif  // CAIRN_TEST_DIFFERENTIAL_RULES_H_

@@ -1,0 +1,312 @@
+#include "test/differential/session.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <future>
+
+#include "base/status.h"
+#include "test/differential/normalise.h"
+
+namespace cairn::test {
+namespace {
+
+using etcdserverpb::CompactionRequest;
+using etcdserverpb::CompactionResponse;
+using etcdserverpb::DeleteRangeRequest;
+using etcdserverpb::DeleteRangeResponse;
+using etcdserverpb::HashKVRequest;
+using etcdserverpb::HashKVResponse;
+using etcdserverpb::LeaseGrantRequest;
+using etcdserverpb::LeaseGrantResponse;
+using etcdserverpb::LeaseRevokeRequest;
+using etcdserverpb::LeaseRevokeResponse;
+using etcdserverpb::PutRequest;
+using etcdserverpb::PutResponse;
+using etcdserverpb::RangeRequest;
+using etcdserverpb::RangeResponse;
+using etcdserverpb::TxnRequest;
+using etcdserverpb::TxnResponse;
+
+// After the first difference the stores may differ; a few more tell whether they do.
+constexpr int64_t kDifferencesMax = 5;
+constexpr int kInvalidArgument = 3;
+constexpr char kInvalidSort[] = "etcdserver: invalid sort option";
+
+template <typename ResponseType>
+Outcome ToOutcome(const grpc::Status& status, ResponseType response) {
+  Outcome outcome{.code = status.error_code(), .text = status.error_message(), .response = {}};
+  if (status.ok()) outcome.response = std::move(response);
+  return outcome;
+}
+
+Outcome Call(Client& client, const RangeRequest& request) {
+  RangeResponse response;
+  const grpc::Status status = client.Range(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const RangeStream& stream) {
+  RangeResponse response;
+  const grpc::Status status = client.RangeStream(stream.request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const PutRequest& request) {
+  PutResponse response;
+  const grpc::Status status = client.Put(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const DeleteRangeRequest& request) {
+  DeleteRangeResponse response;
+  const grpc::Status status = client.DeleteRange(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const TxnRequest& request) {
+  TxnResponse response;
+  const grpc::Status status = client.Txn(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const CompactionRequest& request) {
+  CompactionResponse response;
+  const grpc::Status status = client.Compact(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const HashKVRequest& request) {
+  HashKVResponse response;
+  const grpc::Status status = client.HashKV(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const LeaseGrantRequest& request) {
+  LeaseGrantResponse response;
+  const grpc::Status status = client.LeaseGrant(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const LeaseRevokeRequest& request) {
+  LeaseRevokeResponse response;
+  const grpc::Status status = client.LeaseRevoke(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+// The two sides, what is known of their stores, and the count of what happened.
+class Session {
+ public:
+  Session(const Target& reference, const Target& under_test, const SessionOptions& options)
+      : options_(options),
+        reference_(reference, "reference"),
+        under_test_(under_test, "under-test"),
+        generator_(options.seed, &knowledge_) {}
+
+  absl::StatusOr<SessionReport> Run();
+
+ private:
+  absl::Status Start();
+  void Step(const Operation& operation);
+  // Sends to the reference what it is to be asked: the operation or the one it stands in for.
+  void StepBoth(const Operation& operation, const Operation& for_reference);
+  // An operation that the reference would take wrongly: the answer is known.
+  void StepWithKnownError(const Operation& operation, int code, std::string_view text);
+  void Learn(const Operation& operation, const Outcome& outcome);
+  void Report(const Operation& operation, const Outcome& expected, const Outcome& actual);
+  absl::Status EndRound();
+  bool MayHashHere(int64_t revision) const;
+
+  const SessionOptions options_;
+  Side reference_;
+  Side under_test_;
+  ReferenceRules rules_;
+  Knowledge knowledge_;
+  Generator generator_;
+  SessionReport report_;
+};
+
+absl::Status Session::Start() {
+  auto reference_started = std::async(std::launch::deferred, [&] { return reference_.Start(); });
+  CAIRN_RETURN_IF_ERROR(reference_started.get());
+  CAIRN_RETURN_IF_ERROR(under_test_.Start());
+  // The server under test follows the newest rules unless it is itself an older etcd.
+  rules_ = RulesOf(std::min(reference_.version(), under_test_.version()));
+  knowledge_.with_leases = reference_.has_leases() && under_test_.has_leases();
+  return absl::OkStatus();
+}
+
+bool Session::MayHashHere(int64_t revision) const {
+  return MayHash(knowledge_, revision) &&
+         (rules_.keeps_deletion_at_compaction || knowledge_.compacted < 0);
+}
+
+void Session::Step(const Operation& operation) {
+  ++report_.operations;
+  if (!rules_.refuses_unknown_sort && HasUnknownSort(operation)) {
+    ++report_.allowed;
+    return StepWithKnownError(operation, kInvalidArgument, kInvalidSort);
+  }
+  if (const auto* stream = std::get_if<RangeStream>(&operation);
+      stream != nullptr && !rules_.has_range_stream) {
+    ++report_.allowed;
+    const RangeRequest& request = stream->request;
+    const bool is_plain = request.sort_order() == RangeRequest::NONE &&
+                          request.sort_target() == RangeRequest::KEY &&
+                          request.min_mod_revision() == 0 && request.max_mod_revision() == 0 &&
+                          request.min_create_revision() == 0 && request.max_create_revision() == 0;
+    // The texts of the refusals are pinned by the tests of wrong input.
+    StepBoth(is_plain ? operation : Operation(request), request);
+    return;
+  }
+  if (const auto* hash = std::get_if<HashKVRequest>(&operation)) {
+    if (!MayHashHere(hash->revision())) return;
+  }
+  StepBoth(operation, operation);
+}
+
+void Session::StepBoth(const Operation& operation, const Operation& for_reference) {
+  auto expected_future =
+      std::async(std::launch::async, [&] { return reference_.Play(for_reference); });
+  Outcome actual = under_test_.Play(operation);
+  Outcome expected = expected_future.get();
+  if (options_.trace) {
+    std::printf("%s\n  -> %s\n", Describe(operation).c_str(), Describe(expected).c_str());
+  }
+  ++report_.counts[std::string(NameOf(operation))][expected.code == 0 ? 0 : 1];
+  if (expected.code != 0) ++report_.errors;
+  Learn(operation, expected);
+  Normalise(for_reference, rules_, expected);
+  Normalise(for_reference, rules_, actual);
+  if (Encode(expected) != Encode(actual)) Report(operation, expected, actual);
+}
+
+void Session::StepWithKnownError(const Operation& operation, int code, std::string_view text) {
+  const Outcome actual = under_test_.Play(operation);
+  const Outcome expected{.code = code, .text = std::string(text), .response = {}};
+  ++report_.counts[std::string(NameOf(operation))][1];
+  if (Encode(expected) != Encode(actual)) Report(operation, expected, actual);
+}
+
+void Session::Learn(const Operation& operation, const Outcome& outcome) {
+  if (outcome.code != 0) {
+    // A refused compaction may have waited for a running one only if it asked to.
+    return;
+  }
+  const int64_t revision = HeaderOf(outcome.response).revision();
+  if (const auto* txn = std::get_if<TxnRequest>(&operation)) {
+    if (revision > knowledge_.revision && MayDeleteThenPut(*txn)) {
+      knowledge_.delete_then_put.insert(revision);
+    }
+  }
+  knowledge_.revision = std::max(knowledge_.revision, revision);
+  if (const auto* compaction = std::get_if<CompactionRequest>(&operation)) {
+    knowledge_.compacted = compaction->revision();
+    knowledge_.compaction_is_finished = compaction->physical();
+  }
+  if (std::holds_alternative<HashKVRequest>(operation)) ++report_.hashes;
+  if (const auto* grant = std::get_if<LeaseGrantRequest>(&operation)) {
+    knowledge_.leases.insert(grant->id());
+  }
+  if (const auto* revoke = std::get_if<LeaseRevokeRequest>(&operation)) {
+    knowledge_.leases.erase(revoke->id());
+  }
+}
+
+void Session::Report(const Operation& operation, const Outcome& expected, const Outcome& actual) {
+  ++report_.differences;
+  std::printf(
+      "DIFFERENCE at seed %llu, operation %lld (revision %lld, compacted %lld):\n"
+      "  request:    %s\n  reference:  %s\n  under test: %s\n",
+      static_cast<unsigned long long>(options_.seed), static_cast<long long>(report_.operations),
+      static_cast<long long>(knowledge_.revision), static_cast<long long>(knowledge_.compacted),
+      Describe(operation).c_str(), Describe(expected).c_str(), Describe(actual).c_str());
+  std::fflush(stdout);
+}
+
+// All keys, and the whole history as one number.
+absl::Status Session::EndRound() {
+  RangeRequest all;
+  all.set_key(std::string(1, '\0'));
+  all.set_range_end(std::string(1, '\0'));
+  StepBoth(all, all);
+  // Whatever stands in the way of a hash ends with a put and a finished compaction below it.
+  PutRequest put;
+  put.set_key("end of round");
+  StepBoth(put, put);
+  if (!knowledge_.compaction_is_finished) {
+    CompactionRequest compaction;
+    int64_t revision = knowledge_.revision - 1;
+    while (!MayCompact(knowledge_, revision)) --revision;
+    if (revision > knowledge_.compacted) {
+      compaction.set_revision(revision);
+      compaction.set_physical(true);
+      StepBoth(compaction, compaction);
+    }
+  }
+  HashKVRequest hash;
+  hash.set_revision(knowledge_.revision);
+  if (MayHashHere(hash.revision())) StepBoth(hash, hash);
+
+  if (!options_.restart) return absl::OkStatus();
+  const bool gracefully = ++report_.restarts % 2 == 1;
+  CAIRN_RETURN_IF_ERROR(reference_.Restart(gracefully));
+  CAIRN_RETURN_IF_ERROR(under_test_.Restart(gracefully));
+  StepBoth(all, all);
+  if (MayHashHere(hash.revision())) StepBoth(hash, hash);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SessionReport> Session::Run() {
+  CAIRN_RETURN_IF_ERROR(Start());
+  const auto start = std::chrono::steady_clock::now();
+  while (report_.operations < options_.operations && report_.differences < kDifferencesMax) {
+    Step(generator_.Next());
+    if (report_.operations % options_.round_operations == 0) CAIRN_RETURN_IF_ERROR(EndRound());
+  }
+  if (report_.differences < kDifferencesMax) CAIRN_RETURN_IF_ERROR(EndRound());
+  report_.last_revision = knowledge_.revision;
+  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report_;
+}
+
+}  // namespace
+
+absl::Status Side::Start() {
+  CAIRN_RETURN_IF_ERROR(server_.Start());
+  client_ = std::make_unique<Client>(server_.address());
+  etcdserverpb::StatusResponse status;
+  const grpc::Status asked = client_->StatusOf(&status);
+  if (!asked.ok()) {
+    return base::Error(absl::StatusCode::kUnavailable, "{} does not tell its version: {}",
+                       server_.label(), asked.error_message());
+  }
+  version_ = ParseVersion(status.version());
+  LeaseRevokeRequest revoke;
+  revoke.set_id(1);
+  LeaseRevokeResponse response;
+  has_leases_ = client_->LeaseRevoke(revoke, &response).error_code() == grpc::NOT_FOUND;
+  return absl::OkStatus();
+}
+
+absl::Status Side::Restart(bool gracefully) {
+  if (gracefully) {
+    CAIRN_RETURN_IF_ERROR(server_.Terminate().status());
+  } else {
+    server_.Kill();
+  }
+  CAIRN_RETURN_IF_ERROR(server_.Start());
+  client_ = std::make_unique<Client>(server_.address());
+  return absl::OkStatus();
+}
+
+Outcome Side::Play(const Operation& operation) {
+  return std::visit([&](const auto& request) { return Call(*client_, request); }, operation);
+}
+
+absl::StatusOr<SessionReport> PlaySeed(const Target& reference, const Target& under_test,
+                                       const SessionOptions& options) {
+  return Session(reference, under_test, options).Run();
+}
+
+}  // namespace cairn::test
