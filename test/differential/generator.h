@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "test/differential/operation.h"
-#include "test/differential/random.h"
+#include "test/harness/random.h"
 
 namespace cairn::test {
 

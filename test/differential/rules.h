@@ -4,6 +4,7 @@
 #ifndef CAIRN_TEST_DIFFERENTIAL_RULES_H_
 #define CAIRN_TEST_DIFFERENTIAL_RULES_H_
 
+#include "test/differential/operation.h"
 #include "test/harness/target.h"
 
 namespace cairn::test {
@@ -20,10 +21,18 @@ struct ReferenceRules {
   bool has_range_stream = true;
   // 3.6: HashKVResponse.hash_revision. Removed from the comparison with an older reference.
   bool has_hash_revision = true;
+  // 3.6: the operations of a transaction are checked in their order. Older ones check all puts
+  // first, then all ranges, so a transaction with several faults is refused for another one. With
+  // an older reference any two of those refusals count as equal.
+  bool checks_txn_in_order = true;
   // 3.4.34 and 3.5.16: a compaction keeps a deletion that lies exactly at the compacted revision,
   // which shows in HashKV. HashKV is not compared with an older reference after a compaction.
   bool keeps_deletion_at_compaction = true;
 };
+
+// True if the two refusals of one transaction may stem from different faults in it, for a reference
+// that does not check in order.
+bool AreFaultsOfOneTxn(const Outcome& a, const Outcome& b);
 
 // The rules of a reference of this version.
 ReferenceRules RulesOf(const EtcdVersion& version);

@@ -156,6 +156,11 @@ absl::StatusOr<ExitState> Server::WaitForExit() {
   return *exit;
 }
 
+void Server::LetRun(milliseconds time) {
+  CAIRN_CHECK(process_.has_value());
+  process_->Wait(time);
+}
+
 absl::StatusOr<ExitState> Server::Terminate() {
   CAIRN_CHECK(process_.has_value());
   process_->Signal(SIGTERM);

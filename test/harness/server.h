@@ -49,6 +49,8 @@ class Server {
   absl::StatusOr<ExitState> Terminate();
   // SIGKILL, then waits for the end.
   void Kill();
+  // Lets it run so long, or until it ends: for a signal at a random moment.
+  void LetRun(std::chrono::milliseconds time);
   // Waits for an end of its own accord.
   absl::StatusOr<ExitState> WaitForExit();
   // Waits until it answers; an error with the log's end if it ends or the deadline comes first.

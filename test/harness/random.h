@@ -1,7 +1,7 @@
-// The seeded source of choices of one differential run. The same seed gives the same choices on
+// The seeded source of choices of one test run. The same seed gives the same choices on
 // every machine: it uses no distribution of the standard library. Not thread-safe.
-#ifndef CAIRN_TEST_DIFFERENTIAL_RANDOM_H_
-#define CAIRN_TEST_DIFFERENTIAL_RANDOM_H_
+#ifndef CAIRN_TEST_HARNESS_RANDOM_H_
+#define CAIRN_TEST_HARNESS_RANDOM_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -44,4 +44,4 @@ class Random {
 
 }  // namespace cairn::test
 
-#endif  // CAIRN_TEST_DIFFERENTIAL_RANDOM_H_
+#endif  // CAIRN_TEST_HARNESS_RANDOM_H_
