@@ -1,6 +1,9 @@
 #include "test/harness/client.h"
 
+#include <grpcpp/generic/generic_stub.h>
+
 #include <utility>
+#include <vector>
 
 namespace cairn::test {
 namespace {
@@ -120,6 +123,32 @@ grpc::Status Client::MemberList(etcdserverpb::MemberListResponse* response,
   grpc::ClientContext context;
   Prepare(context, options);
   return cluster_->MemberList(&context, etcdserverpb::MemberListRequest(), response);
+}
+
+grpc::Status Client::Raw(const std::string& method, const std::string& request,
+                         std::string* response, const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  const grpc::Slice request_slice(request);
+  const grpc::ByteBuffer request_buffer(&request_slice, 1);
+  grpc::ByteBuffer response_buffer;
+  grpc::Status status;
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub(channel_);
+  auto call = stub.PrepareUnaryCall(&context, method, request_buffer, &queue);
+  call->StartCall();
+  call->Finish(&response_buffer, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  response->clear();
+  std::vector<grpc::Slice> slices;
+  if (status.ok() && response_buffer.Dump(&slices).ok()) {
+    for (const grpc::Slice& slice : slices) {
+      response->append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    }
+  }
+  return status;
 }
 
 }  // namespace cairn::test

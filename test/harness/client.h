@@ -54,6 +54,10 @@ class Client {
   grpc::Status MemberList(etcdserverpb::MemberListResponse* response,
                           const CallOptions& options = {});
 
+  // Sends any bytes to any unary method (`/package.Service/Method`) and takes any bytes back.
+  grpc::Status Raw(const std::string& method, const std::string& request, std::string* response,
+                   const CallOptions& options = {});
+
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
  private:

@@ -1,0 +1,237 @@
+// The distribution's etcdctl against a fresh server, one transcript a subject: what is typed, what
+// is printed, how it exits. Each runs against Cairn and against a real etcd.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/sha.h>
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "test/harness/test_main.h"
+
+namespace cairn::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::MatchesRegex;
+
+constexpr char kEtcdctl[] = "/usr/bin/etcdctl";
+
+struct Step {
+  std::vector<std::string> arguments;
+  std::string out = {};    // all of standard output
+  std::string error = {};  // part of standard error
+  int code = 0;
+  std::string input = {};
+};
+
+class EtcdctlTest : public testing::Test {
+ protected:
+  EtcdctlTest() : server_(OptionsFor(ServerUnderTest(), "etcdctl")) {}
+
+  void SetUp() override {
+    const absl::Status started = server_.Start();
+    ASSERT_TRUE(started.ok()) << started;
+  }
+
+  CommandResult Run(const std::vector<std::string>& arguments, const std::string& input = {}) {
+    ProcessOptions options;
+    options.argv = {kEtcdctl, "--endpoints=" + server_.address(), "--command-timeout=60s",
+                    "--dial-timeout=60s"};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.environment = {{"ETCDCTL_API", "3"}};
+    absl::StatusOr<CommandResult> result = RunCommand(options, input);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? *result : CommandResult{};
+  }
+
+  void Play(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      SCOPED_TRACE(fmt::format("etcdctl {}", fmt::join(step.arguments, " ")));
+      const CommandResult result = Run(step.arguments, step.input);
+      EXPECT_EQ(result.out, step.out) << result.err;
+      EXPECT_EQ(result.exit.code, step.code) << result.err;
+      EXPECT_EQ(result.exit.signal, 0);
+      EXPECT_THAT(result.err, HasSubstr(step.error));
+    }
+  }
+
+  Server server_;
+};
+
+TEST_F(EtcdctlTest, PutGetDelete) {
+  Play({
+      {.arguments = {"put", "a", "1"}, .out = "OK\n"},
+      {.arguments = {"get", "a"}, .out = "a\n1\n"},
+      {.arguments = {"put", "a", "2", "--prev-kv"}, .out = "OK\na\n1\n"},
+      {.arguments = {"get", "a", "--rev=2"}, .out = "a\n1\n"},
+      {.arguments = {"put", "empty", ""}, .out = "OK\n"},
+      {.arguments = {"get", "empty"}, .out = "empty\n\n"},
+      {.arguments = {"put", "--", "-dash", "v"}, .out = "OK\n"},
+      {.arguments = {"get", "--", "-dash"}, .out = "-dash\nv\n"},
+      {.arguments = {"put", "stdin"}, .out = "OK\n", .input = "from standard input"},
+      {.arguments = {"get", "stdin", "--print-value-only"}, .out = "from standard input\n"},
+      {.arguments = {"put", "a", "--ignore-value"}, .out = "OK\n"},
+      {.arguments = {"get", "a"}, .out = "a\n2\n"},
+      {.arguments = {"get", "a", "--consistency=s"}, .out = "a\n2\n"},
+      {.arguments = {"get", "absent"}, .out = ""},
+      {.arguments = {"del", "a", "--prev-kv"}, .out = "1\na\n2\n"},
+      {.arguments = {"del", "a"}, .out = "0\n"},
+      {.arguments = {"del", "", "--prefix"}, .out = "3\n"},
+      {.arguments = {"get", "", "--prefix"}, .out = ""},
+  });
+}
+
+TEST_F(EtcdctlTest, Ranges) {
+  Play({
+      {.arguments = {"put", "k1", "c"}, .out = "OK\n"},
+      {.arguments = {"put", "k2", "b"}, .out = "OK\n"},
+      {.arguments = {"put", "k3", "a"}, .out = "OK\n"},
+      {.arguments = {"put", "other", "x"}, .out = "OK\n"},
+      {.arguments = {"get", "k", "--prefix"}, .out = "k1\nc\nk2\nb\nk3\na\n"},
+      {.arguments = {"get", "k", "--prefix", "--keys-only"}, .out = "k1\n\nk2\n\nk3\n\n"},
+      {.arguments = {"get", "k1", "k3"}, .out = "k1\nc\nk2\nb\n"},
+      {.arguments = {"get", "k3", "k1"}, .out = ""},
+      {.arguments = {"get", "k2", "--from-key"}, .out = "k2\nb\nk3\na\nother\nx\n"},
+      {.arguments = {"get", "k", "--prefix", "--limit=2"}, .out = "k1\nc\nk2\nb\n"},
+      {.arguments = {"get", "k", "--prefix", "--order=DESCEND"}, .out = "k3\na\nk2\nb\nk1\nc\n"},
+      {.arguments = {"get", "k", "--prefix", "--sort-by=VALUE"}, .out = "k3\na\nk2\nb\nk1\nc\n"},
+      {.arguments = {"get", "k", "--prefix", "--sort-by=MODIFY", "--order=DESCEND", "--limit=1"},
+       .out = "k3\na\n"},
+      {.arguments = {"del", "k1", "k3"}, .out = "2\n"},
+      {.arguments = {"get", "", "--prefix", "--keys-only"}, .out = "k3\n\nother\n\n"},
+      {.arguments = {"get", "", "--prefix", "--keys-only", "--rev=3"}, .out = "k1\n\nk2\n\n"},
+  });
+}
+
+TEST_F(EtcdctlTest, Transactions) {
+  Play({
+      {.arguments = {"txn"},
+       .out = "SUCCESS\n\nOK\n\nOK\n",
+       .input = "mod(\"a\") = \"0\"\n\nput a x\nput b y\n\nget a\n\n"},
+      {.arguments = {"txn"},
+       .out = "FAILURE\n\na\nx\n\nb\ny\n",
+       .input = "value(\"a\") = \"nope\"\n\nput a z\n\nget a\nget b\n\n"},
+      {.arguments = {"txn"},
+       .out = "SUCCESS\n\na\nx\n\n1\n\nOK\n",
+       .input = "version(\"a\") > \"0\"\ncreate(\"a\") < \"3\"\n\nget a\ndel b\nput c new\n\n\n"},
+      {.arguments = {"get", "", "--prefix"}, .out = "a\nx\nc\nnew\n"},
+      {.arguments = {"txn"},
+       .error = "etcdserver: duplicate key given in txn request",
+       .code = 1,
+       .input = "\nput a 1\nput a 2\n\n\n"},
+      {.arguments = {"get", "a"}, .out = "a\nx\n"},
+  });
+}
+
+TEST_F(EtcdctlTest, Compaction) {
+  Play({
+      {.arguments = {"put", "a", "1"}, .out = "OK\n"},
+      {.arguments = {"put", "a", "2"}, .out = "OK\n"},
+      {.arguments = {"put", "a", "3"}, .out = "OK\n"},
+      {.arguments = {"compaction", "3"}, .out = "compacted revision 3\n"},
+      {.arguments = {"get", "a", "--rev=3"}, .out = "a\n2\n"},
+      {.arguments = {"get", "a", "--rev=2"},
+       .error = "Error: etcdserver: mvcc: required revision has been compacted",
+       .code = 1},
+      {.arguments = {"compaction", "3"},
+       .error = "Error: etcdserver: mvcc: required revision has been compacted",
+       .code = 1},
+      {.arguments = {"compaction", "9"},
+       .error = "Error: etcdserver: mvcc: required revision is a future revision",
+       .code = 1},
+      {.arguments = {"compaction", "4", "--physical"}, .out = "compacted revision 4\n"},
+      {.arguments = {"get", "a", "--rev=9"},
+       .error = "Error: etcdserver: mvcc: required revision is a future revision",
+       .code = 1},
+      {.arguments = {"get", "a"}, .out = "a\n3\n"},
+  });
+}
+
+TEST_F(EtcdctlTest, WrongInput) {
+  Play({
+      {.arguments = {"put", "", "x"}, .error = "Error: etcdserver: key is not provided", .code = 1},
+      {.arguments = {"get", ""}, .error = "Error: etcdserver: key is not provided", .code = 1},
+      {.arguments = {"del", ""}, .error = "Error: etcdserver: key is not provided", .code = 1},
+      {.arguments = {"put", "absent", "--ignore-value"},
+       .error = "Error: etcdserver: key not found",
+       .code = 1},
+      {.arguments = {"put", "absent", "v", "--lease=123"},
+       .error = "Error: etcdserver: requested lease not found",
+       .code = 1},
+      {.arguments = {"get", "", "--prefix"}, .out = ""},
+  });
+}
+
+TEST_F(EtcdctlTest, Json) {
+  ASSERT_EQ(Run({"put", "a", "2"}).out, "OK\n");
+  EXPECT_THAT(Run({"get", "a", "-w", "json"}).out,
+              MatchesRegex("\\{\"header\":\\{\"cluster_id\":[0-9]+,\"member_id\":[0-9]+,"
+                           "\"revision\":2,\"raft_term\":[0-9]+\\},\"kvs\":\\[\\{\"key\":\"YQ==\","
+                           "\"create_revision\":2,\"mod_revision\":2,\"version\":1,"
+                           "\"value\":\"Mg==\"\\}\\],\"count\":1\\}\n"));
+}
+
+// Ids in messages are lowercase hexadecimal.
+std::string IdOf(const std::string& text) {
+  unsigned char digest[SHA_DIGEST_LENGTH];
+  SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+  uint64_t id = 0;
+  for (int i = 0; i < 8; ++i) id = id << 8 | digest[i];
+  return fmt::format("{:x}", id);
+}
+
+TEST_F(EtcdctlTest, EndpointStatus) {
+  ASSERT_EQ(Run({"put", "a", "1"}).out, "OK\n");
+  const CommandResult status = Run({"endpoint", "status"});
+  EXPECT_EQ(status.exit, ExitState{}) << status.err;
+  // Address, member, version, size, leader, learner, term, index, applied index, errors.
+  EXPECT_THAT(status.out, MatchesRegex("127\\.0\\.0\\.1:[0-9]+, [0-9a-f]+, 3\\.[0-9]+\\.[0-9]+, "
+                                       "[0-9.]+ [kMG]?B, true, false, [0-9]+, [0-9]+, [0-9]+, \n"));
+  const CommandResult health = Run({"endpoint", "health"});
+  EXPECT_EQ(health.exit, ExitState{});
+  EXPECT_THAT(health.err, HasSubstr("is healthy: successfully committed proposal"));
+}
+
+TEST_F(EtcdctlTest, MemberListShowsTheIdThatEtcdDerives) {
+  // The peer URLs, then the token of the cluster.
+  const std::string id = IdOf(server_.peer_url() + "etcd-cluster");
+  EXPECT_EQ(Run({"member", "list"}).out, fmt::format("{}, started, one, {}, {}, false\n", id,
+                                                     server_.peer_url(), server_.client_url()));
+}
+
+// The hash of a history is the same number on every correct server.
+TEST_F(EtcdctlTest, HashOfAKnownHistory) {
+  ASSERT_EQ(Run({"put", "a", "1"}).out, "OK\n");
+  ASSERT_EQ(Run({"put", "b", "2"}).out, "OK\n");
+  ASSERT_EQ(Run({"del", "a"}).out, "1\n");
+  EXPECT_THAT(Run({"endpoint", "hashkv"}).out, testing::EndsWith(", 1562576432\n"));
+}
+
+TEST_F(EtcdctlTest, AlarmsAndDefragmentation) {
+  Play({
+      {.arguments = {"alarm", "list"}, .out = ""},
+      {.arguments = {"put", "a", "1"}, .out = "OK\n"},
+      {.arguments = {"defrag"},
+       .out = fmt::format("Finished defragmenting etcd member[{}]\n", server_.address())},
+      {.arguments = {"get", "a"}, .out = "a\n1\n"},
+  });
+}
+
+TEST_F(EtcdctlTest, RestartKeepsEverything) {
+  ASSERT_EQ(Run({"put", "a", "1"}).out, "OK\n");
+  const std::string members = Run({"member", "list"}).out;
+  const absl::StatusOr<ExitState> exit = server_.Terminate();
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  ASSERT_TRUE(server_.Start().ok());
+  Play({
+      {.arguments = {"get", "a"}, .out = "a\n1\n"},
+      {.arguments = {"member", "list"}, .out = members},
+      {.arguments = {"put", "a", "2"}, .out = "OK\n"},
+      {.arguments = {"get", "a", "--rev=2"}, .out = "a\n1\n"},
+  });
+}
+
+}  // namespace
+}  // namespace cairn::test
