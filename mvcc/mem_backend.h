@@ -35,6 +35,7 @@ class MemDisk {
 
  private:
   friend class MemBackend;
+  friend class MemIterator;
   struct State;
   std::unique_ptr<State> state_;
 };

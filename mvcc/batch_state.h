@@ -1,0 +1,108 @@
+// What Batch and WriteTxn are handles of: the one open batch of a store.
+//
+// Kept from batch to batch for its memory. Apply thread only.
+#ifndef CAIRN_MVCC_BATCH_STATE_H_
+#define CAIRN_MVCC_BATCH_STATE_H_
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "mvcc/backend.h"
+#include "mvcc/chain.h"
+#include "mvcc/overlay.h"
+#include "mvcc/published.h"
+#include "mvcc/removal.h"
+#include "mvcc/row_codec.h"
+#include "mvcc/row_reader.h"
+#include "mvcc/types.h"
+#include "mvcc/write_txn.h"
+
+namespace cairn::mvcc {
+
+class BatchState {
+ public:
+  // All outlive this. `removal_holds` above 0 asks removal to rest.
+  BatchState(Backend* backend, PublishedState* published, const std::atomic<int>* removal_holds);
+
+  // -- The batch.
+  void Begin();
+  void End();
+  bool is_open() const { return is_open_; }
+  const StateRow& state() const { return state_; }
+  Overlay& overlay() { return overlay_; }
+  std::span<const Change> changes() const { return changes_; }
+
+  absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
+  absl::Status SetCompactWatermark(Revision watermark);
+  absl::StatusOr<bool> ApplyRemoval(const RemovalStep& step);
+  absl::Status Commit(EntryApplied applied);
+
+  // -- The open transaction.
+  void BeginTxn();
+  void CommitTxn();
+  void AbortTxn();
+  Revision txn_revision() const;
+  size_t changes_before_txn() const { return changes_before_txn_; }
+  RowReader reader() { return RowReader(*backend_, &overlay_); }
+  // The revision that a read in the transaction is at, or why it cannot be.
+  absl::StatusOr<Revision> ReadRevision(Revision at) const;
+  absl::StatusOr<PutResult> Put(std::string_view key, std::string_view value, LeaseId lease,
+                                Values previous);
+  absl::StatusOr<bool> Delete(std::string_view key, KeyValueVisitor deleted, Values previous);
+  absl::StatusOr<int64_t> DeleteRange(const KeyRange& range, KeyValueVisitor deleted,
+                                      Values previous);
+
+ private:
+  // A key's row of `keys` before a change.
+  struct Previous {
+    bool exists = false;  // A tombstone exists too.
+    LatestRow row;        // Its `value` lives in the arena, and only if asked for.
+    ChainPlace place;
+    int64_t row_bytes = 0;
+  };
+
+  absl::Status ReadPrevious(size_t index, Values values, Previous& previous);
+  absl::Status TakePrevious(std::string_view key, std::string_view row, Values values,
+                            Previous& previous);
+  absl::Status FetchPreviousValue(Previous& previous);
+  void AddChange(size_t index, ChangeKind kind, const KeyValueView& kv, const Previous& previous);
+  std::string_view StoreLatest(const KeyValueView& kv, ChangeKind kind, RowRevision revision,
+                               int64_t revision_row_bytes, const ChainPlace& place);
+  KeyValueView PreviousView(std::string_view key, const Previous& previous) const;
+
+  Backend* const backend_;
+  PublishedState* const published_;
+  const std::atomic<int>* const removal_holds_;
+  const std::unique_ptr<RowBatch> rows_;
+
+  bool is_open_ = false;
+  bool is_committed_ = false;
+  bool in_txn_ = false;
+  // As the batch will leave it; `applied` is set by Commit.
+  StateRow state_;
+  Overlay overlay_;
+  std::vector<Change> changes_;
+  std::vector<RowRevision> removed_;
+  // To roll a transaction back.
+  size_t changes_before_txn_ = 0;
+  int64_t logical_size_bytes_before_txn_ = 0;
+  // The keys of one slice of a range deletion, kept for their memory.
+  struct Doomed {
+    std::string_view key;
+    Previous previous;
+  };
+  std::vector<Doomed> doomed_;
+};
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_BATCH_STATE_H_

@@ -1,0 +1,44 @@
+// What walks all of history: the steps of removal, and the hash of etcd.
+//
+// Free functions over a backend, called by Store from any thread beside the writer. They agree
+// through holds: a hash asks removal to rest while it reads.
+#ifndef CAIRN_MVCC_HISTORY_H_
+#define CAIRN_MVCC_HISTORY_H_
+
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+
+#include "base/ids.h"
+#include "mvcc/backend.h"
+#include "mvcc/removal.h"
+#include "mvcc/schema.h"
+
+namespace cairn::mvcc {
+
+// The next step of removal from `state`'s cursor towards its watermark; at most `rows_max` rows are
+// walked.
+absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateRow& state,
+                                            int rows_max);
+
+struct HashKvRange {
+  Revision at;
+  Revision watermark;
+  // Removal has come this far, and rests.
+  RowRevision removal_cursor;
+  // Whether any key lives at `at`.
+  bool any_live = false;
+  // Superseded rows remembered at once: what bounds the memory of a hash. At least 2.
+  size_t window_rows = size_t{1} << 20;
+};
+
+// etcd-semantics.md section 19.
+absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range);
+
+// What the backend holds now: also what is written but not yet published. DATA_LOSS when it is
+// missing or unreadable.
+absl::StatusOr<StateRow> ReadStateRow(const Backend& backend);
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_HISTORY_H_

@@ -1,0 +1,278 @@
+#include "mvcc/store.h"
+
+#include <atomic>
+#include <utility>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "mvcc/batch_state.h"
+#include "mvcc/history.h"
+#include "mvcc/published.h"
+#include "mvcc/row_reader.h"
+#include "mvcc/schema.h"
+
+namespace cairn::mvcc {
+namespace {
+
+bool Ignore(const KeyValueView&) { return true; }
+
+// A row that was not there though the watermark allows the read.
+absl::Status LostRow(Revision at) {
+  return base::Error(absl::StatusCode::kDataLoss,
+                     "state: a row that a read at revision {} needs is missing", at);
+}
+
+// Asks removal to rest while it lives.
+class RemovalHold {
+ public:
+  explicit RemovalHold(std::atomic<int>& holds) : holds_(holds) { holds_.fetch_add(1); }
+  ~RemovalHold() { holds_.fetch_sub(1); }
+  RemovalHold(const RemovalHold&) = delete;
+  RemovalHold& operator=(const RemovalHold&) = delete;
+
+ private:
+  std::atomic<int>& holds_;
+};
+
+// The first key that does not begin with `prefix` any more; empty when there is none.
+std::string PrefixLimit(std::string_view prefix) {
+  std::string limit(prefix);
+  while (!limit.empty() && limit.back() == '\xff') limit.pop_back();
+  if (!limit.empty()) ++limit.back();
+  return limit;
+}
+
+}  // namespace
+
+class Store::Impl {
+ public:
+  explicit Impl(std::unique_ptr<Backend> backend_owned)
+      : backend(std::move(backend_owned)), batch(backend.get(), &state, &removal_holds) {}
+
+  absl::Status Load(const StoreIdentity& identity);
+  absl::Status Create(const StoreIdentity& identity);
+
+  // Runs `read(at)`, which returns StatusOr of an outcome, until no compaction has disturbed it.
+  template <typename Read>
+  absl::StatusOr<ReadPoint> ReadAt(Revision at, absl::FunctionRef<void()> restart,
+                                   const Read& read) const;
+
+  const std::unique_ptr<Backend> backend;
+  PublishedState state;
+  mutable std::atomic<int> removal_holds{0};
+  BatchState batch;
+  mutable base::Mutex mutex;
+  EntryApplied durable ABSL_GUARDED_BY(mutex);
+};
+
+absl::Status Store::Impl::Create(const StoreIdentity& identity) {
+  const auto rows = backend->NewBatch();
+  rows->Put(
+      Family::kMeta, kFormatKey,
+      EncodeFormatRow(
+          {.version = kFormatVersion, .cluster = identity.cluster, .member = identity.member}));
+  rows->Put(Family::kMeta, kStateKey, EncodeStateRow(StateRow()));
+  return backend->Write(*rows);
+}
+
+absl::Status Store::Impl::Load(const StoreIdentity& identity) {
+  FormatRow format;
+  bool is_readable = false;
+  CAIRN_ASSIGN_OR_RETURN(const bool is_there,
+                         backend->Get(Family::kMeta, kFormatKey, [&](std::string_view row) {
+                           is_readable = DecodeFormatRow(row, format);
+                         }));
+  if (!is_there) {
+    const auto any = backend->NewIterator(Family::kMeta, {}, CacheUse::kFill);
+    any->Seek({});
+    CAIRN_RETURN_IF_ERROR(any->status());
+    if (any->Valid()) {
+      return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is missing", kFormatKey);
+    }
+    CAIRN_RETURN_IF_ERROR(Create(identity));
+  } else if (!is_readable) {
+    return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is unreadable", kFormatKey);
+  } else if (format.version != kFormatVersion) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "state: written in format {}, this program knows format {}", format.version,
+                       kFormatVersion);
+  } else if (format.cluster != identity.cluster || format.member != identity.member) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "state: belongs to member {:x} of cluster {:x}, not to member {:x} of "
+                       "cluster {:x}",
+                       format.member, format.cluster, identity.member, identity.cluster);
+  }
+  CAIRN_ASSIGN_OR_RETURN(const StateRow row, ReadStateRow(*backend));
+  state.Store(row);
+  // What was found on the disk is on the disk; a state just made is empty, whether kept or not.
+  base::MutexLock lock(mutex);
+  durable = row.applied;
+  return absl::OkStatus();
+}
+
+template <typename Read>
+absl::StatusOr<ReadPoint> Store::Impl::ReadAt(Revision at, absl::FunctionRef<void()> restart,
+                                              const Read& read) const {
+  for (;;) {
+    // The revision is taken before the first row is read.
+    const Published before = state.LoadPublished();
+    const ReadPoint point = {at <= kCurrent ? before.revision : at, before.revision};
+    if (point.revision > before.revision) return FutureRevisionError();
+    if (point.revision < before.watermark) return CompactedError();
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome, read(point.revision));
+    // And the watermark looked at again after the last: a row may be missing, or a key seem never
+    // to have been, because a compaction has passed.
+    if (point.revision >= state.LoadPublished().watermark) {
+      if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
+      return point;
+    }
+    if (at > kCurrent) return CompactedError();
+    restart();
+  }
+}
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::~Store() { CAIRN_CHECK(!impl_->batch.is_open()); }
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Backend> backend,
+                                                   const StoreOptions& options) {
+  auto impl = std::make_unique<Impl>(std::move(backend));
+  CAIRN_RETURN_IF_ERROR(impl->Load(options.identity));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Published Store::published() const { return impl_->state.LoadPublished(); }
+EntryApplied Store::applied() const { return impl_->state.Load().applied; }
+int64_t Store::logical_size_bytes() const { return impl_->state.Load().logical_size_bytes; }
+Revision Store::removed_through() const { return impl_->state.Load().removal_cursor.main; }
+int64_t Store::physical_size_bytes() const { return impl_->backend->PhysicalSizeBytes(); }
+
+EntryApplied Store::durable_applied() const {
+  base::MutexLock lock(impl_->mutex);
+  return impl_->durable;
+}
+
+absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValueVisitor found,
+                                     Values values) const {
+  const RowReader reader(*impl_->backend);
+  // What was found is right whatever a compaction has done since, and must be handed out once only:
+  // the visit happens inside the read, so a found key never starts again.
+  for (;;) {
+    const Published before = impl_->state.LoadPublished();
+    const ReadPoint point = {at <= kCurrent ? before.revision : at, before.revision};
+    if (point.revision > before.revision) return FutureRevisionError();
+    if (point.revision < before.watermark) return CompactedError();
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome,
+                           reader.Get(key, point.revision, values, found));
+    if (outcome == RowReader::Outcome::kFound) return point;
+    if (point.revision >= impl_->state.LoadPublished().watermark) {
+      if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
+      return point;
+    }
+    if (at > kCurrent) return CompactedError();
+  }
+}
+
+absl::StatusOr<ScanResult> Store::Scan(const ScanOptions& options, KeyValueVisitor visit,
+                                       absl::FunctionRef<void()> restart) const {
+  const RowReader reader(*impl_->backend);
+  ScanResult result;
+  const auto read = [&](Revision at) -> absl::StatusOr<RowReader::Outcome> {
+    CAIRN_ASSIGN_OR_RETURN(
+        const RowReader::Scanned scanned,
+        reader.Scan(options.range, at, options.values, options.count_rest, visit));
+    result.count = scanned.count;
+    return scanned.outcome;
+  };
+  CAIRN_ASSIGN_OR_RETURN(result.point, impl_->ReadAt(options.at, restart, read));
+  return result;
+}
+
+absl::StatusOr<ScanResult> Store::Count(const KeyRange& range, Revision at) const {
+  return Scan({.range = range, .at = at, .values = Values::kSkip}, Ignore, [] {});
+}
+
+absl::StatusOr<bool> Store::GetMeta(std::string_view key, std::string& value) const {
+  return impl_->backend->Get(Family::kMeta, key, [&value](std::string_view row) { value = row; });
+}
+
+absl::Status Store::ScanMeta(
+    std::string_view prefix,
+    absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const {
+  const auto rows =
+      impl_->backend->NewIterator(Family::kMeta, PrefixLimit(prefix), CacheUse::kFill);
+  for (rows->Seek(prefix); rows->Valid(); rows->Next()) {
+    if (!visit(rows->key(), rows->value())) return absl::OkStatus();
+  }
+  return rows->status();
+}
+
+absl::StatusOr<HashKvResult> Store::HashKv(Revision at) const {
+  const RemovalHold hold(impl_->removal_holds);
+  const RowReader reader(*impl_->backend);
+  for (;;) {
+    const Published before = impl_->state.LoadPublished();
+    HashKvRange range;
+    range.at = at <= kCurrent ? before.revision : at;
+    range.watermark = before.watermark;
+    if (range.at > before.revision) return FutureRevisionError();
+    if (range.at < before.watermark) return CompactedError();
+    // The cursor as the backend has it: it moves in the very batch that removes.
+    CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(*impl_->backend));
+    range.removal_cursor = first.removal_cursor;
+    CAIRN_ASSIGN_OR_RETURN(
+        const RowReader::Scanned live,
+        reader.Scan(KeyRange::All(), range.at, Values::kSkip,
+                    /*count_rest=*/false, [](const KeyValueView&) { return false; }));
+    range.any_live = live.count > 0;
+    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(*impl_->backend, range));
+    CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(*impl_->backend));
+    // At most the one step that was under way when the hold began can have come between: again.
+    if (last.removal_cursor != first.removal_cursor) continue;
+    if (live.outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
+    // The watermark may have moved on, but nothing has been removed: the answer is that of
+    // `before`.
+    return HashKvResult{hash, range.watermark, range.at, before.revision};
+  }
+}
+
+absl::StatusOr<uint32_t> Store::Hash() const {
+  uint32_t hash = 0;
+  std::string bytes;
+  const auto visit = [&](const KeyValueView& kv) {
+    bytes.clear();
+    AppendKeyValue(bytes, kv);
+    hash = base::ExtendCrc32c(hash, bytes);
+    return true;
+  };
+  CAIRN_ASSIGN_OR_RETURN(const ScanResult result,
+                         Scan({.range = KeyRange::All()}, visit, [&hash] { hash = 0; }));
+  char revision[8];
+  base::StoreBig64(revision, static_cast<uint64_t>(result.point.revision.value()));
+  return base::ExtendCrc32c(hash, {revision, sizeof revision});
+}
+
+absl::StatusOr<RemovalStep> Store::FindRemovalStep(int rows_max) const {
+  const StateRow state = impl_->state.Load();
+  if (impl_->removal_holds.load() > 0) {
+    RemovalStep rest;
+    rest.from = state.removal_cursor;
+    rest.to = state.removal_cursor;
+    return rest;
+  }
+  return mvcc::FindRemovalStep(*impl_->backend, state, rows_max);
+}
+
+absl::StatusOr<EntryApplied> Store::Flush() {
+  const EntryApplied applied = impl_->state.Load().applied;
+  CAIRN_RETURN_IF_ERROR(impl_->backend->Flush());
+  base::MutexLock lock(impl_->mutex);
+  if (applied.index > impl_->durable.index) impl_->durable = applied;
+  return impl_->durable;
+}
+
+Batch Store::BeginBatch() { return Batch(&impl_->batch); }
+
+}  // namespace cairn::mvcc
