@@ -1,6 +1,6 @@
 // What the store costs on its own: puts, gets, scans, walks. SCHEMA.md holds the figures.
 //
-// Usage: put_bench DIRECTORY [keys]. 64 B keys, 256 B values, 32 puts a batch, one writer thread.
+// Usage: store_bench DIRECTORY [keys]. 64 B keys, 256 B values, 32 puts a batch, one writer thread.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -144,7 +144,7 @@ void Run(const std::string& directory, uint64_t keys) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: put_bench DIRECTORY [keys]\n");
+    fmt::print(stderr, "usage: store_bench DIRECTORY [keys]\n");
     return 2;
   }
   cairn::mvcc::Run(argv[1], argc > 2 ? std::stoull(argv[2]) : 1'000'000);
