@@ -180,9 +180,9 @@ class Comparison:
         try:
             server.start()
             scenario(run)
-        except processes.Failure as failure:
-            self.failures.append(f"{side}: {failure}")
-            say(f"FAILED {side}: {failure}")
+        except Exception as failure:  # whatever it is, hours of other figures are kept
+            self.failures.append(f"{side}: {type(failure).__name__}: {failure}")
+            say("FAILED " + self.failures[-1])
         finally:
             server.remove()
         self.client_bound |= run.client_bound

@@ -33,8 +33,9 @@ struct Options {
   // Each client has at most one request in flight; clients are dealt to connections in turn.
   uint32_t connections = 1;
   uint32_t clients = 1;
-  // Requests a second, sent on schedule whether answers came or not (open loop). 0: a client sends
-  // when its answer has come (closed loop).
+  // Requests a second, due on schedule whether answers came or not (open loop); one that finds
+  // every client waiting goes out late, and its wait counts. 0: a client sends when its answer has
+  // come (closed loop).
   uint64_t rate = 0;
 
   // Measured after the warm-up has seen both of its bounds; ends at the first of these that is met.
