@@ -30,8 +30,8 @@ struct LogThreadOptions {
   size_t batch_bytes_max = size_t{8} << 20;
   // After so long without work an empty batch proves the last one durable.
   std::chrono::milliseconds idle_before_proof{100};
-  // The wait after each piece of a spare (wal.h, kSparePieceBytes): about 64 MiB a second, so that
-  // the disk is the log's most of the time. Skipped while the log waits for the spare.
+  // The wait after each piece of a spare (types.h, kSparePieceBytes): about 64 MiB a second, so
+  // that the disk is the log's most of the time. Skipped while the log waits for the spare.
   std::chrono::microseconds spare_pause{4000};
   // How long after a failure to make a spare (disk full) the next try is made.
   std::chrono::milliseconds spare_retry{1000};

@@ -67,6 +67,10 @@ inline constexpr uint64_t kSegmentBytes = uint64_t{64} << 20;
 // A header and an opening batch must fit and leave room; small ones are for tests.
 inline constexpr uint64_t kSegmentBytesMin = 4096;
 
+// Zeros are written to a spare in pieces of this size, each synced: about a millisecond of the
+// disk.
+inline constexpr size_t kSparePieceBytes = size_t{256} << 10;
+
 struct Options {
   // A multiple of kSectorBytes, at least kSegmentBytesMin. Existing segments keep their size.
   uint64_t segment_bytes = kSegmentBytes;

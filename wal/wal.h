@@ -89,9 +89,10 @@ class Wal {
 
   // Makes the next segment ahead of need: zero-filled, synced, named, directory synced. `pace` is
   // called after each piece of `kSparePieceBytes` (each is synced by itself, so that no large flush
-  // stands in the way of the log's own sync) and may wait. OK when there is a spare already.
-  // kResourceExhausted (the disk is full) leaves the log usable: the current segment has room left.
-  absl::Status MakeSpare(const std::function<void()>& pace);
+  // stands in the way of the log's own sync) and may wait; false gives up (kCancelled). OK when
+  // there is a spare already. kResourceExhausted (the disk is full) leaves the log usable: the
+  // current segment has room left.
+  absl::Status MakeSpare(const std::function<bool()>& pace);
   bool has_spare() const;
   // True while a writer waits for the spare that is being made: `pace` should not wait then.
   bool spare_is_urgent() const;
@@ -111,10 +112,6 @@ struct Wal::Opened {
   std::unique_ptr<Wal> wal;
   Recovered recovered;
 };
-
-// Zeros are written to a spare in pieces of this size, each synced: about a millisecond of the
-// disk.
-inline constexpr size_t kSparePieceBytes = size_t{256} << 10;
 
 }  // namespace cairn::wal
 

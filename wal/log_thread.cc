@@ -1,0 +1,240 @@
+#include "wal/log_thread.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <deque>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "wal/format.h"
+
+namespace cairn::wal {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The spare gets the processor when nobody else wants it.
+constexpr int kSpareNiceness = 10;
+
+void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
+
+}  // namespace
+
+class LogThread::Impl {
+ public:
+  Impl(Wal& wal, LogThreadOptions options, Callbacks callbacks)
+      : wal_(wal),
+        options_(options),
+        callbacks_(std::move(callbacks)),
+        writer_([this] { RunWriter(); }),
+        spare_maker_([this] { RunSpareMaker(); }) {}
+
+  ~Impl() { Stop().IgnoreError(); }
+
+  Token Submit(Append append) {
+    const size_t bytes = EncodedBytesMax(append);
+    base::MutexLock lock(mutex_);
+    ++figures_.submissions;
+    if (!is_stopping_ && failure_.ok()) {
+      queue_.push_back({.append = std::move(append), .bytes = bytes});
+      // A writer at work looks at the queue by itself.
+      if (writer_waits_) writer_wakes_.Signal();
+    }
+    return figures_.submissions;
+  }
+
+  absl::Status Stop() {
+    {
+      base::MutexLock lock(mutex_);
+      is_stopping_ = true;
+      writer_wakes_.SignalAll();
+      spare_maker_wakes_.SignalAll();
+    }
+    base::MutexLock join_lock(join_mutex_);
+    if (writer_.joinable()) writer_.join();
+    if (spare_maker_.joinable()) spare_maker_.join();
+    base::MutexLock lock(mutex_);
+    return failure_;
+  }
+
+  bool out_of_space() const { return out_of_space_.load(std::memory_order_relaxed); }
+
+  Figures figures() const {
+    base::MutexLock lock(mutex_);
+    return figures_;
+  }
+
+ private:
+  struct Submission {
+    Append append;
+    size_t bytes = 0;
+  };
+
+  enum class Work { kBatch, kProof, kEnd };
+
+  void RunWriter();
+  // Waits for work and takes it: kBatch fills `batch` and `last`.
+  Work NextWork(std::vector<Append>& batch, Token& last);
+  void TakeBatch(std::vector<Append>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WriteBatch(const std::vector<Append>& batch);
+  absl::Status WriteProof();
+  void Fail(const absl::Status& status);
+
+  void RunSpareMaker();
+  // Waits until a spare is wanted; false at the end.
+  bool WaitUntilSpareIsWanted();
+  // Waits for `time` or the end; false at the end.
+  bool Rest(std::chrono::microseconds time);
+
+  Wal& wal_;
+  const LogThreadOptions options_;
+  const Callbacks callbacks_;
+
+  mutable base::Mutex mutex_;
+  base::ConditionVariable writer_wakes_;
+  base::ConditionVariable spare_maker_wakes_;
+  std::deque<Submission> queue_ ABSL_GUARDED_BY(mutex_);
+  Token taken_ ABSL_GUARDED_BY(mutex_) = 0;  // The last one that left the queue.
+  bool writer_waits_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool spare_is_wanted_ ABSL_GUARDED_BY(mutex_) = true;
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  Figures figures_ ABSL_GUARDED_BY(mutex_);
+
+  // The writer's own.
+  bool proof_is_due_ = true;  // Also after a start: what was recovered is not proven.
+  Clock::time_point idle_since_ = Clock::now();
+
+  std::atomic<bool> out_of_space_ = false;
+
+  base::Mutex join_mutex_;  // Before mutex_; two calls of Stop must not join twice.
+  std::thread writer_;
+  std::thread spare_maker_;
+};
+
+void LogThread::Impl::RunWriter() {
+  NameThread("wal-writer");
+  std::vector<Append> batch;
+  while (true) {
+    Token last = 0;
+    const Work work = NextWork(batch, last);
+    const absl::Status status = work == Work::kBatch ? WriteBatch(batch) : WriteProof();
+    if (!status.ok()) return Fail(status);
+    if (work == Work::kEnd) return;
+    if (work == Work::kBatch) callbacks_.durable(last);
+    batch.clear();
+  }
+}
+
+LogThread::Impl::Work LogThread::Impl::NextWork(std::vector<Append>& batch, Token& last) {
+  base::MutexLock lock(mutex_);
+  while (queue_.empty()) {
+    if (is_stopping_) return Work::kEnd;
+    writer_waits_ = true;
+    if (!proof_is_due_) {
+      writer_wakes_.Wait(mutex_);
+    } else if (!writer_wakes_.WaitUntil(mutex_, idle_since_ + options_.idle_before_proof) &&
+               queue_.empty()) {
+      writer_waits_ = false;
+      return Work::kProof;
+    }
+    writer_waits_ = false;
+  }
+  TakeBatch(batch);
+  last = taken_;
+  return Work::kBatch;
+}
+
+void LogThread::Impl::TakeBatch(std::vector<Append>& batch) {
+  size_t bytes = 0;
+  while (!queue_.empty()) {
+    bytes += queue_.front().bytes;
+    if (!batch.empty() && bytes > options_.batch_bytes_max) break;
+    batch.push_back(std::move(queue_.front().append));
+    queue_.pop_front();
+    ++taken_;
+  }
+  ++figures_.batches;
+  ++figures_.syncs;
+}
+
+absl::Status LogThread::Impl::WriteBatch(const std::vector<Append>& batch) {
+  absl::Status status = wal_.Write(batch);
+  if (status.ok()) status = wal_.Sync();
+  proof_is_due_ = true;
+  idle_since_ = Clock::now();
+  if (status.ok() && !wal_.has_spare()) {
+    base::MutexLock lock(mutex_);
+    spare_is_wanted_ = true;
+    spare_maker_wakes_.Signal();
+  }
+  return status;
+}
+
+absl::Status LogThread::Impl::WriteProof() {
+  proof_is_due_ = false;
+  absl::Status status = wal_.WriteDurableThrough();
+  if (status.ok()) status = wal_.Sync();
+  return status;
+}
+
+void LogThread::Impl::Fail(const absl::Status& status) {
+  {
+    base::MutexLock lock(mutex_);
+    failure_ = status;
+    queue_.clear();
+  }
+  callbacks_.failed(status);
+}
+
+void LogThread::Impl::RunSpareMaker() {
+  NameThread("wal-spare");
+  // Best effort: without it the spare only competes a little more.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSpareNiceness);
+  const auto pace = [this] { return wal_.spare_is_urgent() || Rest(options_.spare_pause); };
+  while (WaitUntilSpareIsWanted()) {
+    const absl::Status made = wal_.MakeSpare(pace);
+    out_of_space_ = made.code() == absl::StatusCode::kResourceExhausted;
+    base::MutexLock lock(mutex_);
+    if (made.ok()) {
+      ++figures_.spares;
+      continue;
+    }
+    spare_is_wanted_ = true;
+    const Clock::time_point retry = Clock::now() + options_.spare_retry;
+    while (!is_stopping_ && spare_maker_wakes_.WaitUntil(mutex_, retry)) {
+    }
+  }
+}
+
+bool LogThread::Impl::WaitUntilSpareIsWanted() {
+  base::MutexLock lock(mutex_);
+  while (!is_stopping_ && !spare_is_wanted_) spare_maker_wakes_.Wait(mutex_);
+  spare_is_wanted_ = false;
+  return !is_stopping_;
+}
+
+bool LogThread::Impl::Rest(std::chrono::microseconds time) {
+  base::MutexLock lock(mutex_);
+  const Clock::time_point end = Clock::now() + time;
+  while (!is_stopping_ && spare_maker_wakes_.WaitUntil(mutex_, end)) {
+  }
+  return !is_stopping_;
+}
+
+LogThread::LogThread(Wal& wal, LogThreadOptions options, Callbacks callbacks)
+    : impl_(std::make_unique<Impl>(wal, options, std::move(callbacks))) {}
+LogThread::~LogThread() = default;
+
+Token LogThread::Submit(Append append) { return impl_->Submit(std::move(append)); }
+absl::Status LogThread::Stop() { return impl_->Stop(); }
+bool LogThread::out_of_space() const { return impl_->out_of_space(); }
+LogThread::Figures LogThread::figures() const { return impl_->figures(); }
+
+}  // namespace cairn::wal

@@ -1,0 +1,255 @@
+#include "wal/opening.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/fail_point.h"
+#include "base/status.h"
+#include "wal/format.h"
+
+namespace cairn::wal {
+
+namespace {
+
+absl::Status Remove(Fs& fs, const std::string& directory, const std::string& name) {
+  return fs.Remove(PathOf(directory, name));
+}
+
+absl::StatusCode CodeOf(VerdictKind kind) {
+  switch (kind) {
+    case VerdictKind::kNoLog:
+      return absl::StatusCode::kNotFound;
+    case VerdictKind::kForeign:
+      return absl::StatusCode::kFailedPrecondition;
+    case VerdictKind::kNewer:
+      return absl::StatusCode::kUnimplemented;
+    default:
+      return absl::StatusCode::kDataLoss;
+  }
+}
+
+// A directory's segments, read one at a time and fed into a LogState.
+class Opening {
+ public:
+  Opening(Fs& fs, std::string directory) : fs_(fs), directory_(std::move(directory)) {}
+
+  absl::Status Scan() {
+    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.ListDirectory(directory_));
+    std::optional<Chain> previous;
+    std::string bytes;
+    for (const std::string& name : names) {
+      if (IsUnfinishedSegmentName(name)) unfinished_.push_back(name);
+      const std::optional<uint64_t> sequence = SegmentSequence(name);
+      if (!sequence) continue;
+      CAIRN_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
+                             fs_.OpenForWriting(PathOf(directory_, name)));
+      CAIRN_ASSIGN_OR_RETURN(const uint64_t size_bytes, file->SizeBytes());
+      CAIRN_RETURN_IF_ERROR(
+          base::Annotate(ReadExactly(*file, 0, size_bytes, bytes), PathOf(directory_, name)));
+      scans_.push_back(ScanSegment(
+          *sequence, bytes, previous,
+          [this](const SegmentHeader& header) { return OnHeader(header); },
+          [this](const BatchHeader& header, uint64_t offset, std::string_view body) {
+            return OnBatch(header, offset, body);
+          }));
+      previous = scans_.back().chain;
+      files_.push_back({.sequence = *sequence,
+                        .file = std::move(file),
+                        .size_bytes = size_bytes,
+                        .used_bytes = scans_.back().end_offset,
+                        .salt = scans_.back().header.salt});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status DecideOn(const std::optional<Identity>& expected) {
+    verdict_ = Judge(scans_, expected);
+    if (verdict_.kind == VerdictKind::kWhole || verdict_.kind == VerdictKind::kTorn) {
+      return CheckStart();
+    }
+    return base::Error(CodeOf(verdict_.kind), "log in {}: {}", directory_, verdict_.message);
+  }
+
+  // Removes every file of a log that was never finished.
+  absl::Status RemoveAll() {
+    for (size_t i = files_.size(); i > 0; --i) {
+      CAIRN_RETURN_IF_ERROR(Remove(fs_, directory_, SegmentName(files_[i - 1].sequence)));
+    }
+    CAIRN_RETURN_IF_ERROR(RemoveUnfinished());
+    return fs_.SyncDirectory(directory_);
+  }
+
+  absl::StatusOr<OpenedLog> Finish(uint64_t spare_bytes) {
+    OpenedLog opened;
+    if (verdict_.kind == VerdictKind::kTorn) {
+      CAIRN_RETURN_IF_ERROR(KeepWhatIsCut(opened.recovered));
+      base::FailPoint("wal.cut.copied");
+    }
+    CAIRN_RETURN_IF_ERROR(RemoveLater(spare_bytes, opened));
+    CAIRN_RETURN_IF_ERROR(RemoveUnfinished());
+    CAIRN_RETURN_IF_ERROR(fs_.SyncDirectory(directory_));
+    base::FailPoint("wal.cut.removed");
+    CAIRN_RETURN_IF_ERROR(MakeDurable());
+    const SegmentScan& last = scans_[verdict_.last];
+    opened.chain = last.chain;
+    // Whole segments behind a cut one were proven by the header of the segment that was cut.
+    opened.is_proven = last_batch_is_empty_ && last.proven + kSectorBytes == last.end_offset;
+    opened.segments.assign(files_.begin(),
+                           files_.begin() + static_cast<std::ptrdiff_t>(verdict_.last) + 1);
+    Describe(opened);
+    opened.state = std::move(state_);
+    return opened;
+  }
+
+ private:
+  std::string OnHeader(const SegmentHeader& header) {
+    if (!has_state_) {
+      state_ = LogState(header.before_first);
+      has_state_ = true;
+    } else if (header.before_first != state_.last()) {
+      return fmt::format("it continues entry {}, but the segment before it ends with entry {}",
+                         header.before_first.index, state_.last().index);
+    }
+    identity_ = header.identity;
+    begins_ = header.sequence;
+    return {};
+  }
+
+  std::string OnBatch(const BatchHeader& header, uint64_t offset, std::string_view body) {
+    if (begins_) state_.BeginSegment(*std::exchange(begins_, std::nullopt));
+    state_.BeginBatch(offset, header.commit);
+    last_batch_is_empty_ = body.size() == 1;
+    Record record;
+    do {
+      if (!TakeRecord(body, record)) return "a record is malformed";
+      if (std::string problem = state_.Apply(record); !problem.empty()) return problem;
+    } while (record.type != RecordType::kEnd);
+    return {};
+  }
+
+  // What is below the first entry must be covered, or older segments were lost.
+  absl::Status CheckStart() {
+    Index covered;
+    if (state_.marker()) covered = state_.marker()->id.index;
+    if (state_.snapshot_installed()) {
+      covered = std::max(covered, state_.snapshot_installed()->id.index);
+    }
+    if (state_.before_first().index <= covered) return absl::OkStatus();
+    return base::Error(
+        absl::StatusCode::kDataLoss,
+        "log in {}: {} at offset 0: it continues entry {}, but the segments before it "
+        "are missing and the state is marked durable only through entry {}; put the "
+        "missing segments back, or restore this member from a backup",
+        directory_, SegmentName(files_.front().sequence), state_.before_first().index, covered);
+  }
+
+  absl::Status KeepWhatIsCut(Recovered& recovered) {
+    const SegmentFile& segment = files_[verdict_.cut];
+    const uint64_t bytes = scans_[verdict_.cut].nonzero_end - verdict_.cut_offset;
+    std::string cut;
+    CAIRN_RETURN_IF_ERROR(ReadExactly(*segment.file, verdict_.cut_offset, bytes, cut));
+    recovered.torn_tail_cut = true;
+    recovered.torn_bytes = bytes;
+    recovered.torn_segment = SegmentName(segment.sequence);
+    recovered.torn_offset = verdict_.cut_offset;
+    for (int n = 1;; ++n) {
+      recovered.broken_file = fmt::format("{}.broken.{}", recovered.torn_segment, n);
+      auto file = fs_.Create(PathOf(directory_, recovered.broken_file));
+      if (file.status().code() == absl::StatusCode::kAlreadyExists) continue;
+      CAIRN_RETURN_IF_ERROR(file.status());
+      CAIRN_RETURN_IF_ERROR((*file)->Write(0, cut));
+      CAIRN_RETURN_IF_ERROR((*file)->Sync());
+      return fs_.SyncDirectory(directory_);
+    }
+  }
+
+  // Everything behind the last segment, newest first; a whole log keeps one fitting spare.
+  absl::Status RemoveLater(uint64_t spare_bytes, OpenedLog& opened) {
+    for (size_t i = files_.size() - 1; i > verdict_.last; --i) {
+      const bool is_next = files_[i].sequence == files_[verdict_.last].sequence + 1;
+      if (verdict_.kind == VerdictKind::kWhole && is_next && files_[i].size_bytes == spare_bytes) {
+        opened.spare = files_[i];
+        continue;
+      }
+      CAIRN_RETURN_IF_ERROR(Remove(fs_, directory_, SegmentName(files_[i].sequence)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RemoveUnfinished() {
+    for (const std::string& name : unfinished_) {
+      CAIRN_RETURN_IF_ERROR(Remove(fs_, directory_, name));
+    }
+    return absl::OkStatus();
+  }
+
+  // The page cache proves nothing (after kill -9 or a failed sync): what no batch proves is written
+  // again, and zeros behind it, so that no old batch can lie there.
+  absl::Status MakeDurable() {
+    const SegmentScan& scan = scans_[verdict_.last];
+    const SegmentFile& segment = files_[verdict_.last];
+    File& file = *segment.file;
+    std::string piece;
+    for (uint64_t at = scan.proven; at < scan.end_offset; at += piece.size()) {
+      const uint64_t bytes = std::min<uint64_t>(scan.end_offset - at, uint64_t{1} << 20);
+      CAIRN_RETURN_IF_ERROR(ReadExactly(file, at, bytes, piece));
+      CAIRN_RETURN_IF_ERROR(file.Write(at, piece));
+    }
+    const uint64_t limit = std::max(scan.nonzero_end, scan.end_offset + kUnsyncedBytesMax);
+    CAIRN_RETURN_IF_ERROR(WriteZeros(file, scan.end_offset, std::min(limit, segment.size_bytes)));
+    base::FailPoint("wal.open.rewritten");
+    CAIRN_RETURN_IF_ERROR(file.Sync());
+    base::FailPoint("wal.open.durable");
+    return absl::OkStatus();
+  }
+
+  void Describe(OpenedLog& opened) const {
+    Recovered& recovered = opened.recovered;
+    recovered.identity = identity_;
+    recovered.hard_state = {
+        .term = state_.term(), .vote = state_.vote(), .commit = state_.commit()};
+    recovered.before_first = state_.before_first();
+    recovered.last = state_.last();
+    recovered.marker = state_.marker();
+    recovered.snapshot_installed = state_.snapshot_installed();
+    recovered.configuration = state_.configuration();
+    recovered.segments = opened.segments.size();
+    recovered.first_segment = SegmentName(opened.segments.front().sequence);
+    recovered.last_segment = SegmentName(opened.segments.back().sequence);
+  }
+
+  Fs& fs_;
+  const std::string directory_;
+  std::vector<std::string> unfinished_;
+  std::vector<SegmentFile> files_;  // Parallel to scans_.
+  std::vector<SegmentScan> scans_;
+  Verdict verdict_;
+  LogState state_;
+  bool has_state_ = false;
+  Identity identity_;
+  std::optional<uint64_t> begins_;  // A segment whose first batch has not come yet.
+  bool last_batch_is_empty_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<OpenedLog> OpenLog(Fs& fs, const std::string& directory, uint64_t spare_bytes,
+                                  const std::optional<Identity>& expected) {
+  Opening opening(fs, directory);
+  CAIRN_RETURN_IF_ERROR(opening.Scan());
+  CAIRN_RETURN_IF_ERROR(opening.DecideOn(expected));
+  return opening.Finish(spare_bytes);
+}
+
+absl::Status RemoveUnfinishedLog(Fs& fs, const std::string& directory) {
+  Opening opening(fs, directory);
+  CAIRN_RETURN_IF_ERROR(opening.Scan());
+  const absl::Status decision = opening.DecideOn(std::nullopt);
+  if (decision.code() == absl::StatusCode::kNotFound) return opening.RemoveAll();
+  return base::Error(absl::StatusCode::kAlreadyExists, "there is a log in {} already", directory);
+}
+
+}  // namespace cairn::wal

@@ -1,0 +1,349 @@
+#include "wal/wal.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "wal/fault_fs.h"
+#include "wal/format.h"
+#include "wal/test_log.h"
+
+namespace cairn::wal {
+namespace {
+
+using ::testing::Test;
+constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
+constexpr Options kSmall{.segment_bytes = 8192, .sync = SyncMode::kAlways};
+
+class WalTest : public Test {
+ protected:
+  void Create(Options options = kSmall) {
+    options_ = options;
+    auto opened = Wal::Create(fs_, kTestDirectory, options, kTestIdentity);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    wal_ = std::move(opened->wal);
+  }
+
+  absl::Status Open(std::optional<Identity> expected = kTestIdentity) {
+    wal_.reset();
+    fs_.Restart();
+    auto opened = Wal::Open(fs_, kTestDirectory, options_, expected);
+    if (!opened.ok()) return opened.status();
+    wal_ = std::move(opened->wal);
+    recovered_ = std::move(opened->recovered);
+    return absl::OkStatus();
+  }
+
+  void Write(const Append& append) { ASSERT_TRUE(WriteAndSync(*wal_, append).ok()); }
+
+  std::string Read(uint64_t first, uint64_t limit, size_t max_bytes = kNoLimit) {
+    auto entries = wal_->ReadEntries(Index(first), Index(limit), max_bytes);
+    return entries.ok() ? Describe(*entries) : std::string(base::Message(entries.status()));
+  }
+
+  FaultFs fs_;
+  Options options_;
+  std::unique_ptr<Wal> wal_;
+  Recovered recovered_;
+};
+
+TEST_F(WalTest, AFreshLogIsEmptyAndComesBackEmpty) {
+  Create();
+  EXPECT_EQ(wal_->last(), raft::EntryId());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.identity, kTestIdentity);
+  EXPECT_EQ(recovered_.last, raft::EntryId());
+  EXPECT_EQ(recovered_.hard_state, raft::HardState());
+  EXPECT_EQ(recovered_.segments, 1u);
+  EXPECT_FALSE(recovered_.torn_tail_cut);
+}
+
+TEST_F(WalTest, CreateRefusesToReplaceALog) {
+  Create();
+  fs_.Restart();
+  EXPECT_EQ(Wal::Create(fs_, kTestDirectory, kSmall, kTestIdentity).status().code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(WalTest, OpenOfNothingIsNotFound) {
+  EXPECT_EQ(Open().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(fs_.CreateDirectory(kTestDirectory).ok());
+  EXPECT_EQ(Open().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(WalTest, EverythingWrittenComesBack) {
+  Create();
+  Append append = EntriesOf(1, 3, 2);
+  append.entries[1].kind = raft::EntryKind::kEmpty;
+  append.entries[1].data = nullptr;
+  append.entries[2].kind = raft::EntryKind::kConfiguration;
+  append.hard_state = raft::HardState{.term = Term(2), .vote = MemberId(7), .commit = Index(1)};
+  append.configuration = "three members";
+  append.marker = Marker{.id = {.term = Term(2), .index = Index(1)}};
+  append.commit = Index(2);
+  Write(append);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.hard_state,
+            (raft::HardState{.term = Term(2), .vote = MemberId(7), .commit = Index(2)}));
+  EXPECT_EQ(recovered_.last, (raft::EntryId{.term = Term(2), .index = Index(3)}));
+  EXPECT_EQ(recovered_.marker, append.marker);
+  EXPECT_EQ(recovered_.configuration, "three members");
+  auto entries = wal_->ReadEntries(Index(1), Index(10), kNoLimit);
+  ASSERT_TRUE(entries.ok()) << entries.status();
+  ASSERT_EQ(entries->size(), 3u);
+  EXPECT_EQ(*(*entries)[0].data, *append.entries[0].data);
+  EXPECT_EQ((*entries)[1].data, nullptr);
+  EXPECT_EQ((*entries)[1].kind, raft::EntryKind::kEmpty);
+  EXPECT_EQ((*entries)[2].kind, raft::EntryKind::kConfiguration);
+}
+
+TEST_F(WalTest, ACommitIndexBeyondTheLastEntryIsNotRecorded) {
+  Create();
+  Append append = EntriesOf(1, 3, 1);
+  append.commit = Index(9);
+  Write(append);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.hard_state.commit, Index(3));
+}
+
+TEST_F(WalTest, ForeignIdentitiesAreADistinctError) {
+  Create();
+  const absl::Status cluster = Open(Identity{.cluster = ClusterId(1), .member = MemberId(0x3e)});
+  EXPECT_EQ(cluster.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(base::Message(cluster).find("member 3e of cluster c1"), std::string::npos) << cluster;
+  EXPECT_EQ(Open(Identity{.cluster = ClusterId(0xc1), .member = MemberId(1)}).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Open(std::nullopt).ok());
+}
+
+TEST_F(WalTest, ReadsAreBoundedByRangeAndBytes) {
+  Create();
+  for (uint64_t i = 1; i <= 60; ++i) Write(EntriesOf(i, i, 1 + i / 20, 300));
+  EXPECT_EQ(Read(18, 22), "18/1 19/1 20/2 21/2");
+  EXPECT_EQ(Read(59, 100), "59/3 60/4");
+  EXPECT_EQ(Read(5, 60, 900), "5/1 6/1 7/1");
+  EXPECT_EQ(Read(5, 60, 1), "5/1");
+  EXPECT_EQ(wal_->ReadEntries(Index(61), Index(62), 1).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(wal_->ReadEntries(Index(0), Index(2), 1).status().code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(*wal_->TermAt(Index(0)), Term(0));
+  EXPECT_EQ(*wal_->TermAt(Index(19)), Term(1));
+  EXPECT_EQ(*wal_->TermAt(Index(20)), Term(2));
+  EXPECT_EQ(wal_->TermAt(Index(61)).status().code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GT(recovered_.segments, 3u);
+  EXPECT_EQ(Read(18, 22), "18/1 19/1 20/2 21/2");
+}
+
+TEST_F(WalTest, ALaterEntrySupersedes) {
+  Create();
+  Write(EntriesOf(1, 10, 1));
+  // Twice within one batch, so that the dead version lies in the batch of the live one.
+  const std::vector<Append> appends = {EntriesOf(5, 9, 2), EntriesOf(7, 8, 3), EntriesOf(9, 9, 4)};
+  ASSERT_TRUE(wal_->Write(appends).ok());
+  for (const bool reopened : {false, true}) {
+    if (reopened) {
+      ASSERT_TRUE(Open().ok());
+    }
+    EXPECT_EQ(Read(1, 20), "1/1 2/1 3/1 4/1 5/2 6/2 7/3 8/3 9/4");
+    EXPECT_EQ(Read(7, 8), "7/3");
+    EXPECT_EQ(Read(9, 10), "9/4");
+    EXPECT_EQ(*wal_->TermAt(Index(6)), Term(2));
+    EXPECT_EQ(*wal_->TermAt(Index(8)), Term(3));
+    EXPECT_EQ(wal_->last().index, Index(9));
+  }
+}
+
+TEST_F(WalTest, ASnapshotDropsEarlierEntriesAndPermitsTheGap) {
+  Create();
+  Write(EntriesOf(1, 10, 1));
+  Append install;
+  install.snapshot_installed = SnapshotInstalled{.id = {.term = Term(4), .index = Index(100)},
+                                                 .configuration = "from the leader"};
+  install.entries = EntriesOf(101, 102, 5).entries;
+  Write(install);
+  for (const bool reopened : {false, true}) {
+    if (reopened) {
+      ASSERT_TRUE(Open().ok());
+    }
+    EXPECT_EQ(wal_->before_first(), (raft::EntryId{.term = Term(4), .index = Index(100)}));
+    EXPECT_EQ(Read(101, 200), "101/5 102/5");
+    EXPECT_EQ(*wal_->TermAt(Index(100)), Term(4));
+    EXPECT_EQ(wal_->TermAt(Index(10)).status().code(), absl::StatusCode::kOutOfRange);
+  }
+  EXPECT_EQ(recovered_.snapshot_installed, install.snapshot_installed);
+  EXPECT_EQ(recovered_.configuration, "from the leader");
+}
+
+TEST_F(WalTest, AnEntryLargerThanASegmentGetsOneOfItsSize) {
+  Create();
+  Write(EntriesOf(1, 1, 1));
+  ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
+  Write(EntriesOf(2, 2, 1, 50000));
+  Write(EntriesOf(3, 3, 1));
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(Read(1, 4), "1/1 2/1 3/1");
+  EXPECT_EQ(recovered_.segments, 3u);
+}
+
+TEST_F(WalTest, BytesThatLookUnwrittenOrLikeABatchAreOnlyData) {
+  Create({.segment_bytes = 65536});
+  Append append = EntriesOf(1, 1, 1);
+  append.entries.push_back(MakeEntry(2, 1, std::string(8000, '\0')));
+  Write(append);
+  const std::string first = fs_.Content(kTestDirectory + "/" + SegmentName(1)).substr(512, 8192);
+  append.entries = {MakeEntry(3, 1, first), MakeEntry(4, 1, std::string(448 + 512, '\0') + first)};
+  Write(append);
+  ASSERT_TRUE(Open().ok()) << Open();
+  EXPECT_EQ(Read(1, 5), "1/1 2/1 3/1 4/1");
+  EXPECT_EQ(*(*wal_->ReadEntries(Index(2), Index(3), 1))[0].data, std::string(8000, '\0'));
+  EXPECT_EQ(*(*wal_->ReadEntries(Index(3), Index(4), 1))[0].data, first);
+}
+
+TEST_F(WalTest, CoveredSegmentsGoAndReadersSayHowFar) {
+  Create();
+  for (uint64_t i = 1; i <= 100; ++i) Write(EntriesOf(i, i, 1, 500));
+  EXPECT_EQ(*wal_->CollectCovered(Index(50)), 0u) << "no marker";
+  ASSERT_TRUE(wal_->Write(std::vector{MarkerAt(50, 1)}).ok());
+  EXPECT_EQ(*wal_->CollectCovered(Index(50)), 0u) << "the marker is not synced";
+  ASSERT_TRUE(wal_->Sync().ok());
+  EXPECT_GT(*wal_->CollectCovered(Index(50)), 3u);
+  EXPECT_EQ(*wal_->CollectCovered(Index(50)), 0u);
+  for (const bool reopened : {false, true}) {
+    if (reopened) {
+      ASSERT_TRUE(Open().ok());
+    }
+    const Index before = wal_->before_first().index;
+    EXPECT_LE(before, Index(50));
+    EXPECT_GT(before, Index(35));
+    EXPECT_EQ(wal_->ReadEntries(before, before + 1, 1).status().code(),
+              absl::StatusCode::kOutOfRange);
+    EXPECT_EQ(*wal_->TermAt(before), Term(1));
+    EXPECT_EQ(wal_->ReadEntries(before + 1, Index(101), kNoLimit)->size(), 100 - before.value());
+    EXPECT_EQ(wal_->ReadEntries(Index(51), Index(52), 1)->front().index, Index(51));
+  }
+  EXPECT_EQ(recovered_.marker->id.index, Index(50));
+}
+
+// Entries 30.. are superseded from 25 on in a later segment; the segments before may go only when
+// all they name is covered, and what stays begins below its own header's word.
+TEST_F(WalTest, RemovalAfterSupersessionKeepsTheTermBeforeTheFirst) {
+  Create();
+  for (uint64_t i = 1; i <= 30; ++i) Write(EntriesOf(i, i, 1, 500));
+  for (uint64_t i = 25; i <= 60; ++i) Write(EntriesOf(i, i, 2, 500));
+  Write(MarkerAt(26, 2));
+  ASSERT_TRUE(wal_->CollectCovered(Index(26)).ok());
+  EXPECT_LE(wal_->before_first().index, Index(24));
+  Write(MarkerAt(45, 2));
+  ASSERT_TRUE(wal_->CollectCovered(Index(45)).ok());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(wal_->ReadEntries(Index(46), Index(47), 1)->front().term, Term(2));
+  for (Index i = wal_->before_first().index; i <= Index(60); ++i) {
+    EXPECT_EQ(*wal_->TermAt(i), Term(i < Index(25) ? 1 : 2)) << i;
+  }
+}
+
+TEST_F(WalTest, HardStateAndConfigurationSurviveTheirSegment) {
+  Create();
+  Append append = EntriesOf(1, 1, 3);
+  append.hard_state = raft::HardState{.term = Term(3), .vote = MemberId(9)};
+  append.configuration = "one member";
+  Write(append);
+  for (uint64_t i = 2; i <= 100; ++i) Write(EntriesOf(i, i, 3, 500));
+  Write(MarkerAt(100, 3));
+  ASSERT_GT(*wal_->CollectCovered(Index(100)), 3u);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.hard_state.term, Term(3));
+  EXPECT_EQ(recovered_.hard_state.vote, MemberId(9));
+  EXPECT_EQ(recovered_.configuration, "one member");
+}
+
+TEST_F(WalTest, AFailedSyncIsFinal) {
+  Create();
+  const Append append = EntriesOf(1, 1, 1);
+  fs_.FailOnce(FaultOperation::kSync, absl::StatusCode::kInternal);
+  ASSERT_TRUE(wal_->Write({&append, 1}).ok());
+  EXPECT_EQ(wal_->Sync().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(wal_->Sync().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(wal_->Write({&append, 1}).code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(wal_->WriteDurableThrough().code(), absl::StatusCode::kInternal);
+}
+
+// The kernel marks pages clean after a failed sync: what a restarted process reads is not on the
+// disk. Opening must write it again before it counts.
+TEST_F(WalTest, WhatAFailedSyncLeftInThePageCacheIsMadeDurableAtTheNextStart) {
+  Create();
+  const Append append = EntriesOf(1, 1, 1);
+  fs_.FailOnce(FaultOperation::kSync, absl::StatusCode::kInternal);
+  ASSERT_TRUE(wal_->Write({&append, 1}).ok());
+  EXPECT_FALSE(wal_->Sync().ok());
+  ASSERT_TRUE(Open().ok());
+  ASSERT_EQ(recovered_.last.index, Index(1));
+  wal_.reset();
+  fs_.Crash(1);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.last.index, Index(1));
+}
+
+TEST_F(WalTest, TheProofIsWrittenOnce) {
+  Create();
+  Write(EntriesOf(1, 1, 1));
+  ASSERT_TRUE(wal_->WriteDurableThrough().ok());
+  ASSERT_TRUE(wal_->Sync().ok());
+  const uint64_t operations = fs_.operations();
+  ASSERT_TRUE(wal_->WriteDurableThrough().ok());
+  ASSERT_TRUE(wal_->Sync().ok());
+  EXPECT_EQ(fs_.operations(), operations);
+  ASSERT_TRUE(Open().ok());
+  const uint64_t opened = fs_.operations();
+  ASSERT_TRUE(wal_->WriteDurableThrough().ok());
+  EXPECT_EQ(fs_.operations(), opened);
+}
+
+// One batch, one write, one sync: the cost of a lone put.
+TEST_F(WalTest, ABatchIsOneWriteAndOneSync) {
+  Create();
+  const uint64_t before = fs_.operations();
+  Write(EntriesOf(1, 1, 1, 300));
+  EXPECT_EQ(fs_.operations() - before, 2u);
+}
+
+TEST_F(WalTest, RotationIntoAReadySpareTouchesNoDirectory) {
+  Create();
+  ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
+  fs_.FailOnce(FaultOperation::kSyncDirectory, absl::StatusCode::kInternal);
+  fs_.FailOnce(FaultOperation::kCreate, absl::StatusCode::kInternal);
+  for (uint64_t i = 1; wal_->has_spare(); ++i) Write(EntriesOf(i, i, 1, 500));
+}
+
+TEST_F(WalTest, AFullDiskStopsOnlyTheSpareWhileTheSegmentHasRoom) {
+  Create();
+  fs_.set_capacity_bytes(fs_.used_bytes() + 100);
+  EXPECT_EQ(wal_->MakeSpare(nullptr).code(), absl::StatusCode::kResourceExhausted);
+  Write(EntriesOf(1, 1, 1));
+  EXPECT_LE(fs_.used_bytes(), 8192u) << "nothing half-made is left";
+  fs_.set_capacity_bytes(1 << 20);
+  EXPECT_TRUE(wal_->MakeSpare(nullptr).ok());
+}
+
+TEST_F(WalTest, ASpareIsKeptOverARestart) {
+  Create();
+  ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(wal_->has_spare());
+  EXPECT_EQ(wal_->disk_bytes(), 2 * 8192u);
+}
+
+TEST_F(WalTest, OptionsAreChecked) {
+  EXPECT_EQ(
+      Wal::Create(fs_, kTestDirectory, {.segment_bytes = 1000}, kTestIdentity).status().code(),
+      absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace cairn::wal
