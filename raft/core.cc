@@ -59,7 +59,8 @@ bool Core::Impl::IsMessageFromThePast(const Message& message) {
   if (const auto* request = std::get_if<VoteRequest>(&body)) {
     Send(message.from, VoteReply{.is_pre_vote = request->is_pre_vote,
                                  .campaign_term = request->campaign_term,
-                                 .is_granted = false});
+                                 .is_granted = false,
+                                 .committed = log_.committed()});
   } else if (std::holds_alternative<AppendRequest>(body) ||
              std::holds_alternative<Heartbeat>(body)) {
     // Without this, a member whose term ran ahead while it was cut off would refuse the leader for

@@ -123,6 +123,7 @@ class Core::Impl {
   void On(const Message& message, const VoteReply& reply);
   void On(const Message& message, const TimeoutNow& request);
   void CountVotes();
+  void LearnCommitted(EntryId committed);
   void ContinueTransfer(Leader& leader);
 
   // --- replication.cc ---

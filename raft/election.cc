@@ -64,7 +64,8 @@ void Core::Impl::Campaign(CampaignKind kind) {
   const VoteRequest request{.is_pre_vote = is_pre_vote,
                             .campaign_term = is_pre_vote ? term_ + 1 : term_,
                             .last = log_.last(),
-                            .is_transfer = kind == CampaignKind::kTransfer};
+                            .is_transfer = kind == CampaignKind::kTransfer,
+                            .committed = log_.committed()};
   ForEachVoter(configuration_, [&](MemberId id) {
     if (id != options_.id) Send(id, request);
   });
@@ -147,10 +148,20 @@ void Core::Impl::On(const Message& message, const VoteRequest& request) {
         request.is_pre_vote ? 1 : 2);
   Send(message.from, VoteReply{.is_pre_vote = request.is_pre_vote,
                                .campaign_term = request.campaign_term,
-                               .is_granted = is_granted});
+                               .is_granted = is_granted,
+                               .committed = log_.committed()});
+  LearnCommitted(request.committed);
+}
+
+// "This entry is committed" is true for ever, whoever says so; and who holds the very entry holds
+// everything before it (log matching, 3.5).
+void Core::Impl::LearnCommitted(EntryId committed) {
+  if (is_leader() || is_installing_ || committed.term == Term(0)) return;
+  if (log_.TermAt(committed.index) == committed.term) log_.CommitTo(committed.index);
 }
 
 void Core::Impl::On(const Message& message, const VoteReply& reply) {
+  LearnCommitted(reply.committed);
   auto* pre_candidate = std::get_if<PreCandidate>(&role_);
   auto* candidate = std::get_if<Candidate>(&role_);
   if (pre_candidate != nullptr && reply.is_pre_vote && reply.campaign_term == term_ + 1) {

@@ -109,6 +109,10 @@ EntryId Log::LastAtMost(Term term, Index index, Index foot) const {
 
 void Log::CommitTo(Index index) { commit_ = std::max(commit_, std::min(index, last_.index)); }
 
+EntryId Log::committed() const {
+  return {.term = TermAt(commit_).value_or(Term(0)), .index = commit_};
+}
+
 std::vector<Entry> Log::TakeUnwritten() {
   std::vector<Entry> entries;
   entries.reserve(last_.index - handed_out_);

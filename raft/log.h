@@ -62,6 +62,8 @@ class Log {
 
   // Raises the commit index to `index`, at most last().
   void CommitTo(Index index);
+  // The id of the last committed entry; term 0 when it is not known any more.
+  EntryId committed() const;
 
   // --- Writing ---
   bool HasUnwritten() const { return handed_out_ < last_.index; }

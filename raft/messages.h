@@ -31,12 +31,18 @@ struct VoteRequest {
   EntryId last;  // The candidate's last entry (election restriction, thesis 3.6.1).
   // The leader asked for this election, so a voter that still hears from it must not refuse.
   bool is_transfer = false;
+  // The last entry that the sender knows committed (term 0: its term is not known). Whoever holds
+  // that very entry may take it for committed too. Configurations take effect when applied, so
+  // without this a voter could need, for ever, the vote of one that the change has removed and
+  // whose log is longer.
+  EntryId committed;
 };
 
 struct VoteReply {
   bool is_pre_vote = false;
   Term campaign_term;  // As asked, so that an answer to an earlier campaign is told apart.
   bool is_granted = false;
+  EntryId committed;  // As in VoteRequest.
 };
 
 // Entries right after `previous`; none when only the commit index moves or the leader probes.

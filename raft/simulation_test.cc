@@ -174,7 +174,23 @@ class Simulation {
       if (!cluster_->violation().empty()) return "settling: " + cluster_->violation();
       if (round > 60 && IsSettled()) return {};
     }
-    return "stuck: no common end of the log after 200 rounds";
+    return "stuck: no common end of the log after 200 rounds" + DescribeMembers();
+  }
+
+  std::string DescribeMembers() {
+    std::string text;
+    for (const MemberId id : cluster_->ids()) {
+      const CoreStatus status = cluster_->member(id).core().Status();
+      text += fmt::format("\n  {}: {} of {} at term {}, commit {}, last {}/{}, applied {}; {}", id,
+                          RoleName(status.role), status.leader, status.term, status.commit,
+                          status.last.term, status.last.index, status.applied,
+                          EncodeConfiguration(status.configuration));
+      for (const PeerStatus& peer : status.peers) {
+        text += fmt::format("\n    {}: {} match {} next {}", peer.id, ProgressStateName(peer.state),
+                            peer.match, peer.next);
+      }
+    }
+    return text;
   }
 
   bool IsSettled() {
