@@ -218,9 +218,9 @@ TEST_P(Transcript, ReadsAsWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Transcript,
-                         testing::Values("back_off", "crash", "election", "learner", "membership",
-                                         "one_member", "pipeline", "read_index", "replication",
-                                         "snapshot", "transfer"),
+                         testing::Values("crash", "election", "learner", "membership", "one_member",
+                                         "pipeline", "read_index", "replication", "snapshot",
+                                         "stray_term", "transfer"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
 }  // namespace
