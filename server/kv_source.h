@@ -83,7 +83,7 @@ class PinnedSource final : public KvSource {
   absl::StatusOr<mvcc::ScanResult> Count(const mvcc::KeyRange& range, Revision at) const override;
 
  private:
-  Revision Resolve(Revision at) const { return at.value() <= 0 ? at_ : at; }
+  absl::StatusOr<Revision> Resolve(Revision at) const;
 
   const KvSource& source_;
   const Revision at_;

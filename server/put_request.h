@@ -23,7 +23,7 @@ struct PutRequestView {
 };
 
 // The request in `bytes`; the views point into them. False, with `request` unspecified, for bytes
-// that Protobuf would refuse.
+// that are no message.
 [[nodiscard]] bool DecodePutRequest(std::string_view bytes, PutRequestView& request);
 
 // The views point into `request`.

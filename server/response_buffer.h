@@ -79,6 +79,12 @@ class ResponseBuffer {
 
   size_t size_bytes() const { return size_bytes_; }
 
+  // A share of the budget for what the writer of this buffer holds besides, with the same wait.
+  std::optional<ResponseBudget::Charge> Charge(size_t size_bytes) {
+    return budget_.Take(static_cast<int64_t>(size_bytes), wait_);
+  }
+  const ResponseBudget& budget() const { return budget_; }
+
   // Drops what was written and begins again.
   void Clear();
 
@@ -89,20 +95,21 @@ class ResponseBuffer {
 
  private:
   void CloseChunk();
+  rpc::SliceList FinishFrom(std::string_view first);
 
   ResponseBudget& budget_;
   std::chrono::milliseconds wait_;
-  // The chunk being filled: [chunk_, chunk_ + chunk_bytes_), of which used_ bytes are written. Only
-  // the first has headroom before it.
+  // The chunk being filled: [chunk_, chunk_ + chunk_bytes_), of which used_ bytes are written.
   std::shared_ptr<void> owner_;
   char* chunk_ = nullptr;
   size_t chunk_bytes_ = 0;
   size_t used_ = 0;
-  int chunks_ = 0;
+  size_t chunks_ = 0;
   size_t size_bytes_ = 0;
-  // Where the first chunk's bytes begin, for the header.
-  char* first_ = nullptr;
-  rpc::SliceList full_;
+  // The first chunk once it is closed; there is room for a header before it.
+  std::shared_ptr<void> first_owner_;
+  std::string_view first_;
+  rpc::SliceList rest_;
 };
 
 }  // namespace cairn::server

@@ -16,12 +16,15 @@ class Services {
  public:
   // What `context` refers to must outlive this object.
   explicit Services(const ServiceContext& context);
+  Services(const Services&) = delete;
+  Services& operator=(const Services&) = delete;
 
   // KV, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract that is not built
   // yet (Watch, Lease, Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
   const rpc::ServiceTable& table() const { return table_; }
 
  private:
+  const ServiceContext context_;
   KvService kv_;
   MaintenanceService maintenance_;
   ClusterService cluster_;

@@ -47,6 +47,15 @@ struct OpResult {
 std::string EncodeTxnResponse(const etcdserverpb::TxnRequest& request, const TxnPath& path,
                               const std::vector<OpResult>& results);
 
+// What the state refuses of a range in a transaction, told before anything is written:
+// OUT_OF_RANGE, in etcd's words, for a revision that `state`, the one before the transaction, does
+// not have. Any revision but 0 counts here, also a negative one, which elsewhere means "current".
+absl::Status CheckTxnRange(const etcdserverpb::RangeRequest& request, mvcc::Published state);
+
+// Whether a read-only transaction names single keys only, in compares and operations: quick enough
+// for an RPC thread.
+bool IsSmallReadTxn(const etcdserverpb::TxnRequest& request);
+
 // Evaluates a transaction that only reads (IsReadOnly) over one state of the published store. The
 // text is the TxnResponse without header.
 struct ReadTxnResult {

@@ -1,0 +1,149 @@
+#include "server/maintenance_service.h"
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "api/version.h"
+#include "base/status.h"
+#include "server/kv_source.h"
+#include "server/rpc/proto.h"
+
+namespace cairn::server {
+
+namespace {
+
+using api::Error;
+using api::ToStatus;
+using etcdserverpb::AlarmRequest;
+using rpc::UnaryCall;
+
+constexpr std::string_view kServiceName = "etcdserverpb.Maintenance";
+
+// The fields of `message`, which has no header of its own, behind one.
+rpc::SliceList Response(const ResponseHeader& header,
+                        const google::protobuf::MessageLite& message) {
+  return WithHeader(header, message.SerializeAsString());
+}
+
+}  // namespace
+
+void MaintenanceService::Register(rpc::ServiceTable& table) {
+  const auto add = [&](std::string_view method, OnLearner on_learner,
+                       void (MaintenanceService::*handler)(std::unique_ptr<UnaryCall>)) {
+    table.AddUnary(kServiceName, method,
+                   [this, on_learner, handler](std::unique_ptr<UnaryCall> call) {
+                     if (absl::Status status = Admit(context_, *call, on_learner); !status.ok()) {
+                       call->Finish(std::move(status));
+                       return;
+                     }
+                     (this->*handler)(std::move(call));
+                   });
+  };
+  add("Status", OnLearner::kServe, &MaintenanceService::Status);
+  add("Hash", OnLearner::kRefuse, &MaintenanceService::Hash);
+  add("HashKV", OnLearner::kRefuse, &MaintenanceService::HashKv);
+  add("Defragment", OnLearner::kRefuse, &MaintenanceService::Defragment);
+  add("Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
+  rpc::AddUnimplementedRest(*AlarmRequest::descriptor()->file()->FindServiceByName("Maintenance"),
+                            table);
+}
+
+void MaintenanceService::Status(std::unique_ptr<UnaryCall> call) {
+  const NodeStatus status = context_.node.status();
+  etcdserverpb::StatusResponse response;
+  response.set_version(std::string(api::kEtcdVersion));
+  response.set_storageversion(std::string(api::kStorageVersion));
+  const int64_t size_bytes = std::max<int64_t>(context_.store.physical_size_bytes(), 1);
+  response.set_dbsize(size_bytes);
+  // What is stored compresses, so the logical size may be the larger one; "in use" is a part of the
+  // whole for those who read it.
+  response.set_dbsizeinuse(std::min(context_.store.logical_size_bytes(), size_bytes));
+  response.set_dbsizequota(context_.limits.quota_backend_bytes);
+  response.set_leader(status.leader.value());
+  response.set_raftindex(status.commit.value());
+  response.set_raftterm(status.term.value());
+  response.set_raftappliedindex(status.applied.value());
+  response.set_islearner(status.is_learner);
+  response.mutable_downgradeinfo();
+  if (status.leader == MemberId()) {
+    response.add_errors(std::string(api::Info(Error::kNoLeader).text));
+  }
+  call->Finish(Response(context_.HeaderNow(), response));
+}
+
+void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call) {
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const bool taken = context_.node.RunInReadPool([this, shared] {
+    UnaryCall& pending = **shared;
+    const absl::StatusOr<uint32_t> hash = context_.store.Hash();
+    if (!hash.ok()) {
+      pending.Finish(hash.status());
+      return;
+    }
+    etcdserverpb::HashResponse response;
+    response.set_hash(*hash);
+    pending.Finish(Response(context_.HeaderNow(), response));
+  });
+  if (!taken) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call) {
+  etcdserverpb::HashKVRequest request;
+  if (absl::Status status = rpc::Parse(call->request(), request); !status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const Revision at(request.revision());
+  const bool taken = context_.node.RunInReadPool([this, shared, at] {
+    UnaryCall& pending = **shared;
+    const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(at);
+    if (!hash.ok()) {
+      pending.Finish(TranslateReadError(hash.status()));
+      return;
+    }
+    etcdserverpb::HashKVResponse response;
+    response.set_hash(hash->hash);
+    response.set_compact_revision(hash->compact_revision.value());
+    response.set_hash_revision(hash->hash_revision.value());
+    pending.Finish(Response(context_.Header(hash->current), response));
+  });
+  if (!taken) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+void MaintenanceService::Defragment(std::unique_ptr<UnaryCall> call) {
+  // Rows that compaction removed give their space back in the background. There is nothing that
+  // stopping the member would add, so the truth is that it is done. etcd sends no header here.
+  call->Finish(rpc::SliceList());
+}
+
+void MaintenanceService::Alarm(std::unique_ptr<UnaryCall> call) {
+  AlarmRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok() && request.action() != AlarmRequest::GET) {
+    status = base::Error(absl::StatusCode::kUnimplemented,
+                         "action {} of method Alarm of service {} not implemented",
+                         static_cast<int>(request.action()), kServiceName);
+  }
+  if (!status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  // No alarm can be raised yet; but that a quorum answers is what `endpoint health` asks for.
+  context_.node.ReadBarrier([this, call = std::move(call)](absl::Status read) mutable {
+    if (!read.ok()) {
+      call->Finish(std::move(read));
+      return;
+    }
+    call->Finish(WithHeader(context_.HeaderNow(), {}));
+  });
+}
+
+}  // namespace cairn::server

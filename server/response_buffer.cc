@@ -1,0 +1,187 @@
+#include "server/response_buffer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "base/mutex.h"
+#include "base/status.h"
+
+namespace cairn::server {
+
+namespace {
+
+// Chunks grow, so that a medium answer wastes little and a large one takes few steps.
+constexpr size_t kChunkBytes[] = {512, size_t{16} << 10, size_t{64} << 10};
+constexpr size_t kChunkBytesMax = size_t{256} << 10;
+// A first chunk up to this size is not counted: it serves the small answers, which are most, and
+// what carries them takes as much.
+constexpr size_t kUncountedBytesMax = size_t{16} << 10;
+// Room behind a piece for the small fields that end a message, so that a single large row needs no
+// second chunk.
+constexpr size_t kTailBytes = 32;
+
+// A counted piece of memory, alive while any slice of it is.
+struct Chunk {
+  Chunk(ResponseBudget::Charge share, size_t size_bytes)
+      : charge(std::move(share)), bytes(new char[size_bytes]) {}
+
+  const ResponseBudget::Charge charge;
+  const std::unique_ptr<char[]> bytes;
+};
+
+}  // namespace
+
+struct ResponseBudget::Charge::State {
+  explicit State(int64_t limit) : limit_bytes(limit) {}
+
+  const int64_t limit_bytes;
+  base::Mutex mutex;
+  base::ConditionVariable freed;
+  int64_t used_bytes ABSL_GUARDED_BY(mutex) = 0;
+};
+
+ResponseBudget::Charge::Charge(std::shared_ptr<State> state, int64_t size_bytes)
+    : state_(std::move(state)), size_bytes_(size_bytes) {}
+
+ResponseBudget::Charge::Charge(Charge&& other) noexcept
+    : state_(std::move(other.state_)), size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+ResponseBudget::Charge& ResponseBudget::Charge::operator=(Charge&& other) noexcept {
+  std::swap(state_, other.state_);
+  std::swap(size_bytes_, other.size_bytes_);
+  return *this;
+}
+
+ResponseBudget::Charge::~Charge() {
+  if (state_ == nullptr) return;
+  base::MutexLock lock(state_->mutex);
+  state_->used_bytes -= size_bytes_;
+  CAIRN_CHECK_GE(state_->used_bytes, 0);
+  state_->freed.SignalAll();
+}
+
+ResponseBudget::ResponseBudget(int64_t limit_bytes)
+    : state_(std::make_shared<Charge::State>(limit_bytes)) {}
+
+std::optional<ResponseBudget::Charge> ResponseBudget::Take(int64_t size_bytes,
+                                                           std::chrono::milliseconds wait) {
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  base::MutexLock lock(state_->mutex);
+  while (state_->used_bytes + size_bytes > state_->limit_bytes) {
+    // What does not fit an empty budget is not worth waiting for.
+    if (wait.count() == 0 || size_bytes > state_->limit_bytes) return std::nullopt;
+    if (!deadline) deadline = std::chrono::steady_clock::now() + wait;
+    if (!state_->freed.WaitUntil(state_->mutex, *deadline) &&
+        state_->used_bytes + size_bytes > state_->limit_bytes) {
+      return std::nullopt;
+    }
+  }
+  state_->used_bytes += size_bytes;
+  return Charge(state_, size_bytes);
+}
+
+int64_t ResponseBudget::used_bytes() const {
+  base::MutexLock lock(state_->mutex);
+  return state_->used_bytes;
+}
+
+int64_t ResponseBudget::limit_bytes() const { return state_->limit_bytes; }
+
+absl::Status ResponseBudgetSpent(const ResponseBudget& budget) {
+  return base::Error(absl::StatusCode::kUnavailable,
+                     "cairn: answers being built and sent take {} MiB already; try again, or read "
+                     "in pieces (limit)",
+                     budget.limit_bytes() >> 20);
+}
+
+char* ResponseBuffer::Reserve(size_t size_bytes) {
+  if (chunk_ != nullptr && chunk_bytes_ - used_ >= size_bytes) return chunk_ + used_;
+  CloseChunk();
+  const size_t headroom = chunks_ == 0 ? kHeaderFieldBytesMax : 0;
+  const size_t usual = chunks_ < std::size(kChunkBytes) ? kChunkBytes[chunks_] : kChunkBytesMax;
+  const size_t room = std::max(size_bytes + kTailBytes, usual);
+  if (chunks_ == 0 && room <= kUncountedBytesMax) {
+    auto bytes = std::make_shared_for_overwrite<char[]>(headroom + room);
+    chunk_ = bytes.get() + headroom;
+    owner_ = std::move(bytes);
+  } else {
+    std::optional<ResponseBudget::Charge> charge =
+        budget_.Take(static_cast<int64_t>(headroom + room), wait_);
+    if (!charge) return nullptr;
+    auto owner = std::make_shared<Chunk>(*std::move(charge), headroom + room);
+    chunk_ = owner->bytes.get() + headroom;
+    owner_ = std::move(owner);
+  }
+  chunk_bytes_ = room;
+  ++chunks_;
+  return chunk_;
+}
+
+void ResponseBuffer::Advance(size_t size_bytes) {
+  CAIRN_CHECK_LE(size_bytes, chunk_bytes_ - used_);
+  used_ += size_bytes;
+  size_bytes_ += size_bytes;
+}
+
+bool ResponseBuffer::Append(std::string_view bytes) {
+  char* to = Reserve(bytes.size());
+  if (to == nullptr) return false;
+  std::memcpy(to, bytes.data(), bytes.size());
+  Advance(bytes.size());
+  return true;
+}
+
+void ResponseBuffer::CloseChunk() {
+  if (chunk_ == nullptr) return;
+  if (chunks_ == 1) {
+    first_owner_ = std::move(owner_);
+    first_ = {chunk_, used_};
+  } else {
+    rest_.Append(rpc::Slice(std::move(owner_), {chunk_, used_}));
+  }
+  owner_ = nullptr;
+  chunk_ = nullptr;
+  chunk_bytes_ = 0;
+  used_ = 0;
+}
+
+void ResponseBuffer::Clear() {
+  owner_ = nullptr;
+  chunk_ = nullptr;
+  chunk_bytes_ = 0;
+  used_ = 0;
+  chunks_ = 0;
+  size_bytes_ = 0;
+  first_owner_ = nullptr;
+  first_ = {};
+  rest_ = rpc::SliceList();
+}
+
+rpc::SliceList ResponseBuffer::Finish() {
+  CloseChunk();
+  return FinishFrom(first_);
+}
+
+rpc::SliceList ResponseBuffer::FinishWithHeader(const ResponseHeader& header) {
+  CloseChunk();
+  if (chunks_ == 0) return WithHeader(header, {});
+  char field[kHeaderFieldBytesMax];
+  const auto field_bytes = static_cast<size_t>(StoreHeaderField(field, header) - field);
+  // The chunk is ours alone until it is finished, so its headroom may still be written.
+  char* const start = const_cast<char*>(first_.data()) - field_bytes;
+  std::memcpy(start, field, field_bytes);
+  return FinishFrom({start, field_bytes + first_.size()});
+}
+
+rpc::SliceList ResponseBuffer::FinishFrom(std::string_view first) {
+  rpc::SliceList result(rpc::Slice(std::move(first_owner_), first));
+  for (const rpc::Slice& slice : rest_.slices()) result.Append(slice);
+  Clear();
+  return result;
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,106 @@
+#include "server/response_buffer.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace cairn::server {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr ResponseHeader kHeader{.cluster_id = ClusterId(1), .revision = Revision(7)};
+
+std::string HeaderBytes() {
+  std::string bytes;
+  AppendHeaderField(bytes, kHeader);
+  return bytes;
+}
+
+TEST(ResponseBuffer, KeepsWhatIsWrittenWhateverTheSizes) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 200; ++round) {
+    ResponseBudget budget;
+    ResponseBuffer buffer(budget, milliseconds(0));
+    std::string expected;
+    const int pieces = static_cast<int>(random() % 40);
+    for (int i = 0; i < pieces; ++i) {
+      const size_t scale = random() % 6 == 0 ? 400'000 : 3000;
+      const std::string piece(random() % scale, static_cast<char>('a' + i % 26));
+      ASSERT_TRUE(buffer.Append(piece));
+      expected += piece;
+    }
+    ASSERT_EQ(buffer.size_bytes(), expected.size());
+    if (round % 2 == 0) {
+      EXPECT_TRUE(buffer.FinishWithHeader(kHeader).Flatten() == HeaderBytes() + expected);
+    } else {
+      EXPECT_TRUE(buffer.Finish().Flatten() == expected);
+    }
+    EXPECT_EQ(buffer.size_bytes(), 0U);
+    EXPECT_EQ(budget.used_bytes(), 0);
+  }
+}
+
+TEST(ResponseBuffer, MakesOneSliceOfASmallAnswer) {
+  ResponseBudget budget(0);  // Small answers are not counted.
+  ResponseBuffer buffer(budget, milliseconds(0));
+  ASSERT_TRUE(buffer.Append(std::string(10'000, 'v')));
+  ASSERT_TRUE(buffer.Append("tail"));
+  EXPECT_EQ(buffer.FinishWithHeader(kHeader).slices().size(), 1U);
+}
+
+TEST(ResponseBuffer, CountsChunksUntilTheLastSliceIsGone) {
+  ResponseBudget budget;
+  rpc::SliceList answer;
+  {
+    ResponseBuffer buffer(budget, milliseconds(0));
+    ASSERT_TRUE(buffer.Append(std::string(1 << 20, 'v')));
+    answer = buffer.Finish();
+  }
+  EXPECT_GE(budget.used_bytes(), 1 << 20);
+  rpc::SliceList copy = answer;
+  answer = rpc::SliceList();
+  EXPECT_GE(budget.used_bytes(), 1 << 20);
+  copy = rpc::SliceList();
+  EXPECT_EQ(budget.used_bytes(), 0);
+}
+
+TEST(ResponseBudget, RefusesWhatDoesNotFit) {
+  ResponseBudget budget(1000);
+  std::optional<ResponseBudget::Charge> charge = budget.Take(600, milliseconds(0));
+  ASSERT_TRUE(charge);
+  EXPECT_FALSE(budget.Take(401, milliseconds(0)));
+  EXPECT_TRUE(budget.Take(400, milliseconds(0)));
+  EXPECT_FALSE(budget.Take(1001, milliseconds(100'000)));  // Could never fit: no wait.
+  EXPECT_FALSE(budget.Take(500, milliseconds(1)));
+  charge.reset();
+  EXPECT_EQ(budget.used_bytes(), 0);
+  EXPECT_EQ(ResponseBudgetSpent(budget).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(ResponseBudget, WaitsForOthersToFinish) {
+  ResponseBudget budget(1000);
+  std::optional<ResponseBudget::Charge> charge = budget.Take(1000, milliseconds(0));
+  std::thread other([&] {
+    std::optional<ResponseBudget::Charge> late = budget.Take(1000, std::chrono::hours(1));
+    EXPECT_TRUE(late);
+  });
+  charge.reset();
+  other.join();
+  EXPECT_EQ(budget.used_bytes(), 0);
+}
+
+TEST(ResponseBudget, MayGoBeforeItsCharges) {
+  std::optional<ResponseBudget::Charge> charge;
+  {
+    ResponseBudget budget(10);
+    charge = budget.Take(10, milliseconds(0));
+  }
+  charge.reset();
+}
+
+}  // namespace
+}  // namespace cairn::server
