@@ -136,5 +136,201 @@ TEST_F(StoreTest, EveryRevisionStaysReadable) {
   EXPECT_EQ(Get("a", 7), "required revision is a future revision");
 }
 
+TEST_F(StoreTest, KeysOnlyScansBringNoValues) {
+  Put("a", "1");
+  Put("b", std::string(5000, 'x'));
+  EXPECT_THAT(Scan(KeyRange::All(), 0, Values::kSkip), ElementsAre("a=@2.2.1:0", "b=@3.3.1:0"));
+  Put("a", "2");
+  EXPECT_THAT(Scan(KeyRange::All(), 3, Values::kSkip), ElementsAre("a=@2.2.1:0", "b=@3.3.1:0"));
+}
+
+TEST_F(StoreTest, LargeValuesStandInHistoryAndReadAlike) {
+  const std::string large(1 << 20, 'x');
+  Put("a", large);
+  Put("a", "small");
+  EXPECT_EQ(Get("a", 2), "a=" + large + "@2.2.1:0");
+  EXPECT_EQ(Get("a"), "a=small@2.3.2:0");
+  Txn([&](WriteTxn& txn) {
+    ASSERT_TRUE(txn.Put("b", large, LeaseId(0)).ok());
+    const auto replaced = txn.Put("b", "", LeaseId(0), Values::kFetch);
+    ASSERT_TRUE(replaced.ok());
+    EXPECT_EQ(replaced->previous.value, large);
+  });
+}
+
+TEST_F(StoreTest, ManyTransactionsOfOneBatchSeeEachOther) {
+  Batch batch = store_->BeginBatch();
+  for (int64_t version = 1; version <= 100; ++version) {
+    WriteTxn txn = batch.BeginTxn();
+    const auto result = txn.Put("counter", std::to_string(version), LeaseId(0), Values::kFetch);
+    ASSERT_TRUE(result.ok());
+    EXPECT_EQ(result->existed, version > 1);
+    EXPECT_EQ(result->previous.version, version - 1);
+    txn.Commit();
+  }
+  // Nothing is visible before the batch is written.
+  EXPECT_EQ(Get("counter"), "none");
+  ASSERT_TRUE(batch.Commit(Next()).ok());
+  EXPECT_EQ(batch.changes().size(), 100u);
+  EXPECT_EQ(Get("counter"), "counter=100@2.101.100:0");
+  EXPECT_EQ(Get("counter", 42), "counter=41@2.42.41:0");
+}
+
+TEST_F(StoreTest, AbandonedBatchAndAbortedTransactionLeaveNothing) {
+  Put("a", "1");
+  const int64_t size_bytes = store_->logical_size_bytes();
+  {
+    Batch batch = store_->BeginBatch();
+    WriteTxn txn = batch.BeginTxn();
+    ASSERT_TRUE(txn.Put("a", "2", LeaseId(0)).ok());
+    txn.Commit();
+    batch.PutMeta("l/1", "lease");
+  }
+  Txn([](WriteTxn& txn) { ASSERT_FALSE(*txn.Delete("b")); });
+  {
+    Batch batch = store_->BeginBatch();
+    {
+      WriteTxn txn = batch.BeginTxn();
+      ASSERT_TRUE(txn.Put("a", "3", LeaseId(0)).ok());
+    }
+    ASSERT_TRUE(batch.Commit(Next()).ok());
+  }
+  std::string value;
+  EXPECT_FALSE(*store_->GetMeta("l/1", value));
+  EXPECT_EQ(Get("a"), "a=1@2.2.1:0");
+  EXPECT_EQ(store_->published().revision, Revision(2));
+  EXPECT_EQ(store_->logical_size_bytes(), size_bytes);
+}
+
+TEST_F(StoreTest, SideRowsMoveWithTheirBatch) {
+  Batch batch = store_->BeginBatch();
+  batch.PutMeta("m/1", "one");
+  batch.PutMeta("m/2", "two");
+  std::string value;
+  EXPECT_TRUE(*batch.GetMeta("m/1", value));
+  EXPECT_FALSE(*store_->GetMeta("m/1", value));
+  ASSERT_TRUE(batch.Commit(Next()).ok());
+  EXPECT_TRUE(*store_->GetMeta("m/2", value));
+  EXPECT_EQ(value, "two");
+  std::vector<std::string> keys;
+  ASSERT_TRUE(store_
+                  ->ScanMeta("m/",
+                             [&](std::string_view key, std::string_view) {
+                               keys.emplace_back(key);
+                               return true;
+                             })
+                  .ok());
+  EXPECT_THAT(keys, ElementsAre("m/1", "m/2"));
+}
+
+TEST_F(StoreTest, CompactionRefusesOldReadsAtOnceAndRemovalResumesAfterACrash) {
+  for (int i = 0; i < 20; ++i) Put(i % 2 == 0 ? "a" : "b", std::to_string(i));  // 2..21
+  Delete("b");                                                                  // 22
+  Put("c", "1");                                                                // 23
+  EXPECT_TRUE(IsFutureRevision(Compact(24)));
+  ASSERT_TRUE(Compact(23).ok());
+  EXPECT_TRUE(IsCompacted(Compact(23)));
+  EXPECT_EQ(Get("a", 22), "required revision has been compacted");
+  EXPECT_EQ(Get("a", 23), "a=18@2.20.10:0");
+  const int64_t size_bytes = store_->logical_size_bytes();
+  ASSERT_TRUE(store_->Flush().ok());
+  EXPECT_EQ(store_->durable_applied(), store_->applied());
+
+  const auto step = store_->FindRemovalStep(5);
+  ASSERT_TRUE(step.ok());
+  {
+    Batch batch = store_->BeginBatch();
+    ASSERT_TRUE(*batch.ApplyRemoval(*step));
+    ASSERT_TRUE(batch.Commit(Next()).ok());
+    EXPECT_LT(store_->removed_through(), Revision(23));
+  }
+  {
+    Batch batch = store_->BeginBatch();
+    EXPECT_FALSE(*batch.ApplyRemoval(*step)) << "stale";
+  }
+  Crash(1);
+  EXPECT_GT(Remove(5), 2);
+  EXPECT_EQ(store_->removed_through(), Revision(23));
+  EXPECT_LT(store_->logical_size_bytes(), size_bytes);
+  EXPECT_EQ(Get("a"), "a=18@2.20.10:0");
+  EXPECT_EQ(Get("b"), "none");
+  Put("b", "again");  // 24
+  EXPECT_EQ(Get("b"), "b=again@24.24.1:0");
+  EXPECT_EQ(Get("b", 23), "none");
+}
+
+TEST_F(StoreTest, CompactionToZeroIsAllowedOnce) {
+  EXPECT_TRUE(Compact(0).ok());
+  EXPECT_EQ(store_->published().watermark, Revision(0));
+  EXPECT_TRUE(IsCompacted(Compact(0)));
+}
+
+TEST_F(StoreTest, CrashKeepsAPrefixOfBatches) {
+  Put("a", "1");
+  ASSERT_TRUE(store_->Flush().ok());
+  Put("a", "2");
+  Put("a", "3");
+  Crash(1);
+  EXPECT_EQ(Get("a"), "a=2@2.3.2:0");
+  EXPECT_EQ(store_->applied(), (EntryApplied{Index(2), Term(1)}));
+  EXPECT_EQ(store_->durable_applied(), (EntryApplied{Index(2), Term(1)}));
+}
+
+TEST_F(StoreTest, RefusesTheStateOfAnotherMember) {
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  const auto other = Store::Open(disk_.Open(), {.identity = {ClusterId(0xc1), MemberId(0xa2)}});
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(base::Message(other.status()),
+            "state: belongs to member a1 of cluster c1, not to member a2 of cluster c1");
+}
+
+TEST_F(StoreTest, RefusesAnotherFormatAndDamagedRows) {
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  const struct {
+    const char* key;
+    std::string value;
+    absl::StatusCode code;
+    const char* message;
+  } cases[] = {
+      {"s/state", "short", absl::StatusCode::kDataLoss, "state: the row s/state is unreadable"},
+      {"s/format", std::string("\0\0\0\x02", 4), absl::StatusCode::kFailedPrecondition,
+       "state: written in format 2, this program knows format 1"},
+      {"s/format", "", absl::StatusCode::kDataLoss, "state: the row s/format is unreadable"},
+  };
+  for (const auto& c : cases) {
+    {
+      const auto backend = disk_.Open();
+      const auto rows = backend->NewBatch();
+      rows->Put(Family::kMeta, c.key, c.value);
+      ASSERT_TRUE(backend->Write(*rows).ok());
+      ASSERT_TRUE(backend->Flush().ok());
+    }
+    const auto store = Store::Open(disk_.Open(), {.identity = kIdentity});
+    EXPECT_EQ(store.status().code(), c.code);
+    EXPECT_EQ(base::Message(store.status()), c.message);
+  }
+}
+
+TEST_F(StoreTest, DamagedHistoryIsDataLossNotAnAnswer) {
+  Put("a", "1");
+  Put("a", "2");
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  {
+    const auto backend = disk_.Open();
+    const auto rows = backend->NewBatch();
+    const std::string key("\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0", 16);
+    rows->SingleDelete(Family::kRevisions, key);
+    ASSERT_TRUE(backend->Write(*rows).ok());
+    ASSERT_TRUE(backend->Flush().ok());
+  }
+  store_ = OpenStore(disk_.Open());
+  EXPECT_EQ(Get("a"), "a=2@2.3.2:0");
+  EXPECT_EQ(store_->Get("a", Revision(2), [](const KeyValueView&) { return true; }).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
 }  // namespace
 }  // namespace cairn::mvcc

@@ -1,0 +1,146 @@
+// HashKV against values that etcd 3.7.3 gave for the same operations.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "mvcc/history.h"
+#include "mvcc/mem_backend.h"
+#include "mvcc/store.h"
+
+namespace cairn::mvcc {
+namespace {
+
+class HashTest : public ::testing::Test {
+ protected:
+  HashTest() {
+    auto store =
+        Store::Open(disk_.Open(), {.identity = {.cluster = ClusterId(1), .member = MemberId(1)}});
+    EXPECT_TRUE(store.ok());
+    store_ = *std::move(store);
+  }
+
+  template <typename Work>
+  void Txn(const Work& work) {
+    Batch batch = store_->BeginBatch();
+    WriteTxn txn = batch.BeginTxn();
+    work(txn);
+    txn.Commit();
+    Commit(batch);
+  }
+  void Put(std::string_view key, std::string_view value) {
+    Txn([&](WriteTxn& txn) { ASSERT_TRUE(txn.Put(key, value, LeaseId(0)).ok()); });
+  }
+  void Delete(std::string_view key) {
+    Txn([&](WriteTxn& txn) { ASSERT_TRUE(txn.Delete(key).ok()); });
+  }
+  void Compact(int64_t revision) {
+    Batch batch = store_->BeginBatch();
+    ASSERT_TRUE(batch.SetCompactWatermark(Revision(revision)).ok());
+    Commit(batch);
+  }
+  // One step of removal; false at the end.
+  bool RemoveSome() {
+    const auto step = store_->FindRemovalStep(1);
+    EXPECT_TRUE(step.ok());
+    if (step->empty()) return false;
+    Batch batch = store_->BeginBatch();
+    EXPECT_TRUE(*batch.ApplyRemoval(*step));
+    Commit(batch);
+    return true;
+  }
+  void Commit(Batch& batch) { EXPECT_TRUE(batch.Commit({Index(++index_), Term(1)}).ok()); }
+
+  uint32_t Hash(int64_t at = 0) {
+    const auto result = store_->HashKv(Revision(at));
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? result->hash : 0;
+  }
+
+  MemDisk disk_;
+  std::unique_ptr<Store> store_;
+  uint64_t index_ = 0;
+};
+
+TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
+  EXPECT_EQ(Hash(), 1084519789u);
+  Put("a", "1");  // 2
+  Put("b", "1");  // 3
+  Put("a", "2");  // 4
+  Delete("b");    // 5
+  Put("b", "3");  // 6
+  EXPECT_EQ(Hash(), 2634762251u);
+  EXPECT_EQ(Hash(4), 3086679940u);
+  Txn([](WriteTxn& txn) {  // 7
+    ASSERT_TRUE(txn.Put("c", "x", LeaseId(0)).ok());
+    ASSERT_TRUE(txn.Put("d", "y", LeaseId(0)).ok());
+    ASSERT_TRUE(*txn.Delete("a"));
+  });
+  EXPECT_EQ(Hash(), 2011014565u);
+  Compact(5);
+  do {
+    EXPECT_EQ(Hash(), 3673008953u);
+    EXPECT_EQ(Hash(6), 3051472u);
+  } while (RemoveSome());
+  Compact(6);
+  do {
+    EXPECT_EQ(Hash(7), 3673008953u);
+  } while (RemoveSome());
+  Txn([](WriteTxn& txn) { ASSERT_EQ(*txn.DeleteRange(KeyRange::All()), 3); });  // 8
+  EXPECT_EQ(Hash(), 547651659u);
+  Put("z", "1");  // 9
+  Delete("z");    // 10
+  Compact(9);
+  // Nothing lives: what the finished compaction keeps counts.
+  do {
+    EXPECT_EQ(Hash(), 3794292878u);
+    EXPECT_EQ(Hash(10), 3794292878u);
+  } while (RemoveSome());
+  Put("q", "1");  // 11
+  EXPECT_EQ(Hash(), 708117097u);
+}
+
+TEST_F(HashTest, AnswersWithWhatItStoodAt) {
+  Put("a", "1");
+  Put("a", "2");
+  Compact(2);
+  const auto result = store_->HashKv(Revision(3));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->compact_revision, Revision(2));
+  EXPECT_EQ(result->hash_revision, Revision(3));
+  EXPECT_EQ(result->current, Revision(3));
+  EXPECT_TRUE(IsCompacted(store_->HashKv(Revision(1)).status()));
+  EXPECT_TRUE(IsFutureRevision(store_->HashKv(Revision(4)).status()));
+}
+
+TEST_F(HashTest, WindowsOfAnySizeGiveOneValue) {
+  for (int round = 0; round < 5; ++round) {
+    for (const char* key : {"a", "b", "c", "d", "e"}) Put(key, std::to_string(round));
+    Delete("b");
+  }
+  Compact(20);
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  const auto backend = disk_.Open();
+  HashKvRange range = {.at = Revision(30), .watermark = Revision(20), .any_live = true};
+  const auto whole = HashHistory(*backend, range);
+  ASSERT_TRUE(whole.ok());
+  for (const size_t window_rows : {2, 3, 4, 7}) {
+    range.window_rows = window_rows;
+    EXPECT_EQ(*HashHistory(*backend, range), *whole) << window_rows;
+  }
+}
+
+TEST_F(HashTest, OfTheWholeContentIsThatOfWhatLives) {
+  Put("a", "1");
+  const uint32_t before = *store_->Hash();
+  Put("b", "1");
+  EXPECT_NE(*store_->Hash(), before);
+  const uint32_t after = *store_->Hash();
+  Compact(3);
+  while (RemoveSome()) {
+  }
+  EXPECT_EQ(*store_->Hash(), after);
+}
+
+}  // namespace
+}  // namespace cairn::mvcc
