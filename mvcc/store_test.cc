@@ -332,5 +332,30 @@ TEST_F(StoreTest, DamagedHistoryIsDataLossNotAnAnswer) {
             absl::StatusCode::kDataLoss);
 }
 
+// The worked example of SCHEMA.md.
+TEST_F(StoreTest, RowsOnDiskAreThoseOfTheSchemaPage) {
+  Put("a", "1", LeaseId(7));
+  Put("a", "2");
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  const auto backend = disk_.Open();
+  std::vector<std::string> rows;
+  for (const Family family : {Family::kKeys, Family::kRevisions}) {
+    const auto walk = backend->NewIterator(family, {}, CacheUse::kFill);
+    for (walk->Seek({}); walk->Valid(); walk->Next()) {
+      std::string text;
+      for (const char byte : walk->key()) text += fmt::format("{:02x}", byte & 0xff);
+      text += ' ';
+      for (const char byte : walk->value()) text += fmt::format("{:02x}", byte & 0xff);
+      rows.push_back(text);
+    }
+  }
+  EXPECT_THAT(rows, ElementsAre("61 010300220102020001320200",
+                                "00000000000000020000000000000000 "
+                                "010a01611002180220012a01313007",
+                                "00000000000000030000000000000000 "
+                                "8202001f02000a01611002180320022a0132"));
+}
+
 }  // namespace
 }  // namespace cairn::mvcc
