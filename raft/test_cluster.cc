@@ -426,7 +426,9 @@ void TestCluster::HandleSnapshot(bool fails) {
   const bool arrives = !fails && to != members_.end() && to->second->is_up() &&
                        !IsBlocked(from, wanted.peer) && sender.flushed() >= wanted.index;
   if (arrives) to->second->InstallFrom(sender);
-  sender.Input([&](Core& core) { core.SnapshotStatus(wanted.peer, sender.flushed(), arrives); });
+  sender.Input([&, peer = wanted.peer](Core& core) {
+    core.SnapshotStatus(peer, sender.flushed(), arrives);
+  });
 }
 
 void TestCluster::Report(const std::string& violation) {
