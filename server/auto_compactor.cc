@@ -121,8 +121,8 @@ std::optional<Revision> AutoCompactor::Tick(TimePoint now, Revision current, boo
 }
 
 std::optional<Revision> AutoCompactor::TickPeriodic(TimePoint now, Revision current, bool leads) {
-  // The oldest sample is a window and a step old as soon as that has passed: etcd looks before it takes
-  // the sample of now.
+  // The oldest sample is a window and a step old as soon as that has passed: etcd looks before it
+  // takes the sample of now.
   std::optional<Revision> oldest;
   if (!samples_.empty()) oldest = samples_.front();
   samples_.push_back(current);

@@ -63,7 +63,8 @@ TEST(PutRequest, AgreesWithProtobufOnEveryTruncationAndFlippedByte) {
     PutRequestView view;
     ASSERT_EQ(DecodePutRequest(cut, view), expected.ParseFromString(cut)) << size;
   }
-  // The lease's last byte: of a number above 64 bits Protobuf drops what does not fit, we refuse it.
+  // The lease's last byte: of a number above 64 bits Protobuf drops what does not fit, we refuse
+  // it.
   const size_t end_of_lease = bytes.find("\x20\x01");
   for (size_t at = 0; at < bytes.size(); ++at) {
     for (int value = 0; value < 256; ++value) {
