@@ -156,8 +156,10 @@ absl::Status KvService::CheckRoom(size_t body_bytes, int64_t cost_bytes) const {
   const ServiceLimits& limits = context_.limits;
   // Growth is refused before it is proposed, so "no space" always means "not applied". What deletes
   // or compacts passes.
-  if (cost_bytes > 0 && limits.quota_backend_bytes > 0 &&
-      context_.store.logical_size_bytes() + cost_bytes > limits.quota_backend_bytes) {
+  const bool is_over_quota =
+      limits.quota_backend_bytes > 0 &&
+      context_.store.logical_size_bytes() + cost_bytes > limits.quota_backend_bytes;
+  if (cost_bytes > 0 && (is_over_quota || context_.node.IsOutOfSpace())) {
     return ToStatus(Error::kNoSpace);
   }
   if (body_bytes + kCommandOverheadBytes > limits.request_bytes_max) {

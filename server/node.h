@@ -75,6 +75,10 @@ class Node {
   // been published, because nothing is acknowledged before that.
   virtual bool CanReadNow() const = 0;
 
+  // The disk is (nearly) full: refuse what makes the state grow, before it is proposed. Deletions and
+  // compactions still pass.
+  virtual bool IsOutOfSpace() const = 0;
+
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
   // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may
   // read and build a large answer. Waits for the client's deadline, not for one of its own (etcd

@@ -1,0 +1,141 @@
+#include "server/applier.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/status.h"
+#include "mvcc/schema.h"
+
+namespace cairn::server {
+
+namespace {
+
+// The row of the raft configuration.
+constexpr std::string_view kConfigurationKey = "c/raft";
+static_assert(kConfigurationKey.starts_with(mvcc::kConfigurationPrefix));
+
+std::string MemberRowKey(MemberId id) {
+  std::string key(mvcc::kMemberPrefix);
+  base::AppendBig64(key, id.value());
+  return key;
+}
+
+absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
+  Membership membership;
+  absl::Status decoded;
+  CAIRN_RETURN_IF_ERROR(
+      store.ScanMeta(mvcc::kMemberPrefix, [&](std::string_view, std::string_view value) {
+        absl::StatusOr<Member> member = DecodeMember(value);
+        if (!member.ok()) {
+          decoded = member.status();
+          return false;
+        }
+        membership.members.push_back(*std::move(member));
+        return true;
+      }));
+  CAIRN_RETURN_IF_ERROR(decoded);
+  std::string bytes;
+  CAIRN_ASSIGN_OR_RETURN(const bool has_configuration, store.GetMeta(kConfigurationKey, bytes));
+  if (has_configuration) {
+    CAIRN_ASSIGN_OR_RETURN(membership.configuration, DecodeConfiguration(bytes));
+  }
+  return membership;
+}
+
+}  // namespace
+
+Applier::Applier(mvcc::Store& store, Proposer proposer, Membership membership)
+    : store_(store),
+      proposer_(proposer),
+      // Leases are not granted yet, so none exists.
+      kv_([](LeaseId) { return false; }),
+      membership_(std::move(membership)) {}
+
+absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(mvcc::Store& store, Proposer proposer) {
+  CAIRN_ASSIGN_OR_RETURN(Membership membership, LoadMembership(store));
+  return std::unique_ptr<Applier>(new Applier(store, proposer, std::move(membership)));
+}
+
+absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entries) {
+  CAIRN_CHECK(!entries.empty());
+  CAIRN_CHECK_EQ(entries.front().index, store_.applied().index + 1);
+  Result result;
+  mvcc::Batch batch = store_.BeginBatch();
+  for (const raft::Entry& entry : entries) {
+    if (absl::Status status = ApplyEntry(entry, batch, result); !status.ok()) {
+      return base::Annotate(status, fmt::format("applying the entry at index {} of term {}",
+                                                entry.index, entry.term));
+    }
+  }
+  CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
+  return result;
+}
+
+absl::StatusOr<bool> Applier::ApplyRemoval(const mvcc::RemovalStep& step) {
+  mvcc::Batch batch = store_.BeginBatch();
+  CAIRN_ASSIGN_OR_RETURN(const bool is_current, batch.ApplyRemoval(step));
+  if (!is_current) return false;
+  CAIRN_RETURN_IF_ERROR(batch.Commit(store_.applied()));
+  return true;
+}
+
+absl::Status Applier::ApplyEntry(const raft::Entry& entry, mvcc::Batch& batch, Result& result) {
+  switch (entry.kind) {
+    case raft::EntryKind::kEmpty:
+      return absl::OkStatus();
+    case raft::EntryKind::kCommand:
+      return ApplyCommand(entry, batch, result);
+    case raft::EntryKind::kConfiguration:
+      return ApplyConfiguration(entry, batch, result);
+  }
+  return base::Error(absl::StatusCode::kUnimplemented,
+                     "an entry of kind {}, which this binary does not know",
+                     static_cast<int>(entry.kind));
+}
+
+absl::Status Applier::ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch, Result& result) {
+  CAIRN_ASSIGN_OR_RETURN(const DecodedCommand command, DecodeCommand(*entry.data));
+  const bool is_own =
+      command.header.proposer == proposer_.id && command.header.nonce == proposer_.nonce;
+  absl::StatusOr<Node::Outcome> outcome =
+      command.header.kind == CommandKind::kPublishMember
+          ? ApplyPublished(command.body, batch, result)
+          : kv_.Apply(command.header.kind, command.body, is_own ? Answer::kBuild : Answer::kDiscard,
+                      batch);
+  CAIRN_RETURN_IF_ERROR(outcome.status());
+  if (is_own) result.outcomes.emplace_back(command.header.sequence, *std::move(outcome));
+  return absl::OkStatus();
+}
+
+absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch,
+                                         Result& result) {
+  CAIRN_ASSIGN_OR_RETURN(Membership after, ApplyChange(membership_, *entry.data));
+  for (const Member& member : after.members) {
+    batch.PutMeta(MemberRowKey(member.id), EncodeMember(member));
+  }
+  batch.PutMeta(kConfigurationKey, EncodeConfiguration(after.configuration));
+  membership_ = std::move(after);
+  result.configuration = {membership_.configuration, entry.index};
+  result.members_changed = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Node::Outcome> Applier::ApplyPublished(std::string_view body, mvcc::Batch& batch,
+                                                      Result& result) {
+  CAIRN_ASSIGN_OR_RETURN(PublishedAttributes attributes, DecodePublished(body));
+  Node::Outcome outcome;
+  outcome.revision = batch.current().revision;
+  const auto member =
+      std::find_if(membership_.members.begin(), membership_.members.end(),
+                   [&](const Member& candidate) { return candidate.id == attributes.id; });
+  // A member that was removed meanwhile has nothing to publish.
+  if (member == membership_.members.end()) return outcome;
+  member->name = std::move(attributes.name);
+  member->client_urls = std::move(attributes.client_urls);
+  batch.PutMeta(MemberRowKey(member->id), EncodeMember(*member));
+  result.members_changed = true;
+  return outcome;
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,79 @@
+// Applies committed entries to the state: one entry after the other, many entries in one batch.
+//
+// Apply thread only (or a simulator). Deterministic: what an entry does depends on the state and
+// its bytes alone, so all members reach the same state. Every kind of entry, also an empty or a
+// refused one, advances the applied index, which moves in the same atomic batch as what it
+// describes. An error is final: a member that cannot apply a committed entry must stop.
+#ifndef CAIRN_SERVER_APPLIER_H_
+#define CAIRN_SERVER_APPLIER_H_
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "mvcc/removal.h"
+#include "mvcc/store.h"
+#include "raft/types.h"
+#include "server/command.h"
+#include "server/kv_apply.h"
+#include "server/membership.h"
+#include "server/node.h"
+
+namespace cairn::server {
+
+class Applier {
+ public:
+  // Whose proposals have waiters here: entries with this proposer and start-up nonce.
+  struct Proposer {
+    MemberId id;
+    uint64_t nonce = 0;
+  };
+
+  struct Result {
+    // Outcomes of this process' own proposals, by sequence, in the order of the log.
+    std::vector<std::pair<uint64_t, Node::Outcome>> outcomes;
+    // The configuration in force after the batch and the index of the entry that made it, if one
+    // did.
+    std::optional<std::pair<raft::Configuration, Index>> configuration;
+    // The members changed: ask members() again.
+    bool members_changed = false;
+  };
+
+  // Reads the members and the configuration from `store`, which must outlive this object.
+  // DATA_LOSS when their rows do not decode.
+  static absl::StatusOr<std::unique_ptr<Applier>> Open(mvcc::Store& store, Proposer proposer);
+
+  // Applies `entries`, which follow the last applied one, as one batch.
+  absl::StatusOr<Result> Apply(std::span<const raft::Entry> entries);
+
+  // Commits one step of background removal. False when the step was stale: find it again.
+  absl::StatusOr<bool> ApplyRemoval(const mvcc::RemovalStep& step);
+
+  // As of the last Apply.
+  const Membership& membership() const { return membership_; }
+
+ private:
+  Applier(mvcc::Store& store, Proposer proposer, Membership membership);
+
+  absl::Status ApplyEntry(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
+  absl::Status ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
+  absl::Status ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
+  absl::StatusOr<Node::Outcome> ApplyPublished(std::string_view body, mvcc::Batch& batch,
+                                               Result& result);
+
+  mvcc::Store& store_;
+  const Proposer proposer_;
+  KvApplier kv_;
+  Membership membership_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_APPLIER_H_

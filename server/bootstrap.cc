@@ -1,0 +1,147 @@
+#include "server/bootstrap.h"
+
+#include <glog/logging.h>
+
+#include <random>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "mvcc/rocks_backend.h"
+#include "server/membership.h"
+
+namespace cairn::server {
+
+namespace {
+
+// What is read back from the end of the log at once.
+constexpr size_t kReadBytes = size_t{8} << 20;
+
+// Drawn anew at each start: no entry of an earlier process is taken for this one's.
+uint64_t DrawNonce() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
+  wal::Append append;
+  append.entries = BootstrapEntries(members);
+  const Index last = append.entries.back().index;
+  append.hard_state = raft::HardState{.term = Term(1), .commit = last};
+  append.commit = last;
+  CAIRN_RETURN_IF_ERROR(wal.Write({&append, 1}));
+  return wal.Sync();
+}
+
+// Opens the log, or makes it and begins the cluster.
+absl::Status OpenLog(wal::Fs& fs, const std::string& path, const Config& config,
+                     Bootstrapped& member) {
+  absl::StatusOr<wal::Wal::Opened> opened = wal::Wal::Open(fs, path, {}, std::nullopt);
+  if (absl::IsNotFound(opened.status())) {
+    const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
+    std::vector<MemberId> ids;
+    for (const Member& initial : members) ids.push_back(initial.id);
+    const MemberId self =
+        DeriveMemberId(config.initial_cluster[0].peer_urls, config.initial_cluster_token);
+    opened = wal::Wal::Create(fs, path, {}, {DeriveClusterId(ids), self});
+    member.is_new = true;
+  }
+  CAIRN_RETURN_IF_ERROR(opened.status());
+  member.wal = std::move(opened->wal);
+  member.recovered = std::move(opened->recovered);
+  member.identity = member.recovered.identity;
+  // Also a start that was cut short between making the log and filling it.
+  if (member.recovered.last.index == Index(0)) {
+    const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
+    if (members.size() != 1 || members[0].id != member.identity.member) {
+      return base::Error(
+          absl::StatusCode::kFailedPrecondition,
+          "the log in {} was made for member {:x} and never used; start with the flags of that "
+          "first start, or remove the directory",
+          path, member.identity.member);
+    }
+    CAIRN_RETURN_IF_ERROR(WriteBootstrapEntries(*member.wal, members));
+    member.recovered.last = {Term(1), Index(members.size())};
+    member.recovered.hard_state = {.term = Term(1), .commit = Index(members.size())};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenState(const std::string& path, const Config& config, Bootstrapped& member) {
+  // Entries are applied only once the log has them durable, so the state can never be flushed ahead
+  // of the log and the flush has nothing to wait for.
+  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend,
+                         mvcc::OpenRocksBackend({.directory = path,
+                                                 .memory_limit_bytes = static_cast<int64_t>(
+                                                     config.memory_limit_bytes)}));
+  CAIRN_ASSIGN_OR_RETURN(
+      member.store, mvcc::Store::Open(std::move(backend), {.identity = {member.identity.cluster,
+                                                                        member.identity.member}}));
+  CAIRN_ASSIGN_OR_RETURN(
+      member.applier,
+      Applier::Open(*member.store, {.id = member.identity.member, .nonce = member.start_nonce}));
+  return absl::OkStatus();
+}
+
+// The log's entries above the commit index, which the core must hold in memory.
+absl::StatusOr<std::vector<raft::Entry>> ReadTail(const wal::Wal& wal, Index commit, Index last) {
+  std::vector<raft::Entry> tail;
+  while (commit + tail.size() < last) {
+    CAIRN_ASSIGN_OR_RETURN(std::vector<raft::Entry> read,
+                           wal.ReadEntries(commit + tail.size() + 1, last + 1, kReadBytes));
+    tail.insert(tail.end(), std::make_move_iterator(read.begin()),
+                std::make_move_iterator(read.end()));
+  }
+  return tail;
+}
+
+absl::Status CheckTerm(const wal::Wal& wal, raft::EntryId before_first,
+                       mvcc::EntryApplied applied) {
+  if (applied.index == Index(0) || applied.index < before_first.index) return absl::OkStatus();
+  CAIRN_ASSIGN_OR_RETURN(const Term term, wal.TermAt(applied.index));
+  if (term == applied.term) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     "the state has applied index {} at term {}, but the log has term {} there: "
+                     "log and state are not of one history; restore both from the same backup",
+                     applied.index, applied.term, term);
+}
+
+}  // namespace
+
+absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
+                                mvcc::EntryApplied applied) {
+  const Index first = before_first.index + 1;
+  if (first <= applied.index + 1 && applied.index <= last.index) return absl::OkStatus();
+  return base::Error(
+      absl::StatusCode::kFailedPrecondition,
+      "the log holds entries {} to {}, but the state is applied through {}: {}; restore both from "
+      "the same backup",
+      first, last.index, applied.index,
+      applied.index > last.index ? "the log has lost its end" : "the state is too old for the log");
+}
+
+absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
+                                       const Config& config) {
+  Bootstrapped member;
+  member.start_nonce = DrawNonce();
+  CAIRN_RETURN_IF_ERROR(OpenLog(fs, directory.wal_path(), config, member));
+  CAIRN_RETURN_IF_ERROR(OpenState(directory.state_path(), config, member));
+  const wal::Recovered& recovered = member.recovered;
+  const mvcc::EntryApplied applied = member.store->applied();
+  CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
+  CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
+
+  raft::RestoredState& raft = member.raft;
+  raft.hard_state = recovered.hard_state;
+  // The state proves that what it has applied was committed.
+  if (raft.hard_state.commit < applied.index) raft.hard_state.commit = applied.index;
+  raft.configuration = member.applier->membership().configuration;
+  raft.applied = {applied.term, applied.index};
+  raft.before_first = recovered.before_first;
+  raft.last = recovered.last;
+  CAIRN_ASSIGN_OR_RETURN(raft.entries,
+                         ReadTail(*member.wal, raft.hard_state.commit, recovered.last.index));
+  return member;
+}
+
+}  // namespace cairn::server

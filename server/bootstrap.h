@@ -1,0 +1,47 @@
+// From a data directory to a member that can run: log and state opened, checked against each other,
+// or made for a new cluster.
+//
+// Main thread only, before the node's threads start. The rules that make a restart sound (design:
+// Restart) are checked here; what does not check out is refused with the numbers.
+#ifndef CAIRN_SERVER_BOOTSTRAP_H_
+#define CAIRN_SERVER_BOOTSTRAP_H_
+
+#include <absl/status/statusor.h>
+
+#include <functional>
+#include <memory>
+
+#include "mvcc/store.h"
+#include "raft/core.h"
+#include "server/applier.h"
+#include "server/config.h"
+#include "server/data_dir.h"
+#include "wal/fs.h"
+#include "wal/wal.h"
+
+namespace cairn::server {
+
+struct Bootstrapped {
+  wal::Identity identity;
+  std::unique_ptr<wal::Wal> wal;
+  wal::Recovered recovered;
+  std::unique_ptr<mvcc::Store> store;
+  std::unique_ptr<Applier> applier;
+  uint64_t start_nonce = 0;
+  raft::RestoredState raft;
+  bool is_new = false;
+};
+
+// Opens what `directory` holds; a directory without a log becomes a member of the new cluster that
+// `config` describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION,
+// DATA_LOSS and UNIMPLEMENTED name file, offset and remedy.
+absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, const Config& config);
+
+// Whether a log from after `before_first` to `last` and a state applied through `applied` fit
+// together: first <= applied + 1 <= last + 1. FAILED_PRECONDITION with all numbers otherwise.
+absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
+                                mvcc::EntryApplied applied);
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_BOOTSTRAP_H_

@@ -1,0 +1,168 @@
+#include "server/data_dir.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace cairn::server {
+
+namespace {
+
+constexpr std::string_view kCurrent = "CURRENT";
+constexpr std::string_view kFirstState = "1";
+// What may lie in a data directory; lost+found is the file system's own.
+constexpr std::array<std::string_view, 4> kKnownNames = {"lock", "lost+found", "state", "wal"};
+
+// OK also when there is nothing at `path`.
+absl::Status CheckOwnerAndMode(std::string_view flag, const std::string& path) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return absl::OkStatus();
+    return base::Error(absl::StatusCode::kFailedPrecondition, "{}: {}: {}", flag, path,
+                       std::strerror(errno));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "{}: {} is not a directory; name another path", flag, path);
+  }
+  if (info.st_uid != geteuid()) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "{}: {} belongs to user {}, this process runs as {}; chown it, or start as "
+                       "its owner",
+                       flag, path, info.st_uid, geteuid());
+  }
+  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "{}: {} can be written by others (mode {:o}); chmod 700 it", flag, path,
+                       info.st_mode & 07777);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MakePrivate(wal::Fs& fs, std::string_view flag, const std::string& path) {
+  CAIRN_RETURN_IF_ERROR(CheckOwnerAndMode(flag, path));
+  if (absl::Status status = fs.CreateDirectory(path); !status.ok()) {
+    return base::Annotate(status, flag);
+  }
+  // Readable by others is not refused: most operators make the directory with a plain mkdir.
+  if (chmod(path.c_str(), 0700) != 0) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "{}: {}: {}", flag, path,
+                       std::strerror(errno));
+  }
+  if (access(path.c_str(), W_OK | X_OK) != 0) {
+    return base::Error(absl::StatusCode::kPermissionDenied,
+                       "{}: {} cannot be written: {}; is the file system read-only?", flag, path,
+                       std::strerror(errno));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> names = fs.ListDirectory(path);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  CAIRN_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names) {
+    if (std::find(kKnownNames.begin(), kKnownNames.end(), name) != kKnownNames.end()) continue;
+    if (name == "member") {
+      return base::Error(absl::StatusCode::kFailedPrecondition,
+                         "--data-dir: {} holds the data of an etcd member ({}/member); Cairn keeps "
+                         "its data in a directory of its own",
+                         path, path);
+    }
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--data-dir: {} is not a data directory of Cairn: it holds \"{}\"; name an "
+                       "empty or a new directory",
+                       path, name);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReadSmallFile(wal::Fs& fs, const std::string& path) {
+  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<wal::File> file, fs.OpenForReading(path));
+  std::string bytes(256, '\0');
+  CAIRN_ASSIGN_OR_RETURN(const size_t size, file->Read(0, bytes.data(), bytes.size()));
+  bytes.resize(size);
+  return bytes;
+}
+
+// Write beside, sync, rename, sync the directory: there is always a whole CURRENT.
+absl::Status PointCurrentTo(wal::Fs& fs, const std::string& states, std::string_view name) {
+  const std::string temporary = fmt::format("{}/{}.new", states, kCurrent);
+  if (absl::Status removed = fs.Remove(temporary); !removed.ok() && !absl::IsNotFound(removed)) {
+    return removed;
+  }
+  {
+    CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<wal::File> file, fs.Create(temporary));
+    CAIRN_RETURN_IF_ERROR(file->Write(0, fmt::format("{}\n", name)));
+    CAIRN_RETURN_IF_ERROR(file->Sync());
+  }
+  CAIRN_RETURN_IF_ERROR(fs.Rename(temporary, fmt::format("{}/{}", states, kCurrent)));
+  return fs.SyncDirectory(states);
+}
+
+absl::StatusOr<std::string> CurrentState(wal::Fs& fs, const std::string& states) {
+  const std::string current_path = fmt::format("{}/{}", states, kCurrent);
+  absl::StatusOr<std::string> current = ReadSmallFile(fs, current_path);
+  if (absl::IsNotFound(current.status())) {
+    CAIRN_RETURN_IF_ERROR(PointCurrentTo(fs, states, kFirstState));
+    current = fmt::format("{}\n", kFirstState);
+  }
+  CAIRN_RETURN_IF_ERROR(current.status());
+  const std::string_view text = *current;
+  const bool is_number =
+      text.size() >= 2 && text.back() == '\n' &&
+      std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
+  if (!is_number) {
+    return base::Error(absl::StatusCode::kDataLoss,
+                       "--data-dir: {} does not name a state; write the number of the newest "
+                       "directory beside it into the file, followed by a line end",
+                       current_path);
+  }
+  return fmt::format("{}/{}", states, text.substr(0, text.size() - 1));
+}
+
+}  // namespace
+
+absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
+  const std::string& root = config.data_dir;
+  CAIRN_RETURN_IF_ERROR(CheckOwnerAndMode("--data-dir", root));
+  CAIRN_RETURN_IF_ERROR(RefuseForeignFiles(fs, root));
+  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", root));
+  DataDir directory;
+  absl::StatusOr<std::unique_ptr<wal::FileLock>> lock = fs.LockFile(root + "/lock");
+  if (absl::IsUnavailable(lock.status())) {
+    return base::Error(absl::StatusCode::kUnavailable,
+                       "--data-dir: {} is in use: another process holds {}/lock; stop it, or name "
+                       "another directory",
+                       root, root);
+  }
+  CAIRN_RETURN_IF_ERROR(base::Annotate(lock.status(), "--data-dir"));
+  directory.lock_ = *std::move(lock);
+
+  directory.wal_path_ = config.wal_dir.empty() ? root + "/wal" : config.wal_dir;
+  CAIRN_RETURN_IF_ERROR(
+      MakePrivate(fs, config.wal_dir.empty() ? "--data-dir" : "--wal-dir", directory.wal_path_));
+  const std::string states = root + "/state";
+  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", states));
+  CAIRN_ASSIGN_OR_RETURN(directory.state_path_, CurrentState(fs, states));
+  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", directory.state_path_));
+  CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(states));
+  CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(root));
+  // The directory's own entry; a parent that this user cannot open is durable since long before.
+  const std::string parent = std::filesystem::path(root).parent_path().string();
+  if (absl::Status status = fs.SyncDirectory(parent); !absl::IsPermissionDenied(status)) {
+    CAIRN_RETURN_IF_ERROR(status);
+  }
+  return directory;
+}
+
+}  // namespace cairn::server

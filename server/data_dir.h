@@ -1,0 +1,44 @@
+// The data directory: made, checked, locked; where log and state lie in it.
+//
+//   <data-dir>/lock            held by the running process
+//   <data-dir>/wal/            the log, unless --wal-dir puts it elsewhere
+//   <data-dir>/state/CURRENT   names the directory of the state in force
+//   <data-dir>/state/<n>/      a state; a snapshot is installed beside the old one
+//
+// Main thread only. Refuses what it does not understand and then changes nothing; every message
+// names the flag, the path and the remedy.
+#ifndef CAIRN_SERVER_DATA_DIR_H_
+#define CAIRN_SERVER_DATA_DIR_H_
+
+#include <absl/status/statusor.h>
+
+#include <memory>
+#include <string>
+
+#include "server/config.h"
+#include "wal/fs.h"
+
+namespace cairn::server {
+
+class DataDir {
+ public:
+  // Makes the directories with mode 0700 or checks them, and takes the lock. FAILED_PRECONDITION
+  // for a directory that is not ours to use (another owner, writable by others, another program's
+  // files), UNAVAILABLE when a process holds the lock, else what the file system says.
+  static absl::StatusOr<DataDir> Open(wal::Fs& fs, const Config& config);
+
+  const std::string& wal_path() const { return wal_path_; }
+  // The directory of the state in force.
+  const std::string& state_path() const { return state_path_; }
+
+ private:
+  DataDir() = default;
+
+  std::string wal_path_;
+  std::string state_path_;
+  std::unique_ptr<wal::FileLock> lock_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_DATA_DIR_H_

@@ -1,0 +1,88 @@
+#include "server/log_trimmer.h"
+
+#include <fmt/format.h>
+#include <glog/logging.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+#include "base/status.h"
+
+namespace cairn::server {
+
+bool IsFlushDue(const LogTrimmerOptions& options, uint64_t bytes, uint64_t entries) {
+  return bytes >= options.replay_bytes_max / 2 ||
+         entries >= std::max<uint64_t>(1, options.replay_entries_max / 2);
+}
+
+LogTrimmer::LogTrimmer(LogTrimmerOptions options, Index marked, wal::Wal& wal, mvcc::Store& store,
+                       NodeRunner& runner)
+    : options_(std::move(options)), wal_(wal), store_(store), runner_(runner), marked_(marked) {
+  LookAtDisks();
+  thread_ = std::thread([this] { Run(); });
+}
+
+LogTrimmer::~LogTrimmer() { Stop(); }
+
+void LogTrimmer::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.SignalAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void LogTrimmer::Run() {
+  while (true) {
+    {
+      const auto next = std::chrono::steady_clock::now() + options_.poll;
+      base::MutexLock lock(mutex_);
+      while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
+      }
+      if (stopping_) return;
+    }
+    LookAtDisks();
+    const absl::Status status = TrimIfDue();
+    if (absl::IsCancelled(status)) return;
+    if (!status.ok()) {
+      options_.on_fatal(status);
+      return;
+    }
+  }
+}
+
+absl::Status LogTrimmer::TrimIfDue() {
+  const mvcc::EntryApplied applied = store_.applied();
+  const uint64_t grown_bytes = wal_.bytes_since(marked_ + 1) - bytes_at_mark_;
+  if (applied.index <= marked_ || !IsFlushDue(options_, grown_bytes, applied.index - marked_)) {
+    return absl::OkStatus();
+  }
+  CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, store_.Flush());
+  CAIRN_RETURN_IF_ERROR(runner_.MarkDurable({durable.term, durable.index}));
+  marked_ = durable.index;
+  bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
+  CAIRN_ASSIGN_OR_RETURN(const size_t removed, wal_.CollectCovered(durable.index));
+  VLOG(1) << fmt::format("state durable through index {}; {} log segments removed", durable.index,
+                         removed);
+  return absl::OkStatus();
+}
+
+void LogTrimmer::LookAtDisks() {
+  bool is_low = false;
+  for (const std::string& directory : options_.directories) {
+    struct statvfs info = {};
+    if (statvfs(directory.c_str(), &info) != 0) continue;
+    is_low = is_low || uint64_t{info.f_bavail} * info.f_frsize < options_.disk_reserve_bytes;
+  }
+  if (is_low != is_disk_low_) {
+    LOG(WARNING) << (is_low ? fmt::format("less than {} MiB free on the disk: writes that grow the "
+                                          "state are refused",
+                                          options_.disk_reserve_bytes >> 20)
+                            : std::string("the disk has room again: writes are accepted"));
+  }
+  is_disk_low_ = is_low;
+  runner_.SetDiskLow(is_low);
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,79 @@
+// Keeps log and restart short: makes the state durable, marks that in the log, removes what is
+// covered. Watches the room on the disk, too.
+//
+// One thread of its own. The order is fixed: flush, marker (synced), plan, delete, sync the
+// directory; each arrow is a fail point. Never removes above what RocksDB has made durable.
+#ifndef CAIRN_SERVER_LOG_TRIMMER_H_
+#define CAIRN_SERVER_LOG_TRIMMER_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/status/status.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "mvcc/store.h"
+#include "server/node_runner.h"
+#include "wal/wal.h"
+
+namespace cairn::server {
+
+struct LogTrimmerOptions {
+  // What a restart after a crash replays at most, as bytes of log on disk (padding included) and as
+  // entries. A flush starts at half of it: as much again may arrive while it runs.
+  uint64_t replay_bytes_max = uint64_t{64} << 20;
+  uint64_t replay_entries_max = 400'000;
+  // How often to look. At 50 MB of log a second a tenth of a second is 5 MB.
+  std::chrono::milliseconds poll{100};
+  // Directories whose file systems must keep `disk_reserve_bytes` free. Below it, growth is refused
+  // while what was already accepted can still be flushed and logged: a segment and the write
+  // buffers.
+  std::vector<std::string> directories;
+  uint64_t disk_reserve_bytes = uint64_t{96} << 20;
+  // Called at most once, on the trimmer's thread.
+  std::function<void(const absl::Status&)> on_fatal;
+};
+
+// Whether so much lies between the last marker and the end that a flush is due.
+bool IsFlushDue(const LogTrimmerOptions& options, uint64_t bytes, uint64_t entries);
+
+class LogTrimmer {
+ public:
+  // Starts the thread. `marked` is the marker that the log has.
+  LogTrimmer(LogTrimmerOptions options, Index marked, wal::Wal& wal, mvcc::Store& store,
+             NodeRunner& runner);
+  // Stops.
+  ~LogTrimmer();
+
+  void Stop();
+
+ private:
+  void Run();
+  absl::Status TrimIfDue();
+  void LookAtDisks();
+
+  const LogTrimmerOptions options_;
+  wal::Wal& wal_;
+  mvcc::Store& store_;
+  NodeRunner& runner_;
+  // The trimmer's thread only.
+  Index marked_;
+  // What the segment of the marked entry held when it was marked, and what lies before that entry
+  // in it: covered, but not yet removable.
+  uint64_t bytes_at_mark_ = 0;
+  bool is_disk_low_ = false;
+
+  base::Mutex mutex_;
+  base::ConditionVariable wake_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_LOG_TRIMMER_H_

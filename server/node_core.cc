@@ -1,0 +1,203 @@
+#include "server/node_core.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/check.h"
+
+namespace cairn::server {
+
+bool Work::empty() const {
+  return log.empty() && messages.empty() && apply.empty() && reads_ready.empty() &&
+         reads_refused.empty() && refused.empty() && log_reads.empty() && snapshots.empty() &&
+         trace.empty();
+}
+
+NodeCore::NodeCore(const NodeCoreOptions& options, raft::RestoredState restored)
+    : options_(options), core_(options.raft, std::move(restored)) {}
+
+void NodeCore::Tick() {
+  ++tick_;
+  core_.Tick();
+  while (!waiting_.empty() && waiting_.front().expires_at_tick <= tick_) {
+    refused_.push_back({waiting_.front().queued.id, RefusalReason::kNoLeader});
+    waiting_bytes_ -= waiting_.front().queued.proposal.data->size();
+    waiting_.pop_front();
+  }
+  RetryReads();
+}
+
+void NodeCore::Step(raft::Message message) { core_.Step(std::move(message)); }
+
+void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
+  std::vector<raft::Proposal> batch;
+  batch.reserve(proposals.size());
+  for (const QueuedProposal& queued : proposals) batch.push_back(queued.proposal);
+  const raft::ProposeResult result = core_.Propose(std::move(batch));
+  switch (result.outcome) {
+    case raft::ProposeOutcome::kAccepted:
+    case raft::ProposeOutcome::kForwarded:
+      return;
+    case raft::ProposeOutcome::kNoLeader:
+    case raft::ProposeOutcome::kNotForwarded:
+      for (QueuedProposal& queued : proposals) {
+        const size_t bytes = queued.proposal.data->size();
+        if (waiting_bytes_ + bytes > options_.waiting_bytes_max) {
+          refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+          continue;
+        }
+        waiting_bytes_ += bytes;
+        waiting_.push_back({std::move(queued), tick_ + options_.proposal_wait_ticks});
+      }
+      return;
+    case raft::ProposeOutcome::kTransferUnderWay:
+      for (const QueuedProposal& queued : proposals) {
+        refused_.push_back({queued.id, RefusalReason::kTransferUnderWay});
+      }
+      return;
+    case raft::ProposeOutcome::kTooManyUncommitted:
+    case raft::ProposeOutcome::kConfigurationPending:
+      for (const QueuedProposal& queued : proposals) {
+        refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+      }
+      return;
+  }
+}
+
+void NodeCore::RetryWaiting() {
+  if (waiting_.empty() || core_.leader() == MemberId(0)) return;
+  std::vector<QueuedProposal> proposals;
+  proposals.reserve(waiting_.size());
+  for (WaitingProposal& waiting : waiting_) proposals.push_back(std::move(waiting.queued));
+  waiting_.clear();
+  waiting_bytes_ = 0;
+  Propose(std::move(proposals));
+}
+
+void NodeCore::Read(WaiterId id) { new_reads_.push_back(id); }
+
+void NodeCore::StartReadRound() {
+  if (new_reads_.empty()) return;
+  const uint64_t context = (uint64_t{options_.start_nonce} << 32) | next_round_++;
+  rounds_[context] = {std::move(new_reads_), tick_, core_.leader() != MemberId(0)};
+  new_reads_.clear();
+  core_.ReadIndex(context);
+}
+
+// A late answer to an abandoned context finds nobody, so it cannot be taken for the new round's.
+void NodeCore::RetryReads() {
+  for (auto it = rounds_.begin(); it != rounds_.end();) {
+    if (tick_ - it->second.asked_at_tick < options_.read_retry_ticks) {
+      ++it;
+      continue;
+    }
+    new_reads_.insert(new_reads_.end(), it->second.reads.begin(), it->second.reads.end());
+    it = rounds_.erase(it);
+  }
+}
+
+void NodeCore::LogDurable(uint64_t number) {
+  CAIRN_CHECK_LE(number, last_written_);
+  if (number <= durable_) return;
+  durable_ = number;
+  core_.LogDurable(number);
+  while (!held_messages_.empty() && held_messages_.front().first <= number) {
+    std::move(held_messages_.front().second.begin(), held_messages_.front().second.end(),
+              std::back_inserter(released_messages_));
+    held_messages_.pop_front();
+  }
+}
+
+void NodeCore::Applied(Index index) { core_.Applied(index); }
+
+void NodeCore::ConfigurationApplied(raft::Configuration configuration, Index index) {
+  core_.ConfigurationApplied(std::move(configuration), index);
+}
+
+void NodeCore::EntriesRead(raft::LogReadAnswer answer) { core_.EntriesRead(std::move(answer)); }
+
+Work NodeCore::TakeWork() {
+  Work work;
+  StartReadRound();
+  // Taking one Ready can make the next: what needs no write is durable at once, and a leader that
+  // has just become known takes the proposals that waited for it.
+  do {
+    while (core_.HasReady()) TakeReady(work);
+    RetryWaiting();
+  } while (core_.HasReady());
+  FinishReads(work);
+  std::move(released_messages_.begin(), released_messages_.end(),
+            std::back_inserter(work.messages));
+  released_messages_.clear();
+  work.refused = std::exchange(refused_, {});
+  std::move(reads_refused_.begin(), reads_refused_.end(), std::back_inserter(work.reads_refused));
+  reads_refused_.clear();
+  return work;
+}
+
+void NodeCore::TakeReady(Work& work) {
+  raft::Ready ready = core_.TakeReady();
+  std::move(ready.messages_now.begin(), ready.messages_now.end(),
+            std::back_inserter(work.messages));
+  std::move(ready.log_reads.begin(), ready.log_reads.end(), std::back_inserter(work.log_reads));
+  std::move(ready.snapshots.begin(), ready.snapshots.end(), std::back_inserter(work.snapshots));
+  std::move(ready.trace.begin(), ready.trace.end(), std::back_inserter(work.trace));
+
+  if (ready.soft_state.has_value()) {
+    leads_since_ =
+        ready.soft_state->role == raft::RoleKind::kLeader ? core_.last().index : Index(0);
+  }
+  if (!ready.committed.empty()) {
+    ApplyRange apply{ready.committed,
+                     core_.Entries(ready.committed.first, ready.committed.limit, kApplyBytesMax)};
+    work.apply.push_back(std::move(apply));
+  }
+  for (const raft::ReadState& read : ready.read_states) {
+    const auto round = rounds_.find(read.context);
+    if (round == rounds_.end()) continue;
+    confirmed_.emplace(read.index, std::move(round->second.reads));
+    rounds_.erase(round);
+  }
+  for (const uint64_t context : ready.refused_reads) {
+    const auto round = rounds_.find(context);
+    if (round == rounds_.end() || !round->second.had_leader) continue;
+    std::move(round->second.reads.begin(), round->second.reads.end(),
+              std::back_inserter(reads_refused_));
+    rounds_.erase(round);
+  }
+
+  if (!ready.needs_log()) return;
+  const bool has_write = ready.hard_state.has_value() || !ready.entries.empty();
+  const bool is_all_durable = durable_ == last_written_;
+  last_written_ = ready.number;
+  if (!ready.messages_after_append.empty()) {
+    held_messages_.emplace_back(ready.number, std::move(ready.messages_after_append));
+  }
+  if (has_write || !is_all_durable) {
+    work.log.push_back({ready.number, ready.hard_state, std::move(ready.entries), ready.commit});
+  } else {
+    LogDurable(ready.number);
+  }
+}
+
+void NodeCore::FinishReads(Work& work) {
+  while (!confirmed_.empty() && confirmed_.begin()->first <= core_.applied()) {
+    std::vector<WaiterId>& reads = confirmed_.begin()->second;
+    std::move(reads.begin(), reads.end(), std::back_inserter(work.reads_ready));
+    confirmed_.erase(confirmed_.begin());
+  }
+}
+
+bool NodeCore::WaitsForApplied() const {
+  return !confirmed_.empty() || core_.applied() < leads_since_ || !core_.is_leader();
+}
+
+bool NodeCore::IsSoleVoterReady() const {
+  const raft::Configuration& configuration = core_.configuration();
+  return leads_since_ != Index(0) && core_.applied() >= leads_since_ && core_.is_leader() &&
+         configuration.outgoing.empty() && configuration.voters.size() == 1 &&
+         configuration.voters[0] == core_.id();
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,163 @@
+// The orchestration around the raft core, without threads: inputs in, work items out.
+//
+// One per member, owned by the node thread (node_runner.h) or by a simulator, which run the very
+// same code. It holds what must wait: messages until the log is durable, proposals until there is a
+// leader, reads until their index is applied. It has no clock (it is ticked), no I/O, and never
+// blocks. Every collection it keeps is bounded: waiting proposals by bytes, reads by number, the
+// rest by what the core lets be in flight.
+//
+// Use: give inputs, as many as are at hand; then TakeWork() once and do all of it, in any order
+// except that `log` items go to the log in order, and `apply` items to the applier in order.
+#ifndef CAIRN_SERVER_NODE_CORE_H_
+#define CAIRN_SERVER_NODE_CORE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/ids.h"
+#include "raft/core.h"
+#include "raft/messages.h"
+#include "raft/ready.h"
+#include "raft/types.h"
+
+namespace cairn::server {
+
+// Names a proposal or a read to whoever waits for it: this process' sequence number.
+using WaiterId = uint64_t;
+
+struct NodeCoreOptions {
+  raft::CoreOptions raft;
+  // The upper half of every read context: differs between two starts of one member.
+  uint32_t start_nonce = 0;
+  // A read round that was not answered for so long is asked again, under a new context (etcd: 500
+  // ms).
+  uint32_t read_retry_ticks = 5;
+  // A proposal that waits for a leader is dropped after so long, when nobody waits for it any more.
+  uint32_t proposal_wait_ticks = 70;
+  // Payload of proposals that wait for a leader; beyond it they are refused.
+  size_t waiting_bytes_max = size_t{64} << 20;
+};
+
+// Why a proposal was certainly not appended.
+enum class RefusalReason : uint8_t { kTooManyRequests, kTransferUnderWay, kNoLeader };
+
+struct LogWrite {
+  uint64_t number = 0;  // Comes back through LogDurable.
+  std::optional<raft::HardState> hard_state;
+  std::vector<raft::Entry> entries;
+  Index commit;
+};
+
+struct ApplyRange {
+  raft::IndexRange range;
+  // The entries from range.first on, as far as memory held them. The rest are in the log.
+  std::vector<raft::Entry> entries;
+};
+
+struct RefusedProposal {
+  WaiterId id = 0;
+  RefusalReason reason = RefusalReason::kNoLeader;
+};
+
+struct Work {
+  std::vector<LogWrite> log;
+  std::vector<raft::Message> messages;  // May leave now.
+  std::vector<ApplyRange> apply;
+  std::vector<WaiterId> reads_ready;
+  std::vector<WaiterId> reads_refused;  // Leadership changed.
+  std::vector<RefusedProposal> refused;
+  std::vector<raft::LogRead> log_reads;
+  std::vector<raft::SnapshotWanted> snapshots;
+  std::vector<raft::TraceEvent> trace;
+
+  bool empty() const;
+};
+
+class NodeCore {
+ public:
+  // How much of the committed entries one apply item holds at most, in bytes of payload.
+  static constexpr size_t kApplyBytesMax = size_t{8} << 20;
+
+  struct QueuedProposal {
+    WaiterId id = 0;
+    raft::Proposal proposal;
+  };
+
+  NodeCore(const NodeCoreOptions& options, raft::RestoredState restored);
+
+  // --- Inputs (see raft::Core for those it passes on) ---
+  void Tick();
+  void Step(raft::Message message);
+  // Appends, or holds back until there is a leader, or refuses (Work::refused).
+  void Propose(std::vector<QueuedProposal> proposals);
+  // Asks for a linearizable read. All reads asked for since the last TakeWork share one round,
+  // which starts after them (thesis 6.4: never one already sent).
+  void Read(WaiterId id);
+  // The log is durable through LogWrite `number` and all before it.
+  void LogDurable(uint64_t number);
+  void Applied(Index index);
+  void ConfigurationApplied(raft::Configuration configuration, Index index);
+  void EntriesRead(raft::LogReadAnswer answer);
+
+  // --- Output ---
+  Work TakeWork();
+
+  // --- Looking in ---
+  const raft::Core& raft() const { return core_; }
+  // This member alone decides: it leads, is the only voter, and an entry of its term is applied.
+  // Nothing can then have been committed that it does not know.
+  bool IsSoleVoterReady() const;
+  // Something is held up until more is applied: tell Applied at once. Otherwise it may be told with
+  // the next input, which spares the node thread a wake-up per batch.
+  bool WaitsForApplied() const;
+
+ private:
+  struct WaitingProposal {
+    QueuedProposal queued;
+    uint64_t expires_at_tick = 0;
+  };
+  struct ReadRound {
+    std::vector<WaiterId> reads;
+    uint64_t asked_at_tick = 0;
+    // A read that found a leader and lost it is refused; one that found none waits for one.
+    bool had_leader = false;
+  };
+
+  void RetryWaiting();
+  void StartReadRound();
+  void RetryReads();
+  void TakeReady(Work& work);
+  void FinishReads(Work& work);
+
+  const NodeCoreOptions options_;
+  raft::Core core_;
+  uint64_t tick_ = 0;
+  // While this member leads: an index at or above that of the entry which opened its term. Else 0.
+  Index leads_since_;
+
+  // Proposals that found no leader, oldest first.
+  std::deque<WaitingProposal> waiting_;
+  size_t waiting_bytes_ = 0;
+  std::vector<RefusedProposal> refused_;
+
+  // Reads of the next round, rounds under way by context, and confirmed reads by index.
+  std::vector<WaiterId> new_reads_;
+  uint32_t next_round_ = 1;
+  std::map<uint64_t, ReadRound> rounds_;
+  std::multimap<Index, std::vector<WaiterId>> confirmed_;
+  std::vector<WaiterId> reads_refused_;
+
+  // Messages that promise what Ready `first` must first make durable.
+  std::deque<std::pair<uint64_t, std::vector<raft::Message>>> held_messages_;
+  std::vector<raft::Message> released_messages_;
+  uint64_t last_written_ = 0;  // The highest LogWrite number handed out.
+  uint64_t durable_ = 0;       // The highest one known durable.
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_NODE_CORE_H_

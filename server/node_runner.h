@@ -1,0 +1,199 @@
+// The member's threads: node_core and applier with real queues around them.
+//
+//   RPC threads ── proposals, reads ──► node thread (NodeCore) ── writes ──► log thread (wal)
+//                                            ▲   │ committed ranges              │
+//                                            │   ▼                               │ durable
+//   waiters ◄── outcomes ── apply thread ────┴───────────────────────────────────┘
+//
+// The node thread never waits for the disk, the apply thread never for the network. A write is
+// answered by the apply thread, after the batch that holds it was published. Queues are bounded by
+// what they carry: proposals by the payload that is waited for, reads by number, everything else by
+// what the raft core lets be in flight. An error of log or state is final: `on_fatal` is called
+// once and nothing is answered any more.
+#ifndef CAIRN_SERVER_NODE_RUNNER_H_
+#define CAIRN_SERVER_NODE_RUNNER_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/mutex.h"
+#include "mvcc/removal.h"
+#include "mvcc/store.h"
+#include "raft/core.h"
+#include "server/applier.h"
+#include "server/node.h"
+#include "server/node_core.h"
+#include "server/proposal_tracker.h"
+#include "server/worker_pool.h"
+#include "wal/log_thread.h"
+#include "wal/wal.h"
+
+namespace cairn::server {
+
+struct NodeRunnerOptions {
+  ClusterId cluster_id;
+  NodeCoreOptions core;
+  // One tick: the heartbeat interval.
+  std::chrono::milliseconds tick{100};
+  // How long a proposal is waited for (etcd: 5 s + 2 election timeouts).
+  std::chrono::milliseconds proposal_timeout{7000};
+  // Largest encoded command.
+  size_t request_bytes_max = 0;
+  // Equal to the proposer that the applier was opened with.
+  uint64_t start_nonce = 0;
+  // Called once, on any thread, when log or state failed for good. Must not return to normal
+  // service: the process is to end.
+  std::function<void(const absl::Status&)> on_fatal;
+};
+
+class NodeRunner final : public Node {
+ public:
+  // Payload of proposals that are waited for: twice what the core lets be uncommitted, so that the
+  // core's own bound is met first.
+  static constexpr size_t kWaitedBytesMax = size_t{128} << 20;
+  // Reads that wait for a round.
+  static constexpr size_t kWaitingReadsMax = 100'000;
+  // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
+  // than this only adds latency.
+  static constexpr int kReadThreads = 2;
+  static constexpr size_t kQueuedReadsMax = 10'000;
+
+  // Starts the threads. `wal`, `store` and `applier` must outlive this object; nobody else writes
+  // to them meanwhile.
+  NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, wal::Wal& wal,
+             mvcc::Store& store, Applier& applier);
+  // Stops.
+  ~NodeRunner() override;
+
+  // Blocks until the stored commit index is applied and a read would be linearizable: no call may
+  // be answered before. DEADLINE_EXCEEDED when that takes longer than `timeout`; UNAVAILABLE when
+  // the runner stops.
+  absl::Status WaitReady(std::chrono::milliseconds timeout);
+
+  // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state
+  // durable and marks it in the log, so that the next start has nothing to replay. Idempotent.
+  absl::Status Stop();
+
+  // --- For the housekeeping threads ---
+
+  // Writes a snapshot marker at `id` and waits until it is durable. CANCELLED after a stop.
+  absl::Status MarkDurable(raft::EntryId id);
+  // Commits a removal step on the apply thread and waits for it. False when it was stale.
+  absl::StatusOr<bool> CommitRemoval(mvcc::RemovalStep step);
+  // Tells what a look at the disk found (see IsOutOfSpace).
+  void SetDiskLow(bool is_low) { disk_low_.store(is_low, std::memory_order_relaxed); }
+
+  // --- Node ---
+  ClusterId cluster_id() const override { return options_.cluster_id; }
+  MemberId member_id() const override { return options_.core.raft.id; }
+  NodeStatus status() const override;
+  std::shared_ptr<const Members> members() const override;
+  void Propose(CommandKind kind, std::string_view body, ProposeDone done) override;
+  bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
+  bool IsOutOfSpace() const override;
+  void ReadBarrier(BarrierDone done) override;
+  bool RunInReadPool(absl::AnyInvocable<void()> work) override;
+  void WaitCompacted(Revision revision, BarrierDone done) override;
+
+ private:
+  struct AppliedNote {
+    Index index;
+    std::optional<std::pair<raft::Configuration, Index>> configuration;
+  };
+  // What the other threads have for the node thread.
+  struct Inputs {
+    std::vector<NodeCore::QueuedProposal> proposals;
+    std::vector<std::pair<WaiterId, BarrierDone>> reads;
+    wal::Token durable = 0;
+    std::vector<AppliedNote> applied;
+  };
+  struct RemovalTask {
+    mvcc::RemovalStep step;
+    std::function<void(absl::StatusOr<bool>)> done;
+  };
+  using ApplyTask = std::variant<ApplyRange, RemovalTask>;
+
+  // The node thread.
+  void RunNode();
+  void TakeInputs(Inputs& inputs);
+  void Do(Work work);
+  void FailRead(WaiterId id, const absl::Status& error);
+  void Tick();
+  void PublishStatus();
+
+  // The apply thread.
+  void RunApply();
+  // After a failure: nobody may wait for a task that will not be done.
+  void RefuseApplyTasks();
+  absl::Status DoApply(ApplyRange range);
+  absl::Status ApplyEntries(std::span<const raft::Entry> entries);
+  void DoRemoval(RemovalTask task);
+  void FinishCompactionWaits();
+
+  void Fatal(const absl::Status& error);
+  void WakeNode() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const NodeRunnerOptions options_;
+  wal::Wal& wal_;
+  mvcc::Store& store_;
+  Applier& applier_;
+  const Index replay_through_;
+
+  std::atomic<uint64_t> next_sequence_ = 1;
+  ProposalTracker tracker_;
+  WorkerPool read_pool_;
+
+  // Node thread only.
+  NodeCore core_;
+  absl::flat_hash_map<WaiterId, BarrierDone> reads_;
+  // Submissions under way: the log's token and the core's number.
+  std::deque<std::pair<wal::Token, uint64_t>> log_writes_;
+  std::chrono::steady_clock::time_point next_tick_;
+
+  mutable base::Mutex mutex_;
+  base::ConditionVariable node_wake_;
+  Inputs inputs_ ABSL_GUARDED_BY(mutex_);
+  bool node_sleeps_ ABSL_GUARDED_BY(mutex_) = false;
+  bool node_stops_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wake_on_applied_ ABSL_GUARDED_BY(mutex_) = true;
+  size_t waiting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  base::Mutex apply_mutex_;
+  base::ConditionVariable apply_wake_;
+  std::deque<ApplyTask> apply_tasks_ ABSL_GUARDED_BY(apply_mutex_);
+  bool apply_stops_ ABSL_GUARDED_BY(apply_mutex_) = false;
+
+  // What any thread may look at.
+  std::atomic<bool> can_read_now_ = false;
+  std::atomic<bool> disk_low_ = false;
+  std::atomic<bool> failed_ = false;
+  mutable base::Mutex status_mutex_;
+  base::ConditionVariable status_changed_;
+  NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
+  std::shared_ptr<const Members> members_ ABSL_GUARDED_BY(status_mutex_);
+  bool stopping_ ABSL_GUARDED_BY(status_mutex_) = false;
+  wal::Token durable_token_ ABSL_GUARDED_BY(status_mutex_) = 0;
+  std::vector<std::pair<Revision, BarrierDone>> compaction_waits_ ABSL_GUARDED_BY(status_mutex_);
+
+  std::unique_ptr<wal::LogThread> log_;
+  std::thread node_thread_;
+  std::thread apply_thread_;
+  bool stopped_ = false;  // The owner's thread only.
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_NODE_RUNNER_H_

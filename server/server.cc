@@ -1,0 +1,240 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+#include <glog/logging.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "api/version.h"
+#include "base/status.h"
+#include "server/bootstrap.h"
+#include "server/compactor.h"
+#include "server/data_dir.h"
+#include "server/log_trimmer.h"
+#include "server/membership.h"
+#include "server/node_runner.h"
+#include "server/response_buffer.h"
+#include "server/rpc/grpc_engine.h"
+#include "server/services.h"
+#include "wal/posix_fs.h"
+
+namespace cairn::server {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Replaying the most that a crash can leave takes a few seconds; a disk that needs longer than this
+// is better reported than waited for.
+constexpr milliseconds kReadyTimeout = std::chrono::minutes(5);
+// Calls under way when the server stops get so long.
+constexpr milliseconds kStopGrace{2000};
+// etcd: 5 s for the disk plus two election timeouts.
+constexpr milliseconds kProposalBase{5000};
+
+// A port that is taken is found before anything is written.
+absl::Status CheckPortIsFree(std::string_view flag, const Url& url) {
+  addrinfo hints = {};
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int problem =
+      getaddrinfo(url.host.c_str(), std::to_string(url.port).c_str(), &hints, &found);
+  if (problem != 0) {
+    return base::Error(absl::StatusCode::kInvalidArgument, "--{}={}: {}", flag, url.text(),
+                       gai_strerror(problem));
+  }
+  absl::Status status;
+  for (const addrinfo* address = found; address != nullptr && status.ok();
+       address = address->ai_next) {
+    const int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) continue;
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address->ai_family == AF_INET6) {
+      setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    }
+    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EADDRNOTAVAIL) {
+      status = base::Error(absl::StatusCode::kUnavailable, "--{}={}: {}{}", flag, url.text(),
+                           std::strerror(errno),
+                           errno == EADDRINUSE ? "; stop the process that listens there, or name "
+                                                 "another port"
+                                               : "");
+    }
+    close(fd);
+  }
+  freeaddrinfo(found);
+  return status;
+}
+
+NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member) {
+  NodeRunnerOptions options;
+  options.cluster_id = member.identity.cluster;
+  options.tick = config.heartbeat_interval;
+  options.proposal_timeout = kProposalBase + 2 * config.election_timeout;
+  options.request_bytes_max = config.max_request_bytes;
+  options.start_nonce = member.start_nonce;
+  const auto ticks = [&](milliseconds time) {
+    return static_cast<uint32_t>(std::max<int64_t>(1, time / config.heartbeat_interval));
+  };
+  NodeCoreOptions& core = options.core;
+  core.raft.id = member.identity.member;
+  core.raft.heartbeat_ticks = 1;
+  core.raft.election_timeout_ticks = ticks(config.election_timeout);
+  core.raft.random_seed = member.start_nonce;
+  core.start_nonce = static_cast<uint32_t>(member.start_nonce);
+  core.read_retry_ticks = ticks(milliseconds(500));
+  core.proposal_wait_ticks = ticks(options.proposal_timeout);
+  return options;
+}
+
+void LogRecovery(const Bootstrapped& member) {
+  const wal::Recovered& recovered = member.recovered;
+  LOG(INFO) << fmt::format(
+      "{} member {:x} of cluster {:x}: log entries {} to {} in {} segments, state applied through "
+      "{}, revision {}",
+      member.is_new ? "new" : "restarted", member.identity.member, member.identity.cluster,
+      recovered.before_first.index + 1, recovered.last.index, recovered.segments,
+      member.store->applied().index, member.store->published().revision);
+  if (recovered.torn_tail_cut) {
+    LOG(WARNING) << fmt::format(
+        "the log's unacknowledged end was torn by a crash: {} bytes of {} from offset {} were cut "
+        "and kept in {}",
+        recovered.torn_bytes, recovered.torn_segment, recovered.torn_offset, recovered.broken_file);
+  }
+}
+
+}  // namespace
+
+// In the order of construction; taken apart in Stop.
+struct Server::Parts {
+  Config config;
+  wal::Fs& fs = wal::PosixFs();
+  std::optional<DataDir> directory;
+  Bootstrapped member;
+  std::unique_ptr<ResponseBudget> budget;
+  std::unique_ptr<NodeRunner> runner;
+  std::unique_ptr<LogTrimmer> trimmer;
+  std::unique_ptr<Compactor> compactor;
+  std::unique_ptr<Services> services;
+  std::unique_ptr<rpc::GrpcEngine> engine;
+  bool stopped = false;
+
+  absl::Status StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                         const AutoCompactionPolicy& automatic);
+  absl::Status PublishSelf();
+  absl::Status Listen();
+};
+
+absl::Status Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                                      const AutoCompactionPolicy& automatic) {
+  NodeRunnerOptions options = RunnerOptions(config, member);
+  options.on_fatal = on_fatal;
+  runner = std::make_unique<NodeRunner>(std::move(options), std::move(member.raft), *member.wal,
+                                        *member.store, *member.applier);
+  LogTrimmerOptions trimming;
+  trimming.replay_entries_max = config.snapshot_count;
+  trimming.directories = {config.data_dir, directory->wal_path()};
+  trimming.on_fatal = on_fatal;
+  const Index marked =
+      member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);
+  trimmer = std::make_unique<LogTrimmer>(std::move(trimming), marked, *member.wal, *member.store,
+                                         *runner);
+  CompactorOptions compacting;
+  compacting.automatic = automatic;
+  compacting.on_fatal = on_fatal;
+  compactor = std::make_unique<Compactor>(std::move(compacting), *member.store, *runner);
+  return runner->WaitReady(kReadyTimeout);
+}
+
+absl::Status Server::Parts::PublishSelf() {
+  PublishedAttributes attributes{member.identity.member, config.name, {}};
+  for (const Url& url : config.advertise_client_urls) attributes.client_urls.push_back(url.text());
+  const std::shared_ptr<const Members> members = runner->members();
+  for (const Member& known : *members) {
+    if (known.id == attributes.id && known.name == attributes.name &&
+        known.client_urls == attributes.client_urls) {
+      return absl::OkStatus();
+    }
+  }
+  std::promise<absl::Status> published;
+  runner->Propose(CommandKind::kPublishMember, EncodePublished(attributes),
+                  [&](Node::Outcome outcome) { published.set_value(outcome.status); });
+  return published.get_future().get();
+}
+
+absl::Status Server::Parts::Listen() {
+  ServiceLimits limits;
+  limits.txn_ops_max = static_cast<int64_t>(config.max_txn_ops);
+  limits.request_bytes_max = config.max_request_bytes;
+  limits.quota_backend_bytes = std::max<int64_t>(0, config.quota_backend_bytes);
+  services = std::make_unique<Services>(ServiceContext{*runner, *member.store, *budget, limits});
+  rpc::GrpcEngineOptions options;
+  options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
+  for (const Url& url : config.listen_client_urls) {
+    options.listen.push_back({url.authority(), fmt::format("--listen-client-urls={}", url.text())});
+  }
+  CAIRN_ASSIGN_OR_RETURN(engine, rpc::GrpcEngine::Start(services->table(), options));
+  return absl::OkStatus();
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Stop().IgnoreError(); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const Config& config, std::function<void(const absl::Status&)> on_fatal) {
+  CAIRN_ASSIGN_OR_RETURN(
+      const AutoCompactionPolicy automatic,
+      ParseAutoCompaction(
+          config.auto_compaction_mode == CompactionMode::kPeriodic ? "periodic" : "revision",
+          config.auto_compaction_retention));
+  for (const Url& url : config.listen_client_urls) {
+    CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-client-urls", url));
+  }
+  auto parts = std::make_unique<Parts>();
+  parts->config = config;
+  CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
+  CAIRN_ASSIGN_OR_RETURN(parts->member, Bootstrap(parts->fs, *parts->directory, config));
+  LogRecovery(parts->member);
+  parts->budget = std::make_unique<ResponseBudget>();
+  std::unique_ptr<Server> server(new Server(std::move(parts)));
+  CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, automatic));
+  CAIRN_RETURN_IF_ERROR(server->parts_->PublishSelf());
+  CAIRN_RETURN_IF_ERROR(server->parts_->Listen());
+  return server;
+}
+
+std::string Server::Banner() const {
+  const Config& config = parts_->config;
+  std::string urls;
+  for (const Url& url : config.listen_client_urls) urls += fmt::format(" {}", url.text());
+  return fmt::format(
+      "Cairn {} (answers as etcd {})\n"
+      "  member   {:x} \"{}\" of cluster {:x}\n"
+      "  clients {}\n"
+      "  data     {}\n"
+      "Try: etcdctl --endpoints={} put greeting hello\n",
+      api::kCairnVersion, api::kEtcdVersion, parts_->member.identity.member, config.name,
+      parts_->member.identity.cluster, urls, config.data_dir,
+      config.listen_client_urls[0].authority());
+}
+
+absl::Status Server::Stop() {
+  if (parts_->stopped) return absl::OkStatus();
+  parts_->stopped = true;
+  if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
+  if (parts_->compactor != nullptr) parts_->compactor->Stop();
+  if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
+  return parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
+}
+
+}  // namespace cairn::server

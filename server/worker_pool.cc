@@ -1,0 +1,45 @@
+#include "server/worker_pool.h"
+
+#include <utility>
+
+namespace cairn::server {
+
+WorkerPool::WorkerPool(int threads, size_t queued_max) : queued_max_(queued_max) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+}
+
+WorkerPool::~WorkerPool() { Stop(); }
+
+bool WorkerPool::Run(Task& task) {
+  base::MutexLock lock(mutex_);
+  if (stopping_ || queue_.size() >= queued_max_) return false;
+  queue_.push_back(std::move(task));
+  changed_.Signal();
+  return true;
+}
+
+void WorkerPool::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.SignalAll();
+  }
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void WorkerPool::Work() {
+  while (true) {
+    Task task;
+    {
+      base::MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_) changed_.Wait(mutex_);
+      if (queue_.empty()) return;
+      task = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    task();
+  }
+}
+
+}  // namespace cairn::server
