@@ -144,6 +144,10 @@ class WalImpl {
   absl::Status BeginNextSegment(uint64_t batch_bytes, bool goes_alone);
   absl::StatusOr<SegmentFile> TakeSpare(uint64_t size_bytes);
   void CollectOpeningRecords();
+  Index PublishedCommit() const {
+    base::MutexLock lock(mutex_);
+    return state_.commit();
+  }
 
   uint64_t NextSequence() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return segments_.empty() ? 1 : segments_.back().sequence + 1;
@@ -338,8 +342,8 @@ absl::Status WalImpl::BeginNextSegment(uint64_t batch_bytes, bool goes_alone) {
                              .previous_checksum = chain_.checksum};
   const BatchPlace place{
       .sequence = next.sequence, .offset = kSegmentHeaderBytes, .salt = next.salt};
-  // The batch that this segment was begun for may know of more, but is not written yet.
-  const std::string_view batch = Encode(place, 0, std::min(commit_, last().index));
+  // Not commit_: the batch that this segment is begun for may raise it, and is not written yet.
+  const std::string_view batch = Encode(place, 0, PublishedCommit());
   std::string bytes = EncodeSegmentHeader(header);
   bytes.append(batch);
   CAIRN_RETURN_IF_ERROR(next.file->Write(0, bytes));
