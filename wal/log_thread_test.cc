@@ -77,7 +77,9 @@ TEST_F(LogThreadTest, CompletesInOrderAndSurvivesThePowerCut) {
         if (last == Index()) continue;
         auto entries =
             wal_->ReadEntries(std::max(wal_->before_first().index + 1, Index(1)), last + 1, 10000);
-        if (entries.ok()) EXPECT_FALSE(entries->empty());
+        if (entries.ok()) {
+          EXPECT_FALSE(entries->empty());
+        }
       }
     });
     for (uint64_t i = 1; i <= kEntries; ++i) {
