@@ -72,8 +72,8 @@ class Bench {
   }
 
   int64_t Scan(Revision at) {
-    const auto result = store_->Scan({.range = KeyRange::All(), .at = at},
-                                     [](const KeyValueView&) { return true; }, [] {});
+    const auto result = store_->Scan(
+        {.range = KeyRange::All(), .at = at}, [](const KeyValueView&) { return true; }, [] {});
     CAIRN_CHECK(result.ok(), result.status().ToString());
     return result->count;
   }

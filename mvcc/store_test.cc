@@ -259,6 +259,20 @@ TEST_F(StoreTest, CompactionRefusesOldReadsAtOnceAndRemovalResumesAfterACrash) {
   EXPECT_EQ(Get("b", 23), "none");
 }
 
+TEST_F(StoreTest, RemovalNeedsNoEntryOfItsOwn) {
+  Put("a", "1");
+  Put("a", "2");
+  ASSERT_TRUE(Compact(3).ok());
+  const EntryApplied applied = store_->applied();
+  const auto step = store_->FindRemovalStep(100);
+  ASSERT_TRUE(step.ok());
+  Batch batch = store_->BeginBatch();
+  ASSERT_TRUE(*batch.ApplyRemoval(*step));
+  ASSERT_TRUE(batch.Commit(applied).ok());
+  EXPECT_EQ(store_->applied(), applied);
+  EXPECT_EQ(store_->removed_through(), Revision(3));
+}
+
 TEST_F(StoreTest, CompactionToZeroIsAllowedOnce) {
   EXPECT_TRUE(Compact(0).ok());
   EXPECT_EQ(store_->published().watermark, Revision(0));

@@ -140,10 +140,10 @@ class Batch {
   std::span<const Change> changes() const;
 
   // Writes everything in one atomic backend batch, together with `applied` (the last entry that
-  // went into it; its index is not below the one before, checked; equal for a batch of removal
-  // alone), then publishes. An empty batch still
-  // moves the applied entry. An error is final: the member must stop. No transaction may be open
-  // (checked). Afterwards only changes() and the views given out may be used.
+  // went into it; checked not to fall, the same as before when the batch holds removal alone), then
+  // publishes. An empty batch still moves the applied entry. An error is final: the member must
+  // stop. No transaction may be open (checked). Afterwards only changes() and the views given out
+  // may be used.
   absl::Status Commit(EntryApplied applied);
 
  private:
