@@ -38,23 +38,23 @@ template <typename A, typename B>
 
 // Aborts unless `condition` holds. A second argument, if any, is a text that is computed only on
 // failure.
-#define CAIRN_CHECK(condition, ...)                                                       \
-  do {                                                                                    \
-    if (!(condition)) [[unlikely]] {                                                      \
-      ::cairn::base::CheckFailed(__FILE__, __LINE__,                                      \
-                                 ::std::string(#condition) __VA_OPT__(+": " +)            \
-                                     __VA_OPT__(::std::string(__VA_ARGS__)));             \
-    }                                                                                     \
+#define CAIRN_CHECK(condition, ...)                                            \
+  do {                                                                         \
+    if (!(condition)) [[unlikely]] {                                           \
+      ::cairn::base::CheckFailed(__FILE__, __LINE__,                           \
+                                 ::std::string(#condition) __VA_OPT__(+": " +) \
+                                     __VA_OPT__(::std::string(__VA_ARGS__)));  \
+    }                                                                          \
   } while (false)
 
-#define CAIRN_CHECK_OP_(op, a, b)                                                             \
-  do {                                                                                        \
-    const auto& cairn_check_a = (a);                                                          \
-    const auto& cairn_check_b = (b);                                                          \
-    if (!(cairn_check_a op cairn_check_b)) [[unlikely]] {                                     \
-      ::cairn::base::internal::CheckOpFailed(__FILE__, __LINE__, #a " " #op " " #b,           \
-                                             cairn_check_a, cairn_check_b);                   \
-    }                                                                                         \
+#define CAIRN_CHECK_OP_(op, a, b)                                                                  \
+  do {                                                                                             \
+    const auto& cairn_check_a = (a);                                                               \
+    const auto& cairn_check_b = (b);                                                               \
+    if (!(cairn_check_a op cairn_check_b)) [[unlikely]] {                                          \
+      ::cairn::base::internal::CheckOpFailed(__FILE__, __LINE__, #a " " #op " " #b, cairn_check_a, \
+                                             cairn_check_b);                                       \
+    }                                                                                              \
   } while (false)
 
 // Abort unless the comparison holds; the values are printed.

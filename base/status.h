@@ -40,11 +40,11 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view contex
 }  // namespace cairn::base
 
 // Returns from the enclosing function with the error, if `expression` is one.
-#define CAIRN_RETURN_IF_ERROR(expression)                              \
-  do {                                                                 \
-    if (auto cairn_status = (expression); !cairn_status.ok()) {        \
-      return cairn_status;                                             \
-    }                                                                  \
+#define CAIRN_RETURN_IF_ERROR(expression)                       \
+  do {                                                          \
+    if (auto cairn_status = (expression); !cairn_status.ok()) { \
+      return cairn_status;                                      \
+    }                                                           \
   } while (false)
 
 #define CAIRN_STATUS_CONCAT_INNER_(a, b) a##b
@@ -55,7 +55,7 @@ inline absl::Status Annotate(const absl::Status& status, std::string_view contex
   target = *std::move(result)
 
 // Evaluates a StatusOr: returns its error, or moves its value into `target` (may declare it).
-#define CAIRN_ASSIGN_OR_RETURN(target, expression)                                              \
+#define CAIRN_ASSIGN_OR_RETURN(target, expression) \
   CAIRN_ASSIGN_OR_RETURN_(CAIRN_STATUS_CONCAT_(cairn_status_or_, __LINE__), target, expression)
 
 #endif  // CAIRN_BASE_STATUS_H_

@@ -75,8 +75,8 @@ class Node {
   // been published, because nothing is acknowledged before that.
   virtual bool CanReadNow() const = 0;
 
-  // The disk is (nearly) full: refuse what makes the state grow, before it is proposed. Deletions and
-  // compactions still pass.
+  // The disk is (nearly) full: refuse what makes the state grow, before it is proposed. Deletions
+  // and compactions still pass.
   virtual bool IsOutOfSpace() const = 0;
 
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
