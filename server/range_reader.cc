@@ -386,7 +386,10 @@ absl::StatusOr<std::optional<ReadPoint>> TryReadRange(const KvSource& source,
 }
 
 absl::Status RangeStreamReader::Check(const RangeRequest& request) {
-  if (OrderOf(request) != Order::kIndex) return api::ToStatus(api::Error::kRangeStreamSortOrder);
+  // Without an order the target means nothing to a stream, unlike to Range (etcd 3.7).
+  if (request.sort_order() != RangeRequest::NONE && OrderOf(request) != Order::kIndex) {
+    return api::ToStatus(api::Error::kRangeStreamSortOrder);
+  }
   if (HasFilters(request)) return api::ToStatus(api::Error::kRangeStreamRevisionFilter);
   return absl::OkStatus();
 }

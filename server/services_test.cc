@@ -353,7 +353,8 @@ TEST_F(ServicesTest, AStreamThatCompactionPassesEndsWithCompacted) {
 TEST_F(ServicesTest, StreamsRefuseWhatTheyCannotDo) {
   const std::pair<std::string_view, Error> cases[] = {
       {R"(key: "k" sort_order: DESCEND)", Error::kRangeStreamSortOrder},
-      {R"(key: "k" sort_target: MOD)", Error::kRangeStreamSortOrder},
+      {R"(key: "k" sort_order: ASCEND sort_target: MOD)", Error::kRangeStreamSortOrder},
+      {R"(key: "k" sort_target: MOD min_mod_revision: 1)", Error::kRangeStreamRevisionFilter},
       {R"(key: "k" min_mod_revision: 1)", Error::kRangeStreamRevisionFilter},
       {"", Error::kKeyNotProvided},
   };
