@@ -181,6 +181,9 @@ class TxnRun {
   }
 
   absl::StatusOr<absl::Status> CheckPut(const PutRequestView& put) const {
+    if (put.lease != 0 && !lease_exists_(LeaseId(put.lease))) {
+      return api::ToStatus(Error::kLeaseNotFound);
+    }
     if (put.ignore_value || put.ignore_lease) {
       bool exists = false;
       const auto found = [&exists](const KeyValueView&) {
@@ -189,9 +192,6 @@ class TxnRun {
       };
       CAIRN_RETURN_IF_ERROR(txn_.Get(put.key, mvcc::kCurrent, found, mvcc::Values::kSkip).status());
       if (!exists) return api::ToStatus(Error::kKeyNotFound);
-    }
-    if (put.lease != 0 && !lease_exists_(LeaseId(put.lease))) {
-      return api::ToStatus(Error::kLeaseNotFound);
     }
     return absl::OkStatus();
   }

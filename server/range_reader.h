@@ -50,7 +50,7 @@ absl::StatusOr<std::optional<mvcc::ReadPoint>> TryReadRange(
 class RangeStreamReader {
  public:
   // UNIMPLEMENTED, in etcd's words, for what a stream cannot do: any order but ascending keys, and
-  // filters by revision.
+  // filters by revision. A target without an order passes, as in etcd, and orders nothing.
   static absl::Status Check(const etcdserverpb::RangeRequest& request);
 
   // Messages carry about `message_bytes` of rows at most, or one row.

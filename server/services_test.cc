@@ -186,8 +186,10 @@ TEST_F(ServicesTest, AnswersTheHistoryOfEdgesAsEtcdDoes) {
                    success { request_range { key: "q" revision: 8 } })"),
             Text(Error::kFutureRevision));
   EXPECT_EQ(Txn(R"(success { request_put { key: "q" } }
-                   success { request_put { key: "r" lease: 5 } })"),
+                   success { request_put { key: "r" lease: 5 ignore_value: true } })"),
             Text(Error::kLeaseNotFound));
+  EXPECT_EQ(Txn(R"(success { request_range { key: "q" revision: -2 } })"), Text(Error::kCompacted));
+  EXPECT_EQ(Range(R"(key: "q" revision: -2)"), "header { revision: 7 }");
   // The branch that is not taken may be wrong.
   EXPECT_EQ(Txn(R"(success { request_delete_range { key: "none" } }
                    failure { request_put { key: "q" lease: 5 } })"),
