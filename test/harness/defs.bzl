@@ -19,7 +19,7 @@ def end_to_end_test(
         deps = [],
         data = [],
         size = "medium",
-        servers = ["reference"]):
+        servers = ["cairn", "reference"]):
     """A gtest program that asks ServerUnderTest() what to drive.
 
     Args:
