@@ -34,16 +34,18 @@ absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
 }
 
 // Opens the log, or makes it and begins the cluster.
-absl::Status OpenLog(wal::Fs& fs, const std::string& path, const Config& config,
-                     Bootstrapped& member) {
-  absl::StatusOr<wal::Wal::Opened> opened = wal::Wal::Open(fs, path, {}, std::nullopt);
+absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstrapped& member) {
+  const std::string& path = foundation.wal_path;
+  absl::StatusOr<wal::Wal::Opened> opened =
+      wal::Wal::Open(foundation.fs, path, foundation.wal_options, std::nullopt);
   if (absl::IsNotFound(opened.status())) {
     const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
     std::vector<MemberId> ids;
     for (const Member& initial : members) ids.push_back(initial.id);
     const MemberId self =
         DeriveMemberId(config.initial_cluster[0].peer_urls, config.initial_cluster_token);
-    opened = wal::Wal::Create(fs, path, {}, {DeriveClusterId(ids), self});
+    opened =
+        wal::Wal::Create(foundation.fs, path, foundation.wal_options, {DeriveClusterId(ids), self});
     member.is_new = true;
   }
   CAIRN_RETURN_IF_ERROR(opened.status());
@@ -67,13 +69,8 @@ absl::Status OpenLog(wal::Fs& fs, const std::string& path, const Config& config,
   return absl::OkStatus();
 }
 
-absl::Status OpenState(const std::string& path, const Config& config, Bootstrapped& member) {
-  // Entries are applied only once the log has them durable, so the state can never be flushed ahead
-  // of the log and the flush has nothing to wait for.
-  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend,
-                         mvcc::OpenRocksBackend({.directory = path,
-                                                 .memory_limit_bytes = static_cast<int64_t>(
-                                                     config.memory_limit_bytes)}));
+absl::Status OpenState(const Foundation& foundation, Bootstrapped& member) {
+  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend, foundation.open_state());
   CAIRN_ASSIGN_OR_RETURN(
       member.store, mvcc::Store::Open(std::move(backend), {.identity = {member.identity.cluster,
                                                                         member.identity.member}}));
@@ -120,12 +117,11 @@ absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
       applied.index > last.index ? "the log has lost its end" : "the state is too old for the log");
 }
 
-absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
-                                       const Config& config) {
+absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config) {
   Bootstrapped member;
   member.start_nonce = DrawNonce();
-  CAIRN_RETURN_IF_ERROR(OpenLog(fs, directory.wal_path(), config, member));
-  CAIRN_RETURN_IF_ERROR(OpenState(directory.state_path(), config, member));
+  CAIRN_RETURN_IF_ERROR(OpenLog(foundation, config, member));
+  CAIRN_RETURN_IF_ERROR(OpenState(foundation, member));
   const wal::Recovered& recovered = member.recovered;
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
@@ -142,6 +138,18 @@ absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
   CAIRN_ASSIGN_OR_RETURN(raft.entries,
                          ReadTail(*member.wal, raft.hard_state.commit, recovered.last.index));
   return member;
+}
+
+absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
+                                       const Config& config) {
+  // Entries are applied only once the log has them durable, so the state can never be flushed ahead
+  // of the log and the flush has nothing to wait for.
+  const auto open_state = [&] {
+    return mvcc::OpenRocksBackend(
+        {.directory = directory.state_path(),
+         .memory_limit_bytes = static_cast<int64_t>(config.memory_limit_bytes)});
+  };
+  return Bootstrap({fs, directory.wal_path(), {}, open_state}, config);
 }
 
 }  // namespace cairn::server

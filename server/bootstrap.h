@@ -10,7 +10,9 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
+#include "mvcc/backend.h"
 #include "mvcc/store.h"
 #include "raft/core.h"
 #include "server/applier.h"
@@ -32,9 +34,19 @@ struct Bootstrapped {
   bool is_new = false;
 };
 
-// Opens what `directory` holds; a directory without a log becomes a member of the new cluster that
-// `config` describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION,
-// DATA_LOSS and UNIMPLEMENTED name file, offset and remedy.
+// What a member stands on: a file system for its log, a backend for its state.
+struct Foundation {
+  wal::Fs& fs;
+  std::string wal_path;
+  wal::Options wal_options;
+  std::function<absl::StatusOr<std::unique_ptr<mvcc::Backend>>()> open_state;
+};
+
+// Opens what `foundation` holds; one without a log becomes a member of the new cluster that `config`
+// describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION, DATA_LOSS
+// and UNIMPLEMENTED name file, offset and remedy.
+absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config);
+// The same on a data directory, with the state in RocksDB.
 absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, const Config& config);
 
 // Whether a log from after `before_first` to `last` and a state applied through `applied` fit

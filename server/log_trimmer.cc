@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/fail_point.h"
 #include "base/status.h"
 
 namespace cairn::server {
@@ -54,12 +55,16 @@ void LogTrimmer::Run() {
 
 absl::Status LogTrimmer::TrimIfDue() {
   const mvcc::EntryApplied applied = store_.applied();
-  const uint64_t grown_bytes = wal_.bytes_since(marked_ + 1) - bytes_at_mark_;
+  // When the next entry opened a segment, the marked entry's is not counted any more.
+  const uint64_t bytes = wal_.bytes_since(marked_ + 1);
+  const uint64_t grown_bytes = bytes < bytes_at_mark_ ? bytes : bytes - bytes_at_mark_;
   if (applied.index <= marked_ || !IsFlushDue(options_, grown_bytes, applied.index - marked_)) {
     return absl::OkStatus();
   }
   CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, store_.Flush());
+  base::FailPoint("server.trim.flushed");
   CAIRN_RETURN_IF_ERROR(runner_.MarkDurable({durable.term, durable.index}));
+  base::FailPoint("server.trim.marked");
   marked_ = durable.index;
   bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
   CAIRN_ASSIGN_OR_RETURN(const size_t removed, wal_.CollectCovered(durable.index));

@@ -90,7 +90,7 @@ class Node {
   virtual bool RunInReadPool(absl::AnyInvocable<void()> work) = 0;
 
   // Calls `done` once every row that a compaction up to `revision` removes is gone (physical
-  // compaction). At once when that is so already.
+  // compaction), at once when that is so already; UNAVAILABLE "server stopped" otherwise.
   virtual void WaitCompacted(Revision revision, BarrierDone done) = 0;
 };
 

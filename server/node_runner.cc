@@ -28,6 +28,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       read_pool_(kReadThreads, kQueuedReadsMax),
       core_(options_.core, std::move(restored)),
       members_(std::make_shared<const Members>(applier.membership().members)) {
+  status_.applied = core_.raft().applied();
   log_ = std::make_unique<wal::LogThread>(
       wal_, wal::LogThreadOptions{},
       wal::LogThread::Callbacks{
@@ -51,8 +52,14 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
 NodeRunner::~NodeRunner() { Stop().IgnoreError(); }
 
 void NodeRunner::Fatal(const absl::Status& error) {
-  can_read_now_.store(false, std::memory_order_release);
-  if (!failed_.exchange(true)) options_.on_fatal(error);
+  {
+    base::MutexLock lock(status_mutex_);
+    if (failed_.exchange(true)) return;
+    failure_ = error;
+    can_read_now_.store(false, std::memory_order_release);
+    status_changed_.SignalAll();
+  }
+  options_.on_fatal(error);
 }
 
 absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
@@ -60,6 +67,7 @@ absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
   base::MutexLock lock(status_mutex_);
   while (!can_read_now_.load() || status_.applied < replay_through_) {
     if (stopping_) return base::Error(absl::StatusCode::kUnavailable, "the server is stopping");
+    if (!failure_.ok()) return failure_;
     if (!status_changed_.WaitUntil(status_mutex_, deadline)) {
       return base::Error(absl::StatusCode::kDeadlineExceeded,
                          "not ready after {} ms: applied {} of {}, leader {:x}", timeout.count(),
@@ -106,7 +114,11 @@ absl::Status NodeRunner::Stop() {
   for (auto& [revision, done] : compaction_waits) std::move(done)(stopped);
   read_pool_.Stop();
 
-  if (failed_.load()) return log_->Stop();
+  if (failed_.load()) {
+    log_->Stop().IgnoreError();
+    base::MutexLock lock(status_mutex_);
+    return failure_;
+  }
   CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, store_.Flush());
   if (durable.index != Index(0)) {
     log_->Submit({.marker = wal::Marker{{durable.term, durable.index}}, .commit = durable.index});
@@ -203,14 +215,18 @@ void NodeRunner::ReadBarrier(BarrierDone done) {
 bool NodeRunner::RunInReadPool(absl::AnyInvocable<void()> work) { return read_pool_.Run(work); }
 
 void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
+  absl::Status outcome;
   {
     base::MutexLock lock(status_mutex_);
-    if (!stopping_ && store_.removed_through() < revision) {
-      compaction_waits_.emplace_back(revision, std::move(done));
-      return;
+    if (store_.removed_through() < revision) {
+      if (!stopping_) {
+        compaction_waits_.emplace_back(revision, std::move(done));
+        return;
+      }
+      outcome = api::ToStatus(api::Error::kServerStopped);
     }
   }
-  std::move(done)(absl::OkStatus());
+  std::move(done)(outcome);
 }
 
 // --- The node thread ---
@@ -334,8 +350,9 @@ void NodeRunner::FailRead(WaiterId id, const absl::Status& error) {
 
 void NodeRunner::PublishStatus() {
   const raft::Core& raft = core_.raft();
-  const bool can_read = core_.IsSoleVoterReady() && !failed_.load();
+  const bool is_ready = core_.IsSoleVoterReady();
   base::MutexLock lock(status_mutex_);
+  const bool can_read = is_ready && failure_.ok();
   status_.term = raft.term();
   status_.leader = raft.leader();
   status_.commit = raft.commit();
@@ -357,11 +374,10 @@ void NodeRunner::RunApply() {
       task = std::move(apply_tasks_.front());
       apply_tasks_.pop_front();
     }
-    if (RemovalTask* removal = std::get_if<RemovalTask>(&task)) {
-      DoRemoval(std::move(*removal));
-      continue;
-    }
-    if (absl::Status status = DoApply(std::move(std::get<ApplyRange>(task))); !status.ok()) {
+    RemovalTask* const removal = std::get_if<RemovalTask>(&task);
+    const absl::Status status = removal != nullptr ? DoRemoval(std::move(*removal))
+                                                   : DoApply(std::move(std::get<ApplyRange>(task)));
+    if (!status.ok()) {
       Fatal(status);
       return RefuseApplyTasks();
     }
@@ -419,11 +435,12 @@ absl::Status NodeRunner::ApplyEntries(std::span<const raft::Entry> entries) {
   return absl::OkStatus();
 }
 
-void NodeRunner::DoRemoval(RemovalTask task) {
-  absl::StatusOr<bool> is_current = applier_.ApplyRemoval(task.step);
-  if (!is_current.ok()) Fatal(is_current.status());
-  task.done(std::move(is_current));
+absl::Status NodeRunner::DoRemoval(RemovalTask task) {
+  const absl::StatusOr<bool> is_current = applier_.ApplyRemoval(task.step);
+  task.done(is_current);
+  CAIRN_RETURN_IF_ERROR(is_current.status());
   FinishCompactionWaits();
+  return absl::OkStatus();
 }
 
 void NodeRunner::FinishCompactionWaits() {

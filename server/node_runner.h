@@ -80,11 +80,12 @@ class NodeRunner final : public Node {
 
   // Blocks until the stored commit index is applied and a read would be linearizable: no call may
   // be answered before. DEADLINE_EXCEEDED when that takes longer than `timeout`; UNAVAILABLE when
-  // the runner stops.
+  // the runner stops; the failure itself when log or state have failed.
   absl::Status WaitReady(std::chrono::milliseconds timeout);
 
   // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state
-  // durable and marks it in the log, so that the next start has nothing to replay. Idempotent.
+  // durable and marks it in the log, so that the next start has nothing to replay. Returns the first
+  // failure of log or state, also one from before. Idempotent.
   absl::Status Stop();
 
   // --- For the housekeeping threads ---
@@ -140,7 +141,7 @@ class NodeRunner final : public Node {
   void RefuseApplyTasks();
   absl::Status DoApply(ApplyRange range);
   absl::Status ApplyEntries(std::span<const raft::Entry> entries);
-  void DoRemoval(RemovalTask task);
+  absl::Status DoRemoval(RemovalTask task);
   void FinishCompactionWaits();
 
   void Fatal(const absl::Status& error);
@@ -185,6 +186,7 @@ class NodeRunner final : public Node {
   NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
   std::shared_ptr<const Members> members_ ABSL_GUARDED_BY(status_mutex_);
   bool stopping_ ABSL_GUARDED_BY(status_mutex_) = false;
+  absl::Status failure_ ABSL_GUARDED_BY(status_mutex_);  // Set together with failed_.
   wal::Token durable_token_ ABSL_GUARDED_BY(status_mutex_) = 0;
   std::vector<std::pair<Revision, BarrierDone>> compaction_waits_ ABSL_GUARDED_BY(status_mutex_);
 

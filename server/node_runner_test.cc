@@ -1,0 +1,376 @@
+// The threads of a member under real concurrency. The thread sanitizer runs it too.
+#include "server/node_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "base/status.h"
+#include "server/test_member.h"
+
+namespace cairn::server {
+namespace {
+
+using api::Error;
+using std::chrono::milliseconds;
+
+class NodeRunnerTest : public testing::Test {
+ protected:
+  void Start(milliseconds proposal_timeout = kTestPatience) {
+    auto started = TestMember::Start(disk_, proposal_timeout);
+    ASSERT_TRUE(started.ok()) << started.status();
+    member_ = *std::move(started);
+    const absl::Status ready = member_->runner().WaitReady(kTestPatience);
+    ASSERT_TRUE(ready.ok()) << ready;
+  }
+  NodeRunner& runner() { return member_->runner(); }
+
+  absl::Status Barrier() {
+    std::promise<absl::Status> promise;
+    runner().ReadBarrier([&](absl::Status status) { promise.set_value(std::move(status)); });
+    return promise.get_future().get();
+  }
+
+  // Removes everything that compactions left, a few rows a step.
+  void RemoveAll() {
+    while (true) {
+      const auto step = member_->store().FindRemovalStep(2);
+      ASSERT_TRUE(step.ok()) << step.status();
+      if (step->empty()) return;
+      const auto committed = runner().CommitRemoval(*step);
+      ASSERT_TRUE(committed.ok()) << committed.status();
+    }
+  }
+
+  // Makes sure that the next sync of a file is the log's own.
+  void WaitForSpare() {
+    while (!member_->wal().has_spare()) std::this_thread::yield();
+  }
+
+  TestDisk disk_;
+  std::unique_ptr<TestMember> member_;
+};
+
+void RunThreads(int count, const std::function<void(int)>& work) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) threads.emplace_back(work, i);
+  for (std::thread& thread : threads) thread.join();
+}
+
+// Many entries share one batch of the state: each must see what those before it did.
+TEST_F(NodeRunnerTest, AHundredProposersOfOneKeyMakeTheVersionsOneToN) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  constexpr int kProposers = 100;
+  constexpr int kPutsEach = 5;
+  std::vector<std::vector<int64_t>> versions(kProposers);
+  RunThreads(kProposers, [&](int i) {
+    for (int put = 0; put < kPutsEach; ++put) {
+      etcdserverpb::PutRequest request;
+      request.set_key("one");
+      request.set_value(fmt::format("{}/{}", i, put));
+      request.set_prev_kv(true);
+      const Node::Outcome outcome = member_->Propose(CommandKind::kPut, request);
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+      etcdserverpb::PutResponse response;
+      ASSERT_TRUE(response.ParseFromString(outcome.response));
+      versions[static_cast<size_t>(i)].push_back(response.prev_kv().version() + 1);
+    }
+  });
+  std::vector<int64_t> all;
+  for (const std::vector<int64_t>& own : versions) {
+    EXPECT_TRUE(std::is_sorted(own.begin(), own.end()));
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  std::sort(all.begin(), all.end());
+  for (size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<int64_t>(i) + 1);
+  EXPECT_EQ(all.size(), size_t{kProposers} * kPutsEach);
+  EXPECT_EQ(member_->Get("one").version, kProposers * kPutsEach);
+  EXPECT_TRUE(runner().Stop().ok());
+  EXPECT_EQ(member_->fatal().count(), 0);
+}
+
+TEST_F(NodeRunnerTest, ConcurrentCompareAndSwapWinsOncePerRevision) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->Put("counter", "0").status.ok());
+  constexpr int kProposers = 16;
+  constexpr int kAttempts = 20;
+  base::Mutex mutex;
+  std::multiset<Revision> won;
+  RunThreads(kProposers, [&](int i) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const Revision seen = member_->Get("counter").mod_revision;
+      etcdserverpb::TxnRequest request;
+      etcdserverpb::Compare* compare = request.add_compare();
+      compare->set_key("counter");
+      compare->set_target(etcdserverpb::Compare::MOD);
+      compare->set_mod_revision(seen.value());
+      etcdserverpb::PutRequest* put = request.add_success()->mutable_request_put();
+      put->set_key("counter");
+      put->set_value(fmt::format("{}/{}", i, attempt));
+      const Node::Outcome outcome = member_->Propose(CommandKind::kTxn, request);
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+      etcdserverpb::TxnResponse response;
+      ASSERT_TRUE(response.ParseFromString(outcome.response));
+      if (!response.succeeded()) continue;
+      base::MutexLock lock(mutex);
+      won.insert(seen);
+    }
+  });
+  base::MutexLock lock(mutex);
+  EXPECT_FALSE(won.empty());
+  for (const Revision revision : won) EXPECT_EQ(won.count(revision), 1U) << revision;
+  EXPECT_EQ(member_->Get("counter").version, static_cast<int64_t>(won.size()) + 1);
+}
+
+TEST_F(NodeRunnerTest, ABarrierAfterAnAcknowledgedPutSeesIt) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  RunThreads(4, [&](int i) {
+    const std::string key = fmt::format("key {}", i);
+    for (int put = 0; put < 30; ++put) {
+      const std::string value = std::to_string(put);
+      ASSERT_TRUE(member_->Put(key, value).status.ok());
+      // A sole voter may skip the round; both ways must see the put.
+      if (put % 2 == 0) {
+        EXPECT_TRUE(runner().CanReadNow());
+      } else {
+        const absl::Status status = Barrier();
+        ASSERT_TRUE(status.ok()) << status;
+      }
+      EXPECT_EQ(member_->Get(key).value, value);
+    }
+  });
+}
+
+// Whatever moment Stop comes at, nobody is forgotten and nobody is called twice.
+TEST_F(NodeRunnerTest, EveryWaiterIsCalledExactlyOnceAroundAStop) {
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    ASSERT_NO_FATAL_FAILURE(Start());
+    constexpr int kThreads = 6;
+    std::atomic<int> asked = 0;
+    std::atomic<int> called = 0;
+    std::atomic<int> acknowledged = 0;
+    std::atomic<bool> ends = false;
+    std::thread stopper([&] {
+      while (acknowledged.load() < 20 * (round + 1)) std::this_thread::yield();
+      EXPECT_TRUE(runner().Stop().ok());
+      ends = true;
+    });
+    RunThreads(kThreads, [&](int i) {
+      const auto count = [&](const absl::Status& status) {
+        ++called;
+        if (status.ok()) {
+          ++acknowledged;
+        } else {
+          EXPECT_EQ(status, api::ToStatus(Error::kServerStopped));
+        }
+      };
+      etcdserverpb::PutRequest request;
+      request.set_key(fmt::format("key {}", i));
+      // Bounded: so many may be under way at a time.
+      for (int n = 0; !ends; ++n) {
+        while (asked - called > 200 && !ends) std::this_thread::yield();
+        ++asked;
+        request.set_value(std::to_string(n));
+        if (i % 3 == 2) {
+          runner().ReadBarrier(count);
+        } else {
+          runner().Propose(CommandKind::kPut, request.SerializeAsString(),
+                           [count](Node::Outcome outcome) { count(outcome.status); });
+        }
+      }
+    });
+    stopper.join();
+    EXPECT_EQ(asked.load(), called.load());
+    EXPECT_EQ(member_->fatal().count(), 0);
+    member_.reset();
+  }
+}
+
+TEST_F(NodeRunnerTest, AfterAStopEverythingIsRefusedAtOnce) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->Put("key", "value").status.ok());
+  ASSERT_TRUE(runner().Stop().ok());
+  ASSERT_TRUE(runner().Stop().ok());
+  const absl::Status stopped = api::ToStatus(Error::kServerStopped);
+  EXPECT_EQ(member_->Put("key", "later").status, stopped);
+  EXPECT_EQ(Barrier(), stopped);
+  EXPECT_FALSE(runner().CanReadNow());
+  EXPECT_FALSE(runner().RunInReadPool([] { FAIL(); }));
+  absl::Status compacted;
+  runner().WaitCompacted(Revision(2), [&](absl::Status status) { compacted = status; });
+  EXPECT_EQ(compacted, stopped);
+  EXPECT_TRUE(absl::IsUnavailable(runner().WaitReady(milliseconds(0))));
+  EXPECT_TRUE(absl::IsCancelled(runner().MarkDurable({Term(1), Index(1)})));
+  EXPECT_TRUE(absl::IsCancelled(runner().CommitRemoval({}).status()));
+}
+
+// A graceful stop leaves nothing to replay.
+TEST_F(NodeRunnerTest, AStopMakesTheStateDurableAndMarksIt) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->Put("key", "value").status.ok());
+  ASSERT_TRUE(runner().Stop().ok());
+  const Index applied = member_->store().applied().index;
+  disk_.Crash(0, true, [&] { member_.reset(); });
+  ASSERT_NO_FATAL_FAILURE(Start());
+  EXPECT_EQ(member_->applied_at_start().index, applied);
+  ASSERT_TRUE(member_->recovered().marker.has_value());
+  EXPECT_EQ(member_->recovered().marker->id.index, applied);
+  EXPECT_EQ(member_->Get("key").value, "value");
+}
+
+TEST_F(NodeRunnerTest, ATooLargeRequestIsRefusedUnproposed) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  const Index last = member_->wal().last().index;
+  EXPECT_EQ(member_->Put("key", std::string(size_t{1} << 20, 'x')).status,
+            api::ToStatus(Error::kRequestTooLarge));
+  EXPECT_EQ(member_->wal().last().index, last);
+  EXPECT_TRUE(member_->Put("key", std::string(size_t{1} << 19, 'x')).status.ok());
+}
+
+TEST_F(NodeRunnerTest, AFailingLogIsFatalOnceAndNothingIsAcknowledgedAfterwards) {
+  for (const absl::StatusCode code :
+       {absl::StatusCode::kInternal, absl::StatusCode::kResourceExhausted}) {
+    for (const wal::FaultOperation operation :
+         {wal::FaultOperation::kWrite, wal::FaultOperation::kSync}) {
+      SCOPED_TRACE(fmt::format("code {}, operation {}", static_cast<int>(code),
+                               static_cast<int>(operation)));
+      ASSERT_NO_FATAL_FAILURE(Start(milliseconds(100)));
+      ASSERT_TRUE(member_->Put("before", "kept").status.ok());
+      WaitForSpare();
+      disk_.fs().FailOnce(operation, code);
+      RunThreads(4, [&](int i) {
+        EXPECT_EQ(member_->Put(fmt::format("key {}", i), "lost").status,
+                  api::ToStatus(Error::kTimeout));
+      });
+      EXPECT_EQ(member_->fatal().Wait().code(), code);
+      EXPECT_EQ(member_->Put("later", "lost").status, api::ToStatus(Error::kTimeout));
+      EXPECT_FALSE(runner().CanReadNow());
+      EXPECT_EQ(runner().WaitReady(kTestPatience).code(), code);
+      EXPECT_TRUE(absl::IsCancelled(runner().MarkDurable({Term(1), Index(1)})));
+      EXPECT_EQ(runner().Stop().code(), code);
+      EXPECT_EQ(member_->fatal().count(), 1);
+      disk_.Crash(static_cast<uint64_t>(operation), true, [&] { member_.reset(); });
+      ASSERT_NO_FATAL_FAILURE(Start());
+      EXPECT_EQ(member_->Get("before").value, "kept");
+      EXPECT_EQ(member_->Get("later").value, "");
+      member_.reset();
+    }
+  }
+}
+
+TEST_F(NodeRunnerTest, AFailingStateIsFatalOnceAndNothingIsAcknowledgedAfterwards) {
+  ASSERT_NO_FATAL_FAILURE(Start(milliseconds(100)));
+  ASSERT_TRUE(member_->Put("before", "kept").status.ok());
+  disk_.FailStateWrites();
+  EXPECT_EQ(member_->Put("key", "value").status, api::ToStatus(Error::kTimeout));
+  EXPECT_EQ(base::Message(member_->fatal().Wait()), "state: on cue");
+  EXPECT_EQ(member_->Put("later", "value").status, api::ToStatus(Error::kTimeout));
+  EXPECT_TRUE(absl::IsCancelled(runner().CommitRemoval({}).status()));
+  EXPECT_EQ(runner().Stop().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(member_->fatal().count(), 1);
+  // The log has it: the next start replays what was not answered.
+  disk_.Crash(0, true, [&] { member_.reset(); });
+  ASSERT_NO_FATAL_FAILURE(Start());
+  EXPECT_EQ(member_->Get("before").value, "kept");
+  EXPECT_EQ(member_->Get("key").value, "value");
+}
+
+// What a failed write left is unknown, whoever made it: a removal's failure ends the applying too.
+TEST_F(NodeRunnerTest, AFailingRemovalIsFatalAndNothingIsAppliedAfterwards) {
+  ASSERT_NO_FATAL_FAILURE(Start(milliseconds(100)));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(member_->Put("key", std::to_string(i)).status.ok());
+  ASSERT_TRUE(member_->Compact(Revision(5)).ok());
+  const auto step = member_->store().FindRemovalStep(100);
+  ASSERT_TRUE(step.ok() && !step->empty());
+  disk_.FailStateWrites();
+  EXPECT_EQ(runner().CommitRemoval(*step).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(base::Message(member_->fatal().Wait()), "state: on cue");
+  const Index applied = runner().status().applied;
+  EXPECT_FALSE(member_->Put("key", "later").status.ok());
+  EXPECT_EQ(runner().status().applied, applied);
+  EXPECT_EQ(member_->fatal().count(), 1);
+}
+
+TEST_F(NodeRunnerTest, WaitCompactedEndsWithTheLastRow) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(member_->Put("key", std::to_string(i)).status.ok());
+  ASSERT_TRUE(member_->Compact(Revision(15)).ok());
+  std::promise<absl::Status> compacted;
+  std::atomic<bool> is_done = false;
+  runner().WaitCompacted(Revision(15), [&](absl::Status status) {
+    is_done = true;
+    compacted.set_value(std::move(status));
+  });
+  EXPECT_FALSE(is_done);
+  ASSERT_NO_FATAL_FAILURE(RemoveAll());
+  EXPECT_TRUE(compacted.get_future().get().ok());
+  EXPECT_GE(member_->store().removed_through(), Revision(15));
+  // Done already: at once.
+  bool is_called = false;
+  runner().WaitCompacted(Revision(15), [&](absl::Status status) { is_called = status.ok(); });
+  EXPECT_TRUE(is_called);
+  // And one that never finishes hears of the stop.
+  absl::Status stopped;
+  runner().WaitCompacted(Revision(16), [&](absl::Status status) { stopped = status; });
+  ASSERT_TRUE(runner().Stop().ok());
+  EXPECT_EQ(stopped, api::ToStatus(Error::kServerStopped));
+}
+
+TEST_F(NodeRunnerTest, MarkDurableIsInTheLogWhenItReturns) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->Put("key", "value").status.ok());
+  const auto durable = member_->store().Flush();
+  ASSERT_TRUE(durable.ok());
+  ASSERT_TRUE(runner().MarkDurable({durable->term, durable->index}).ok());
+  disk_.fs().PowerOff();
+  EXPECT_FALSE(runner().Stop().ok());
+  disk_.Crash(0, true, [&] { member_.reset(); });
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->recovered().marker.has_value());
+  EXPECT_EQ(member_->recovered().marker->id.index, durable->index);
+}
+
+// A member that neither votes nor hears of a leader.
+TEST_F(NodeRunnerTest, WithoutALeaderProposalsTimeOutAndReadsWait) {
+  absl::StatusOr<Bootstrapped> member = Bootstrap(disk_.foundation(), TestConfig());
+  ASSERT_TRUE(member.ok()) << member.status();
+  raft::RestoredState restored = std::move(member->raft);
+  restored.hard_state.commit = Index(0);
+  auto entries = member->wal->ReadEntries(Index(1), Index(2), 1);
+  ASSERT_TRUE(entries.ok());
+  restored.entries = *entries;
+  FatalCounter fatal;
+  NodeRunnerOptions options = TestRunnerOptions(*member);
+  options.proposal_timeout = milliseconds(50);
+  options.core.waiting_bytes_max = 200;
+  options.on_fatal = fatal.callback();
+  NodeRunner runner(std::move(options), std::move(restored), *member->wal, *member->store,
+                    *member->applier);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(runner.WaitReady(milliseconds(20))));
+  const auto propose = [&](size_t bytes) {
+    std::promise<absl::Status> promise;
+    runner.Propose(CommandKind::kPut, std::string(bytes, 'x'),
+                   [&](Node::Outcome outcome) { promise.set_value(outcome.status); });
+    return promise.get_future().get();
+  };
+  EXPECT_EQ(propose(300), api::ToStatus(Error::kTooManyRequests));
+  EXPECT_EQ(propose(10), api::ToStatus(Error::kDeadlineExceeded));
+  std::promise<absl::Status> read;
+  runner.ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
+  EXPECT_TRUE(runner.Stop().ok());
+  EXPECT_EQ(read.get_future().get(), api::ToStatus(Error::kServerStopped));
+  EXPECT_EQ(fatal.count(), 0);
+}
+
+}  // namespace
+}  // namespace cairn::server

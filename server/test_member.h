@@ -1,0 +1,219 @@
+// A member without sockets over disks in memory that lose what was not made durable: the real
+// bootstrap, log, runner and applier, for the tests of the threads and of crashes.
+//
+// Test only.
+#ifndef CAIRN_SERVER_TEST_MEMBER_H_
+#define CAIRN_SERVER_TEST_MEMBER_H_
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "api/rpc.pb.h"
+#include "base/check.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "mvcc/backend.h"
+#include "mvcc/mem_backend.h"
+#include "server/bootstrap.h"
+#include "server/command.h"
+#include "server/node_runner.h"
+#include "wal/fault_fs.h"
+
+namespace cairn::server {
+
+// Counts the calls of one on_fatal and lets a test wait for the first.
+class FatalCounter {
+ public:
+  std::function<void(const absl::Status&)> callback() {
+    return [this](const absl::Status& error) {
+      base::MutexLock lock(mutex_);
+      if (count_++ == 0) first_ = error;
+      changed_.SignalAll();
+    };
+  }
+  int count() const {
+    base::MutexLock lock(mutex_);
+    return count_;
+  }
+  absl::Status Wait() {
+    base::MutexLock lock(mutex_);
+    while (count_ == 0) changed_.Wait(mutex_);
+    return first_;
+  }
+
+ private:
+  mutable base::Mutex mutex_;
+  base::ConditionVariable changed_;
+  int count_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status first_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The disks of one machine. One member at a time stands on them.
+class TestDisk {
+ public:
+  wal::FaultFs& fs() { return fs_; }
+  // The next write of the state fails, and all after it.
+  void FailStateWrites() { fail_writes_ = true; }
+
+  Foundation foundation() {
+    return {fs_, "/data/wal", {.segment_bytes = 16384}, [this] { return OpenState(); }};
+  }
+
+  std::unique_ptr<mvcc::Backend> OpenState() { return std::make_unique<Powered>(*this); }
+
+  // What the machine holds when it comes back, chosen by `seed`: of the log what the file system
+  // kept (all of it if only the process died), of the state a prefix of the batches after the last
+  // flush. `close` takes apart whatever still stands on the disks.
+  template <typename Close>
+  void Crash(uint64_t seed, bool is_power_cut, const Close& close) {
+    state_.Crash(seed % (state_.unflushed_batches() + 1));
+    close();
+    if (is_power_cut) {
+      fs_.Crash(seed);
+    } else {
+      fs_.Restart();
+    }
+    fail_writes_ = false;
+  }
+
+ private:
+  // Without power nothing becomes durable here either: a flush is an operation of the same machine.
+  class Powered final : public mvcc::Backend {
+   public:
+    explicit Powered(TestDisk& disk) : disk_(disk), rows_(disk.state_.Open()) {}
+
+    absl::StatusOr<bool> Get(mvcc::Family family, std::string_view key,
+                             absl::FunctionRef<void(std::string_view)> found) const override {
+      return rows_->Get(family, key, found);
+    }
+    std::unique_ptr<mvcc::RowIterator> NewIterator(mvcc::Family family, std::string_view limit,
+                                                   mvcc::CacheUse cache_use) const override {
+      return rows_->NewIterator(family, limit, cache_use);
+    }
+    std::unique_ptr<mvcc::RowBatch> NewBatch() const override { return rows_->NewBatch(); }
+    absl::Status Write(mvcc::RowBatch& batch) override {
+      if (disk_.fail_writes_) return base::MakeStatus(absl::StatusCode::kInternal, "state: on cue");
+      return rows_->Write(batch);
+    }
+    absl::Status Flush() override {
+      CAIRN_RETURN_IF_ERROR(disk_.fs_.SyncDirectory("/data/state"));
+      return rows_->Flush();
+    }
+    int64_t PhysicalSizeBytes() const override { return rows_->PhysicalSizeBytes(); }
+
+   private:
+    TestDisk& disk_;
+    const std::unique_ptr<mvcc::Backend> rows_;
+  };
+
+  wal::FaultFs fs_;
+  mvcc::MemDisk state_;
+  std::atomic<bool> fail_writes_ = false;
+};
+
+inline Config TestConfig() {
+  Config config;
+  config.name = "n1";
+  config.initial_cluster = {{"n1", {"http://localhost:2380"}}};
+  config.initial_cluster_token = "etcd-cluster";
+  return config;
+}
+
+// Long enough for a loaded machine; a test that waits so long has failed.
+inline constexpr std::chrono::milliseconds kTestPatience = std::chrono::minutes(2);
+
+inline NodeRunnerOptions TestRunnerOptions(const Bootstrapped& member) {
+  NodeRunnerOptions options;
+  options.cluster_id = member.identity.cluster;
+  options.core.raft.id = member.identity.member;
+  options.core.start_nonce = static_cast<uint32_t>(member.start_nonce);
+  options.tick = std::chrono::milliseconds(10);
+  options.proposal_timeout = kTestPatience;
+  options.request_bytes_max = size_t{1} << 20;
+  options.start_nonce = member.start_nonce;
+  return options;
+}
+
+class TestMember {
+ public:
+  // Bootstraps and starts the threads; does not wait until it is ready.
+  static absl::StatusOr<std::unique_ptr<TestMember>> Start(
+      TestDisk& disk, std::chrono::milliseconds proposal_timeout = kTestPatience) {
+    std::unique_ptr<TestMember> member(new TestMember());
+    CAIRN_ASSIGN_OR_RETURN(member->member_, Bootstrap(disk.foundation(), TestConfig()));
+    member->applied_at_start_ = member->member_.store->applied();
+    NodeRunnerOptions options = TestRunnerOptions(member->member_);
+    options.proposal_timeout = proposal_timeout;
+    options.on_fatal = member->fatal_.callback();
+    member->runner_ = std::make_unique<NodeRunner>(
+        std::move(options), std::move(member->member_.raft), *member->member_.wal,
+        *member->member_.store, *member->member_.applier);
+    return member;
+  }
+
+  NodeRunner& runner() { return *runner_; }
+  mvcc::Store& store() { return *member_.store; }
+  wal::Wal& wal() { return *member_.wal; }
+  Applier& applier() { return *member_.applier; }
+  const wal::Recovered& recovered() const { return member_.recovered; }
+  mvcc::EntryApplied applied_at_start() const { return applied_at_start_; }
+  FatalCounter& fatal() { return fatal_; }
+
+  // Proposes and waits for the outcome.
+  Node::Outcome Propose(CommandKind kind, const google::protobuf::Message& request) {
+    std::promise<Node::Outcome> promise;
+    runner_->Propose(kind, request.SerializeAsString(),
+                     [&](Node::Outcome outcome) { promise.set_value(std::move(outcome)); });
+    return promise.get_future().get();
+  }
+  Node::Outcome Put(std::string_view key, std::string_view value) {
+    etcdserverpb::PutRequest request;
+    request.set_key(std::string(key));
+    request.set_value(std::string(value));
+    return Propose(CommandKind::kPut, request);
+  }
+  absl::Status Compact(Revision revision) {
+    etcdserverpb::CompactionRequest request;
+    request.set_revision(revision.value());
+    return Propose(CommandKind::kCompact, request).status;
+  }
+
+  // The published value of a key, its revision and version; empty when it does not exist.
+  struct Found {
+    std::string value;
+    Revision mod_revision;
+    int64_t version = 0;
+  };
+  Found Get(std::string_view key) const {
+    Found found;
+    const auto take = [&](const mvcc::KeyValueView& row) {
+      found = {std::string(row.value), row.mod_revision, row.version};
+      return true;
+    };
+    const absl::Status status = member_.store->Get(key, mvcc::kCurrent, take).status();
+    CAIRN_CHECK(status.ok(), std::string(status.message()));
+    return found;
+  }
+
+ private:
+  TestMember() = default;
+
+  FatalCounter fatal_;
+  Bootstrapped member_;
+  mvcc::EntryApplied applied_at_start_;
+  std::unique_ptr<NodeRunner> runner_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_TEST_MEMBER_H_
