@@ -42,9 +42,9 @@ struct Foundation {
   std::function<absl::StatusOr<std::unique_ptr<mvcc::Backend>>()> open_state;
 };
 
-// Opens what `foundation` holds; one without a log becomes a member of the new cluster that `config`
-// describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION, DATA_LOSS
-// and UNIMPLEMENTED name file, offset and remedy.
+// Opens what `foundation` holds; one without a log becomes a member of the new cluster that
+// `config` describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION,
+// DATA_LOSS and UNIMPLEMENTED name file, offset and remedy.
 absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config);
 // The same on a data directory, with the state in RocksDB.
 absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, const Config& config);

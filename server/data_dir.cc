@@ -27,8 +27,8 @@ absl::Status CheckOwnerAndMode(std::string_view flag, const std::string& path) {
   struct stat info = {};
   if (stat(path.c_str(), &info) != 0) {
     if (errno == ENOENT) return absl::OkStatus();
-    return base::Error(absl::StatusCode::kFailedPrecondition, "{}: {}: {}", flag, path,
-                       std::strerror(errno));
+    return base::Error(absl::StatusCode::kFailedPrecondition, "{}: {}: {}; name another path", flag,
+                       path, std::strerror(errno));
   }
   if (!S_ISDIR(info.st_mode)) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
@@ -51,7 +51,8 @@ absl::Status CheckOwnerAndMode(std::string_view flag, const std::string& path) {
 absl::Status MakePrivate(wal::Fs& fs, std::string_view flag, const std::string& path) {
   CAIRN_RETURN_IF_ERROR(CheckOwnerAndMode(flag, path));
   if (absl::Status status = fs.CreateDirectory(path); !status.ok()) {
-    return base::Annotate(status, flag);
+    return base::Error(status.code(), "{}: {}; make it for this user, or name another path", flag,
+                       base::Message(status));
   }
   // Readable by others is not refused: most operators make the directory with a plain mkdir.
   if (chmod(path.c_str(), 0700) != 0) {

@@ -84,8 +84,8 @@ class NodeRunner final : public Node {
   absl::Status WaitReady(std::chrono::milliseconds timeout);
 
   // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state
-  // durable and marks it in the log, so that the next start has nothing to replay. Returns the first
-  // failure of log or state, also one from before. Idempotent.
+  // durable and marks it in the log, so that the next start has nothing to replay. Returns the
+  // first failure of log or state, also one from before. Idempotent.
   absl::Status Stop();
 
   // --- For the housekeeping threads ---

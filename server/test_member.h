@@ -76,7 +76,7 @@ class TestDisk {
   // flush. `close` takes apart whatever still stands on the disks.
   template <typename Close>
   void Crash(uint64_t seed, bool is_power_cut, const Close& close) {
-    state_.Crash(seed % (state_.unflushed_batches() + 1));
+    if (is_state_open_) state_.Crash(seed % (state_.unflushed_batches() + 1));
     close();
     if (is_power_cut) {
       fs_.Crash(seed);
@@ -90,7 +90,10 @@ class TestDisk {
   // Without power nothing becomes durable here either: a flush is an operation of the same machine.
   class Powered final : public mvcc::Backend {
    public:
-    explicit Powered(TestDisk& disk) : disk_(disk), rows_(disk.state_.Open()) {}
+    explicit Powered(TestDisk& disk) : disk_(disk), rows_(disk.state_.Open()) {
+      disk_.is_state_open_ = true;
+    }
+    ~Powered() override { disk_.is_state_open_ = false; }
 
     absl::StatusOr<bool> Get(mvcc::Family family, std::string_view key,
                              absl::FunctionRef<void(std::string_view)> found) const override {
@@ -119,6 +122,7 @@ class TestDisk {
   wal::FaultFs fs_;
   mvcc::MemDisk state_;
   std::atomic<bool> fail_writes_ = false;
+  bool is_state_open_ = false;
 };
 
 inline Config TestConfig() {
@@ -162,6 +166,8 @@ class TestMember {
   }
 
   NodeRunner& runner() { return *runner_; }
+  // Ends every thread of the member, also after a Stop that failed half way.
+  void StopForGood() { runner_.reset(); }
   mvcc::Store& store() { return *member_.store; }
   wal::Wal& wal() { return *member_.wal; }
   Applier& applier() { return *member_.applier; }

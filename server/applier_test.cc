@@ -1,0 +1,244 @@
+#include "server/applier.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "base/status.h"
+#include "mvcc/mem_backend.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr uint64_t kNonce = 77;
+const Members kMembers = InitialMembers({{"n1", {"http://localhost:2380"}}}, "etcd-cluster");
+const MemberId kSelf = kMembers[0].id;
+
+raft::Entry Command(uint64_t index, std::string payload) {
+  return {Term(2), Index(index), raft::EntryKind::kCommand,
+          std::make_shared<const std::string>(std::move(payload))};
+}
+
+std::string PutBody(std::string_view key, std::string_view value) {
+  etcdserverpb::PutRequest request;
+  request.set_key(std::string(key));
+  request.set_value(std::string(value));
+  return request.SerializeAsString();
+}
+
+class ApplierTest : public testing::Test {
+ protected:
+  void SetUp() override { Open(); }
+
+  void Open() {
+    applier_.reset();
+    store_.reset();
+    auto store =
+        mvcc::Store::Open(disk_.Open(), {.identity = {.cluster = ClusterId(1), .member = kSelf}});
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    auto applier = Applier::Open(*store_, {.id = kSelf, .nonce = kNonce});
+    ASSERT_TRUE(applier.ok()) << applier.status();
+    applier_ = *std::move(applier);
+  }
+
+  Applier::Result Apply(const std::vector<raft::Entry>& entries) {
+    auto result = applier_->Apply(entries);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? *std::move(result) : Applier::Result();
+  }
+  void Begin() { Apply(BootstrapEntries(kMembers)); }
+
+  // A put by this process' proposer unless told otherwise.
+  raft::Entry Put(uint64_t index, std::string_view key, uint64_t sequence = 1,
+                  MemberId proposer = kSelf, uint64_t nonce = kNonce) {
+    return Command(
+        index,
+        EncodeCommand(
+            {.kind = CommandKind::kPut, .proposer = proposer, .nonce = nonce, .sequence = sequence},
+            PutBody(key, "value")));
+  }
+
+  mvcc::MemDisk disk_;
+  std::unique_ptr<mvcc::Store> store_;
+  std::unique_ptr<Applier> applier_;
+};
+
+TEST_F(ApplierTest, BootstrapEntriesMakeTheMembersAndTheConfiguration) {
+  const Applier::Result result = Apply(BootstrapEntries(kMembers));
+  EXPECT_TRUE(result.members_changed);
+  ASSERT_TRUE(result.configuration.has_value());
+  EXPECT_EQ(result.configuration->first.voters, std::vector<MemberId>{kSelf});
+  EXPECT_EQ(result.configuration->second, Index(1));
+  EXPECT_EQ(applier_->membership().members, kMembers);
+  EXPECT_TRUE(result.outcomes.empty());
+  EXPECT_EQ(store_->applied(), (mvcc::EntryApplied{Index(1), Term(1)}));
+  EXPECT_EQ(store_->published().revision, mvcc::kFirstRevision);
+}
+
+TEST_F(ApplierTest, OutcomesGoOnlyToOwnProposalsOfThisStart) {
+  Begin();
+  const Applier::Result result = Apply({
+      Put(2, "a", 11),
+      Put(3, "b", 12, MemberId(99)),       // Another member's.
+      Put(4, "c", 13, kSelf, kNonce - 1),  // This member's, before a restart.
+      Put(5, "d", 14),
+  });
+  ASSERT_EQ(result.outcomes.size(), 2U);
+  EXPECT_EQ(result.outcomes[0].first, 11U);
+  EXPECT_EQ(result.outcomes[0].second.revision, Revision(2));
+  EXPECT_EQ(result.outcomes[1].first, 14U);
+  EXPECT_EQ(result.outcomes[1].second.revision, Revision(5));
+  // All of them happened.
+  EXPECT_EQ(store_->published().revision, Revision(5));
+  EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 4);
+}
+
+// One batch of the backend each: what is published is also what a crash keeps or loses as a whole.
+TEST_F(ApplierTest, EveryKindOfEntryAdvancesTheAppliedIndexInItsBatch) {
+  Begin();
+  size_t batches = disk_.unflushed_batches();
+  const auto expect_one_batch = [&](uint64_t index) {
+    EXPECT_EQ(store_->applied(), (mvcc::EntryApplied{Index(index), Term(2)}));
+    EXPECT_EQ(disk_.unflushed_batches(), ++batches);
+  };
+  Apply({{Term(2), Index(2), raft::EntryKind::kEmpty, nullptr}});
+  expect_one_batch(2);
+  Apply({Put(3, "key")});
+  expect_one_batch(3);
+  // Refused: no such lease.
+  etcdserverpb::PutRequest refused;
+  refused.set_key("key");
+  refused.set_lease(5);
+  const Applier::Result result = Apply({Command(
+      4,
+      EncodeCommand({.kind = CommandKind::kPut, .proposer = kSelf, .nonce = kNonce, .sequence = 9},
+                    refused.SerializeAsString()))});
+  expect_one_batch(4);
+  ASSERT_EQ(result.outcomes.size(), 1U);
+  EXPECT_EQ(result.outcomes[0].second.status, api::ToStatus(api::Error::kLeaseNotFound));
+  EXPECT_EQ(store_->published().revision, Revision(2));
+  // A configuration entry: another member, as a voter.
+  const Members other = InitialMembers({{"n2", {"http://localhost:2381"}}}, "etcd-cluster");
+  raft::Entry configuration = BootstrapEntries(other)[0];
+  configuration.index = Index(5);
+  configuration.term = Term(2);
+  EXPECT_TRUE(Apply({configuration}).configuration.has_value());
+  expect_one_batch(5);
+  // Many in one.
+  Apply({Put(6, "a"), {Term(2), Index(7), raft::EntryKind::kEmpty, nullptr}, Put(8, "b")});
+  expect_one_batch(8);
+}
+
+TEST_F(ApplierTest, AMemberPublishesItsAttributes) {
+  Begin();
+  const auto publish = [&](uint64_t index, MemberId id) {
+    return Command(index, EncodeCommand({.kind = CommandKind::kPublishMember,
+                                         .proposer = kSelf,
+                                         .nonce = kNonce,
+                                         .sequence = index},
+                                        EncodePublished({id, "n1", {"http://localhost:2379"}})));
+  };
+  Applier::Result result = Apply({publish(2, kSelf)});
+  EXPECT_TRUE(result.members_changed);
+  ASSERT_EQ(result.outcomes.size(), 1U);
+  EXPECT_TRUE(result.outcomes[0].second.status.ok());
+  const Members expected = {{.id = kSelf,
+                             .name = "n1",
+                             .peer_urls = {"http://localhost:2380"},
+                             .client_urls = {"http://localhost:2379"}}};
+  EXPECT_EQ(applier_->membership().members, expected);
+  // Of a member that is gone: nothing to do, but answered.
+  result = Apply({publish(3, MemberId(99))});
+  EXPECT_FALSE(result.members_changed);
+  EXPECT_EQ(result.outcomes.size(), 1U);
+  EXPECT_EQ(applier_->membership().members, expected);
+  // The rows say the same to the next start.
+  ASSERT_TRUE(store_->Flush().ok());
+  const raft::Configuration configuration = applier_->membership().configuration;
+  Open();
+  EXPECT_EQ(applier_->membership().members, expected);
+  EXPECT_EQ(applier_->membership().configuration, configuration);
+  EXPECT_EQ(store_->applied().index, Index(3));
+}
+
+TEST_F(ApplierTest, WhatIsNotUnderstoodStopsTheMemberAndChangesNothing) {
+  Begin();
+  Apply({Put(2, "key")});
+  std::string newer_kind = EncodeCommand({.kind = static_cast<CommandKind>(999)}, "");
+  std::string newer_format = EncodeCommand({.kind = CommandKind::kPut}, PutBody("a", "b"));
+  newer_format[0] = kCommandFormatVersion + 1;
+  raft::Entry unknown_entry{Term(2), Index(4), static_cast<raft::EntryKind>(9), nullptr};
+  struct Case {
+    raft::Entry entry;
+    absl::StatusCode code;
+    std::string_view text;
+  };
+  const Case kCases[] = {
+      {Command(4, newer_kind), absl::StatusCode::kUnimplemented,
+       "a command of kind 999, which this binary does not know"},
+      {Command(4, newer_format), absl::StatusCode::kUnimplemented,
+       "a command of format version 2; this binary understands 1 and older"},
+      {unknown_entry, absl::StatusCode::kUnimplemented,
+       "an entry of kind 9, which this binary does not know"},
+      {Command(4, "x"), absl::StatusCode::kDataLoss, "a command of 1 bytes is too short"},
+  };
+  const size_t batches = disk_.unflushed_batches();
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.text);
+    // Behind one that is fine: the batch goes as a whole or not at all.
+    const std::vector<raft::Entry> entries = {Put(3, "other"), c.entry};
+    const absl::Status status = applier_->Apply(entries).status();
+    EXPECT_EQ(status.code(), c.code);
+    EXPECT_EQ(base::Message(status),
+              fmt::format("applying the entry at index 4 of term 2: {}", c.text));
+    EXPECT_EQ(store_->applied().index, Index(2));
+    EXPECT_EQ(store_->published().revision, Revision(2));
+    EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 1);
+    EXPECT_EQ(disk_.unflushed_batches(), batches);
+  }
+  // A binary that understands goes on from there.
+  Apply({Put(3, "other")});
+  EXPECT_EQ(store_->published().revision, Revision(3));
+}
+
+TEST_F(ApplierTest, ARemovalStepCommitsWithoutAnEntry) {
+  Begin();
+  Apply({Put(2, "key"), Put(3, "key"), Put(4, "key")});
+  etcdserverpb::CompactionRequest request;
+  request.set_revision(4);
+  Apply({Command(5, EncodeCommand({.kind = CommandKind::kCompact}, request.SerializeAsString()))});
+  const mvcc::EntryApplied applied = store_->applied();
+  const auto first = store_->FindRemovalStep(1);
+  ASSERT_TRUE(first.ok() && !first->empty());
+  EXPECT_TRUE(*applier_->ApplyRemoval(*first));
+  EXPECT_EQ(store_->applied(), applied);
+  // The same step again is stale, and says so.
+  EXPECT_FALSE(*applier_->ApplyRemoval(*first));
+  while (true) {
+    const auto step = store_->FindRemovalStep(1);
+    ASSERT_TRUE(step.ok());
+    if (step->empty()) break;
+    EXPECT_TRUE(*applier_->ApplyRemoval(*step));
+  }
+  EXPECT_GE(store_->removed_through(), Revision(4));
+  EXPECT_EQ(store_->applied(), applied);
+}
+
+TEST_F(ApplierTest, MemberRowsThatDoNotDecodeAreRefused) {
+  {
+    mvcc::Batch batch = store_->BeginBatch();
+    batch.PutMeta("m/\0\0\0\0\0\0\0\1", "\xff");
+    ASSERT_TRUE(batch.Commit({Index(1), Term(1)}).ok());
+  }
+  const absl::Status status = Applier::Open(*store_, {.id = kSelf, .nonce = kNonce}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(base::Message(status), "a member row does not parse");
+}
+
+}  // namespace
+}  // namespace cairn::server

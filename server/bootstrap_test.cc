@@ -1,0 +1,229 @@
+#include "server/bootstrap.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "server/membership.h"
+#include "server/test_member.h"
+
+namespace cairn::server {
+namespace {
+
+// The ids that etcd derives for this one member and token.
+const Members kMembers = InitialMembers(TestConfig().initial_cluster, "etcd-cluster");
+const wal::Identity kIdentity{DeriveClusterId({kMembers[0].id}), kMembers[0].id};
+
+std::string Text(const absl::Status& status) {
+  return fmt::format("{}: {}", absl::StatusCodeToString(status.code()), base::Message(status));
+}
+
+class BootstrapTest : public testing::Test {
+ protected:
+  absl::StatusOr<Bootstrapped> Boot(const Config& config = TestConfig()) {
+    return Bootstrap(disk_.foundation(), config);
+  }
+  std::string Refusal(const Config& config = TestConfig()) { return Text(Boot(config).status()); }
+
+  // A log of entries 1..`last`, all of `term` but the first, with `commit`.
+  void MakeLog(uint64_t last, uint64_t term, uint64_t commit,
+               const wal::Identity& identity = kIdentity) {
+    const Foundation base = disk_.foundation();
+    auto log = wal::Wal::Create(base.fs, base.wal_path, base.wal_options, identity);
+    ASSERT_TRUE(log.ok()) << log.status();
+    wal::Append append;
+    append.entries = BootstrapEntries(kMembers);
+    while (append.entries.size() < last) {
+      append.entries.push_back({Term(term), Index(append.entries.size() + 1)});
+    }
+    append.hard_state = raft::HardState{Term(term), MemberId(0), Index(commit)};
+    append.commit = Index(commit);
+    ASSERT_TRUE(log->wal->Write({&append, 1}).ok());
+    ASSERT_TRUE(log->wal->Sync().ok());
+  }
+
+  // A state that is durable through entry `index` of `term`.
+  void MakeState(uint64_t index, uint64_t term, const wal::Identity& identity = kIdentity) {
+    auto store =
+        mvcc::Store::Open(disk_.OpenState(), {.identity = {identity.cluster, identity.member}});
+    ASSERT_TRUE(store.ok()) << store.status();
+    {
+      mvcc::Batch batch = (*store)->BeginBatch();
+      ASSERT_TRUE(batch.Commit({Index(index), Term(term)}).ok());
+    }
+    ASSERT_TRUE((*store)->Flush().ok());
+  }
+
+  TestDisk disk_;
+};
+
+TEST_F(BootstrapTest, AFirstStartMakesAClusterOfEtcdsIds) {
+  auto member = Boot();
+  ASSERT_TRUE(member.ok()) << member.status();
+  EXPECT_TRUE(member->is_new);
+  // What etcd derives for http://localhost:2380 and its default token.
+  EXPECT_EQ(fmt::format("{:x} {:x}", member->identity.member, member->identity.cluster),
+            "8e9e05c52164694d cdf818194e3a8c32");
+  EXPECT_EQ(member->raft.last, (raft::EntryId{Term(1), Index(1)}));
+  EXPECT_EQ(member->raft.hard_state.commit, Index(1));
+  EXPECT_EQ(member->raft.applied.index, Index(0));
+  auto entries = member->wal->ReadEntries(Index(1), Index(2), 1);
+  ASSERT_TRUE(entries.ok());
+  EXPECT_EQ(*entries->at(0).data, *BootstrapEntries(kMembers)[0].data);
+  EXPECT_EQ(entries->at(0).kind, raft::EntryKind::kConfiguration);
+}
+
+TEST_F(BootstrapTest, ARestartIsTheSameMemberWhateverTheFlagsSay) {
+  const uint64_t first_nonce = Boot()->start_nonce;
+  Config other = TestConfig();
+  other.initial_cluster = {{"n2", {"http://localhost:9999"}}};
+  other.initial_cluster_token = "other";
+  auto member = Boot(other);
+  ASSERT_TRUE(member.ok()) << member.status();
+  EXPECT_FALSE(member->is_new);
+  EXPECT_EQ(member->identity, kIdentity);
+  EXPECT_NE(member->start_nonce, first_nonce);
+}
+
+// The power fails at each operation of the first start; the next start completes it.
+TEST_F(BootstrapTest, AFirstStartCutShortAnywhereIsCompletedByTheNext) {
+  for (uint64_t operations = 0;; ++operations) {
+    for (const uint64_t seed : {1, 2, 3}) {
+      SCOPED_TRACE(fmt::format("{} operations, seed {}", operations, seed));
+      TestDisk disk;
+      disk.fs().PowerOffAfter(operations);
+      {
+        absl::StatusOr<Bootstrapped> first = Bootstrap(disk.foundation(), TestConfig());
+        if (first.ok()) {
+          EXPECT_GT(operations, 5U);
+          return;
+        }
+      }
+      disk.Crash(seed, true, [] {});
+      absl::StatusOr<Bootstrapped> second = Bootstrap(disk.foundation(), TestConfig());
+      ASSERT_TRUE(second.ok()) << second.status();
+      EXPECT_EQ(second->identity, kIdentity);
+      EXPECT_EQ(second->raft.last, (raft::EntryId{Term(1), Index(1)}));
+      EXPECT_EQ(second->raft.hard_state.commit, Index(1));
+    }
+  }
+}
+
+TEST_F(BootstrapTest, AnUnusedLogOfAnotherMemberIsRefused) {
+  {
+    const Foundation base = disk_.foundation();
+    ASSERT_TRUE(wal::Wal::Create(base.fs, base.wal_path, base.wal_options,
+                                 {ClusterId(0xc1), MemberId(0x3e)})
+                    .ok());
+  }
+  EXPECT_EQ(Refusal(),
+            "FAILED_PRECONDITION: the log in /data/wal was made for member 3e and never used; "
+            "start with the flags of that first start, or remove the directory");
+}
+
+TEST_F(BootstrapTest, AStateOfAnotherMemberOrClusterIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(3, 2, 3));
+  ASSERT_NO_FATAL_FAILURE(MakeState(3, 2, {kIdentity.cluster, MemberId(0x3e)}));
+  EXPECT_EQ(Refusal(),
+            fmt::format("FAILED_PRECONDITION: state: belongs to member 3e of cluster {0:x}, not to "
+                        "member {1:x} of cluster {0:x}",
+                        kIdentity.cluster, kIdentity.member));
+}
+
+TEST_F(BootstrapTest, ALogOfAnotherMemberIsRefusedBesideTheState) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(3, 2, 3, {ClusterId(0xc1), kIdentity.member}));
+  ASSERT_NO_FATAL_FAILURE(MakeState(3, 2));
+  EXPECT_EQ(Refusal(),
+            fmt::format("FAILED_PRECONDITION: state: belongs to member {0:x} of cluster {1:x}, not "
+                        "to member {0:x} of cluster c1",
+                        kIdentity.member, kIdentity.cluster));
+}
+
+TEST_F(BootstrapTest, AStateAheadOfTheLogIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(3, 2, 3));
+  ASSERT_NO_FATAL_FAILURE(MakeState(4, 2));
+  EXPECT_EQ(
+      Refusal(),
+      "FAILED_PRECONDITION: the log holds entries 1 to 3, but the state is applied through 4: "
+      "the log has lost its end; restore both from the same backup");
+}
+
+// The directory of the log was removed or --wal-dir names a new one: not the first start.
+TEST_F(BootstrapTest, AStateWithoutALogIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(MakeState(7, 2));
+  const std::string refusal =
+      "FAILED_PRECONDITION: the log holds entries 1 to 1, but the state is applied through 7: the "
+      "log has lost its end; restore both from the same backup";
+  EXPECT_EQ(Refusal(), refusal);
+  EXPECT_EQ(Refusal(), refusal);
+}
+
+TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
+  {
+    auto member = TestMember::Start(disk_);
+    ASSERT_TRUE(member.ok()) << member.status();
+    while ((*member)->wal().before_first().index == Index(0)) {
+      ASSERT_TRUE((*member)->Put("key", std::string(1000, 'x')).status.ok());
+      const auto durable = (*member)->store().Flush();
+      ASSERT_TRUE(durable.ok());
+      ASSERT_TRUE((*member)->runner().MarkDurable({durable->term, durable->index}).ok());
+      ASSERT_TRUE((*member)->wal().CollectCovered(durable->index).ok());
+    }
+    ASSERT_TRUE((*member)->runner().Stop().ok());
+  }
+  Foundation without_state = disk_.foundation();
+  mvcc::MemDisk empty;
+  without_state.open_state = [&] { return empty.Open(); };
+  const std::string refusal = Text(Bootstrap(without_state, TestConfig()).status());
+  EXPECT_TRUE(refusal.starts_with("FAILED_PRECONDITION: the log holds entries ")) << refusal;
+  EXPECT_NE(refusal.find("applied through 0: the state is too old for the log; restore both"),
+            std::string::npos)
+      << refusal;
+}
+
+TEST_F(BootstrapTest, AStateOfAnotherHistoryIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(5, 2, 5));
+  ASSERT_NO_FATAL_FAILURE(MakeState(4, 3));
+  EXPECT_EQ(Refusal(),
+            "FAILED_PRECONDITION: the state has applied index 4 at term 3, but the log has term 2 "
+            "there: log and state are not of one history; restore both from the same backup");
+}
+
+// What the state has applied was committed, whatever the log's hint says.
+TEST_F(BootstrapTest, AStoredCommitIsRaisedToWhatIsApplied) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(6, 2, 1));
+  ASSERT_NO_FATAL_FAILURE(MakeState(4, 2));
+  auto member = Boot();
+  ASSERT_TRUE(member.ok()) << member.status();
+  EXPECT_EQ(member->recovered.hard_state.commit, Index(1));
+  EXPECT_EQ(member->raft.hard_state.commit, Index(4));
+  EXPECT_EQ(member->raft.applied, (raft::EntryId{Term(2), Index(4)}));
+  ASSERT_EQ(member->raft.entries.size(), 2U);
+  EXPECT_EQ(member->raft.entries[0].index, Index(5));
+}
+
+TEST(CheckLogMeetsStateTest, FirstIsAtMostAppliedPlusOneAndAppliedAtMostLast) {
+  struct Case {
+    uint64_t before_first, last, applied;
+    bool is_ok;
+  };
+  const Case kCases[] = {
+      {0, 0, 0, true},  {0, 5, 0, true},  {0, 5, 5, true},  {0, 5, 6, false},
+      {3, 5, 3, true},  {3, 5, 2, false}, {3, 5, 4, true},  {5, 5, 5, true},
+      {5, 5, 4, false}, {5, 5, 6, false}, {0, 0, 1, false},
+  };
+  for (const Case& c : kCases) {
+    EXPECT_EQ(CheckLogMeetsState({Term(1), Index(c.before_first)}, {Term(1), Index(c.last)},
+                                 {Index(c.applied), Term(1)})
+                  .ok(),
+              c.is_ok)
+        << c.before_first << ' ' << c.last << ' ' << c.applied;
+  }
+}
+
+}  // namespace
+}  // namespace cairn::server

@@ -1,0 +1,109 @@
+#include "server/log_trimmer.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "server/test_member.h"
+
+namespace cairn::server {
+namespace {
+
+TEST(IsFlushDueTest, AtHalfOfEitherBound) {
+  LogTrimmerOptions options;
+  options.replay_bytes_max = 1000;
+  options.replay_entries_max = 100;
+  EXPECT_FALSE(IsFlushDue(options, 0, 0));
+  EXPECT_FALSE(IsFlushDue(options, 499, 49));
+  EXPECT_TRUE(IsFlushDue(options, 500, 0));
+  EXPECT_TRUE(IsFlushDue(options, 0, 50));
+  // --snapshot-count=1: after each entry, but never without one.
+  options.replay_entries_max = 1;
+  EXPECT_FALSE(IsFlushDue(options, 0, 0));
+  EXPECT_TRUE(IsFlushDue(options, 0, 1));
+}
+
+class LogTrimmerTest : public testing::Test {
+ protected:
+  void Start() {
+    auto started = TestMember::Start(disk_);
+    ASSERT_TRUE(started.ok()) << started.status();
+    member_ = *std::move(started);
+    ASSERT_TRUE(member_->runner().WaitReady(kTestPatience).ok());
+    LogTrimmerOptions options;
+    options.replay_entries_max = 10;
+    options.poll = std::chrono::milliseconds(1);
+    options.on_fatal = fatal_.callback();
+    const Index marked =
+        member_->recovered().marker.has_value() ? member_->recovered().marker->id.index : Index(0);
+    trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
+                                            member_->runner());
+  }
+  void TearDown() override { trimmer_.reset(); }
+
+  TestDisk disk_;
+  FatalCounter fatal_;
+  std::unique_ptr<TestMember> member_;
+  std::unique_ptr<LogTrimmer> trimmer_;
+};
+
+TEST_F(LogTrimmerTest, TheLogStaysShortAndNeverLosesWhatTheStateHasNot) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  for (int i = 0; i < 300 || member_->wal().before_first().index < Index(100); ++i) {
+    ASSERT_TRUE(member_->Put("key", std::string(1000, 'x')).status.ok());
+    EXPECT_LE(member_->wal().before_first().index, member_->store().durable_applied().index);
+  }
+  trimmer_->Stop();
+  EXPECT_EQ(fatal_.count(), 0);
+  // The power goes, without a graceful stop: the state is what was flushed.
+  disk_.fs().PowerOff();
+  trimmer_.reset();
+  EXPECT_FALSE(member_->runner().Stop().ok());
+  const Revision revision = member_->store().published().revision;
+  disk_.Crash(0, true, [&] { member_.reset(); });
+  ASSERT_NO_FATAL_FAILURE(Start());
+  EXPECT_EQ(member_->store().published().revision, revision);
+}
+
+TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(member_->Put("key", "value").status.ok());
+  // Two flushes may have passed already; from here on none does.
+  disk_.fs().PowerOff();
+  trimmer_.reset();
+  const Index before_first = member_->wal().before_first().index;
+  LogTrimmerOptions options;
+  options.replay_entries_max = 1;
+  options.poll = std::chrono::milliseconds(1);
+  options.on_fatal = fatal_.callback();
+  trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
+                                          member_->runner());
+  EXPECT_NE(base::Message(fatal_.Wait()).find("the power is off"), std::string_view::npos);
+  trimmer_->Stop();
+  EXPECT_EQ(member_->wal().before_first().index, before_first);
+}
+
+TEST_F(LogTrimmerTest, LittleRoomOnTheDiskIsTold) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  EXPECT_FALSE(member_->runner().IsOutOfSpace());
+  trimmer_.reset();
+  LogTrimmerOptions options;
+  options.directories = {"/no/such/directory", testing::TempDir()};
+  options.disk_reserve_bytes = uint64_t{1} << 62;
+  options.on_fatal = fatal_.callback();
+  trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
+                                          member_->runner());
+  EXPECT_TRUE(member_->runner().IsOutOfSpace());
+  // Deletes and compactions still pass, and so does whatever was accepted before.
+  EXPECT_TRUE(member_->Put("key", "value").status.ok());
+  trimmer_.reset();
+  options.disk_reserve_bytes = 0;
+  trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
+                                          member_->runner());
+  EXPECT_FALSE(member_->runner().IsOutOfSpace());
+}
+
+}  // namespace
+}  // namespace cairn::server
