@@ -124,6 +124,8 @@ class MemberCrashRun {
     const wal::Recovered& recovered = member.recovered();
     EXPECT_LE(recovered.before_first.index, member.applied_at_start().index);
     EXPECT_LE(member.applied_at_start().index, recovered.last.index);
+    // The marker promises a state that is durable: it comes after the flush.
+    EXPECT_LE(recovered.marker.value_or(wal::Marker()).id.index, member.applied_at_start().index);
     has_trimmed_ = has_trimmed_ || recovered.before_first.index > Index(0);
     const Revision revision = member.store().published().revision;
     {
