@@ -38,6 +38,12 @@ absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstr
   const std::string& path = foundation.wal_path;
   absl::StatusOr<wal::Wal::Opened> opened =
       wal::Wal::Open(foundation.fs, path, foundation.wal_options, std::nullopt);
+  if (absl::IsNotFound(opened.status()) && foundation.has_state) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "there is a state, but no log in {}: start with the --wal-dir that this "
+                       "member was made with, or restore the files that are missing there",
+                       path);
+  }
   if (absl::IsNotFound(opened.status())) {
     const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
     std::vector<MemberId> ids;
@@ -97,10 +103,11 @@ absl::Status CheckTerm(const wal::Wal& wal, raft::EntryId before_first,
   if (applied.index == Index(0) || applied.index < before_first.index) return absl::OkStatus();
   CAIRN_ASSIGN_OR_RETURN(const Term term, wal.TermAt(applied.index));
   if (term == applied.term) return absl::OkStatus();
-  return base::Error(absl::StatusCode::kFailedPrecondition,
-                     "the state has applied index {} at term {}, but the log has term {} there: "
-                     "log and state are not of one history; restore both from the same backup",
-                     applied.index, applied.term, term);
+  return base::Error(
+      absl::StatusCode::kFailedPrecondition,
+      "the state has applied index {} at term {}, but the log has term {} there: "
+      "log and state are not of one history; give --data-dir and --wal-dir of one member",
+      applied.index, applied.term, term);
 }
 
 }  // namespace
@@ -111,8 +118,8 @@ absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
   if (first <= applied.index + 1 && applied.index <= last.index) return absl::OkStatus();
   return base::Error(
       absl::StatusCode::kFailedPrecondition,
-      "the log holds entries {} to {}, but the state is applied through {}: {}; restore both from "
-      "the same backup",
+      "the log holds entries {} to {}, but the state is applied through {}: {}; give --data-dir "
+      "and --wal-dir of one member, or restore both from one copy",
       first, last.index, applied.index,
       applied.index > last.index ? "the log has lost its end" : "the state is too old for the log");
 }
@@ -126,6 +133,9 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
   CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
+  if (recovered.configuration.has_value()) {
+    CAIRN_RETURN_IF_ERROR(DecodeConfiguration(*recovered.configuration).status());
+  }
 
   raft::RestoredState& raft = member.raft;
   raft.hard_state = recovered.hard_state;
@@ -149,7 +159,7 @@ absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
         {.directory = directory.state_path(),
          .memory_limit_bytes = static_cast<int64_t>(config.memory_limit_bytes)});
   };
-  return Bootstrap({fs, directory.wal_path(), {}, open_state}, config);
+  return Bootstrap({fs, directory.wal_path(), {}, open_state, directory.has_state()}, config);
 }
 
 }  // namespace cairn::server

@@ -40,6 +40,8 @@ struct Foundation {
   std::string wal_path;
   wal::Options wal_options;
   std::function<absl::StatusOr<std::unique_ptr<mvcc::Backend>>()> open_state;
+  // The state is there already. The log is always made first, so a log must be there too.
+  bool has_state = false;
 };
 
 // Opens what `foundation` holds; one without a log becomes a member of the new cluster that

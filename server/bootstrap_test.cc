@@ -149,17 +149,21 @@ TEST_F(BootstrapTest, AStateAheadOfTheLogIsRefused) {
   EXPECT_EQ(
       Refusal(),
       "FAILED_PRECONDITION: the log holds entries 1 to 3, but the state is applied through 4: "
-      "the log has lost its end; restore both from the same backup");
+      "the log has lost its end; give --data-dir and --wal-dir of one member, or restore both from "
+      "one copy");
 }
 
-// The directory of the log was removed or --wal-dir names a new one: not the first start.
+// The directory of the log was removed or --wal-dir names a new one: not the first start, and no
+// log is made.
 TEST_F(BootstrapTest, AStateWithoutALogIsRefused) {
-  ASSERT_NO_FATAL_FAILURE(MakeState(7, 2));
-  const std::string refusal =
-      "FAILED_PRECONDITION: the log holds entries 1 to 1, but the state is applied through 7: the "
-      "log has lost its end; restore both from the same backup";
-  EXPECT_EQ(Refusal(), refusal);
-  EXPECT_EQ(Refusal(), refusal);
+  Foundation foundation = disk_.foundation();
+  foundation.has_state = true;
+  for (int i = 0; i < 2; ++i) {
+    const std::string refusal = Text(Bootstrap(foundation, TestConfig()).status());
+    EXPECT_TRUE(refusal.starts_with("FAILED_PRECONDITION: there is a state, but no log in "))
+        << refusal;
+    EXPECT_NE(refusal.find("--wal-dir"), std::string::npos) << refusal;
+  }
 }
 
 TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
@@ -180,7 +184,7 @@ TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
   without_state.open_state = [&] { return empty.Open(); };
   const std::string refusal = Text(Bootstrap(without_state, TestConfig()).status());
   EXPECT_TRUE(refusal.starts_with("FAILED_PRECONDITION: the log holds entries ")) << refusal;
-  EXPECT_NE(refusal.find("applied through 0: the state is too old for the log; restore both"),
+  EXPECT_NE(refusal.find("applied through 0: the state is too old for the log; give --data-dir"),
             std::string::npos)
       << refusal;
 }
@@ -188,9 +192,10 @@ TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
 TEST_F(BootstrapTest, AStateOfAnotherHistoryIsRefused) {
   ASSERT_NO_FATAL_FAILURE(MakeLog(5, 2, 5));
   ASSERT_NO_FATAL_FAILURE(MakeState(4, 3));
-  EXPECT_EQ(Refusal(),
-            "FAILED_PRECONDITION: the state has applied index 4 at term 3, but the log has term 2 "
-            "there: log and state are not of one history; restore both from the same backup");
+  EXPECT_EQ(
+      Refusal(),
+      "FAILED_PRECONDITION: the state has applied index 4 at term 3, but the log has term 2 "
+      "there: log and state are not of one history; give --data-dir and --wal-dir of one member");
 }
 
 // What the state has applied was committed, whatever the log's hint says.

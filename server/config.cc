@@ -303,11 +303,17 @@ absl::Status FillLimits(Config& config) {
   return absl::OkStatus();
 }
 
+// Absolute, without "." and "..", and without a slash at the end: the parent of "/a/b/" is "/a".
+std::string Absolute(std::string_view working_directory, const std::string& directory) {
+  const std::filesystem::path path =
+      (std::filesystem::path(working_directory) / directory).lexically_normal();
+  return path.has_filename() ? path.string() : path.parent_path().string();
+}
+
 void FillDirectories(Config& config, std::string_view working_directory) {
-  const std::filesystem::path base(working_directory);
-  const std::string data_dir = FLAGS_data_dir.empty() ? config.name + ".cairn" : FLAGS_data_dir;
-  config.data_dir = (base / data_dir).lexically_normal().string();
-  if (!FLAGS_wal_dir.empty()) config.wal_dir = (base / FLAGS_wal_dir).lexically_normal().string();
+  config.data_dir =
+      Absolute(working_directory, FLAGS_data_dir.empty() ? config.name + ".cairn" : FLAGS_data_dir);
+  if (!FLAGS_wal_dir.empty()) config.wal_dir = Absolute(working_directory, FLAGS_wal_dir);
 }
 
 // The flags that arguments or environment gave, with where each came from.

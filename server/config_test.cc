@@ -49,6 +49,12 @@ TEST(ConfigTest, FlagsTakeEitherSpelling) {
   EXPECT_EQ(parsed.command->config.max_txn_ops, 7u);
 }
 
+TEST(ConfigTest, DirectoriesAreAbsoluteAndEndInAName) {
+  const Config config = Parse({"--data-dir=x/../y/", "--wal-dir=/w/z/"}).command->config;
+  EXPECT_EQ(config.data_dir, "/work/y");
+  EXPECT_EQ(config.wal_dir, "/w/z");
+}
+
 TEST(ConfigTest, FlagWinsOverCairnWinsOverEtcd) {
   const std::map<std::string, std::string> environment = {
       {"ETCD_NAME", "etcd"}, {"CAIRN_NAME", "cairn"}, {"ETCD_MAX_TXN_OPS", "9"}};

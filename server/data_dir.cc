@@ -67,12 +67,16 @@ absl::Status MakePrivate(wal::Fs& fs, std::string_view flag, const std::string& 
   return absl::OkStatus();
 }
 
-absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path) {
+// `own` is the first component of a --wal-dir that lies inside, if any.
+absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path, std::string_view own) {
   const absl::StatusOr<std::vector<std::string>> names = fs.ListDirectory(path);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   CAIRN_RETURN_IF_ERROR(names.status());
   for (const std::string& name : *names) {
-    if (std::find(kKnownNames.begin(), kKnownNames.end(), name) != kKnownNames.end()) continue;
+    if (std::find(kKnownNames.begin(), kKnownNames.end(), name) != kKnownNames.end() ||
+        name == own) {
+      continue;
+    }
     if (name == "member") {
       return base::Error(absl::StatusCode::kFailedPrecondition,
                          "--data-dir: {} holds the data of an etcd member ({}/member); Cairn keeps "
@@ -85,6 +89,39 @@ absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path) {
                        path, name);
   }
   return absl::OkStatus();
+}
+
+// The component of `path` that stands right below `root`; empty when it does not lie inside.
+std::string_view ComponentBelow(std::string_view root, std::string_view path) {
+  if (path.size() <= root.size() || !path.starts_with(root) || path[root.size()] != '/') return {};
+  const std::string_view rest = path.substr(root.size() + 1);
+  return rest.substr(0, rest.find('/'));
+}
+
+// Makes the entries of `path` and of its ancestors durable, up to the first one that this user
+// cannot open: that one was there long before.
+absl::Status SyncWithAncestors(wal::Fs& fs, const std::string& path) {
+  std::filesystem::path at(path);
+  while (true) {
+    const absl::Status status = fs.SyncDirectory(at.string());
+    if (absl::IsPermissionDenied(status)) return absl::OkStatus();
+    CAIRN_RETURN_IF_ERROR(status);
+    if (at == at.parent_path()) return absl::OkStatus();
+    at = at.parent_path();
+  }
+}
+
+absl::StatusOr<std::unique_ptr<wal::FileLock>> TakeLock(wal::Fs& fs, std::string_view flag,
+                                                        const std::string& path) {
+  absl::StatusOr<std::unique_ptr<wal::FileLock>> lock = fs.LockFile(path + "/lock");
+  if (absl::IsUnavailable(lock.status())) {
+    return base::Error(absl::StatusCode::kUnavailable,
+                       "{}: {} is in use: another process holds {}/lock; stop it, or name another "
+                       "directory",
+                       flag, path, path);
+  }
+  if (!lock.ok()) return base::Annotate(lock.status(), flag);
+  return lock;
 }
 
 absl::StatusOr<std::string> ReadSmallFile(wal::Fs& fs, const std::string& path) {
@@ -136,33 +173,25 @@ absl::StatusOr<std::string> CurrentState(wal::Fs& fs, const std::string& states)
 absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   const std::string& root = config.data_dir;
   CAIRN_RETURN_IF_ERROR(CheckOwnerAndMode("--data-dir", root));
-  CAIRN_RETURN_IF_ERROR(RefuseForeignFiles(fs, root));
+  CAIRN_RETURN_IF_ERROR(RefuseForeignFiles(fs, root, ComponentBelow(root, config.wal_dir)));
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", root));
   DataDir directory;
-  absl::StatusOr<std::unique_ptr<wal::FileLock>> lock = fs.LockFile(root + "/lock");
-  if (absl::IsUnavailable(lock.status())) {
-    return base::Error(absl::StatusCode::kUnavailable,
-                       "--data-dir: {} is in use: another process holds {}/lock; stop it, or name "
-                       "another directory",
-                       root, root);
-  }
-  CAIRN_RETURN_IF_ERROR(base::Annotate(lock.status(), "--data-dir"));
-  directory.lock_ = *std::move(lock);
+  CAIRN_ASSIGN_OR_RETURN(directory.lock_, TakeLock(fs, "--data-dir", root));
 
+  const std::string_view wal_flag = config.wal_dir.empty() ? "--data-dir" : "--wal-dir";
   directory.wal_path_ = config.wal_dir.empty() ? root + "/wal" : config.wal_dir;
-  CAIRN_RETURN_IF_ERROR(
-      MakePrivate(fs, config.wal_dir.empty() ? "--data-dir" : "--wal-dir", directory.wal_path_));
+  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, wal_flag, directory.wal_path_));
+  CAIRN_ASSIGN_OR_RETURN(directory.wal_lock_, TakeLock(fs, wal_flag, directory.wal_path_));
   const std::string states = root + "/state";
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", states));
   CAIRN_ASSIGN_OR_RETURN(directory.state_path_, CurrentState(fs, states));
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", directory.state_path_));
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> state_files,
+                         fs.ListDirectory(directory.state_path_));
+  directory.has_state_ = !state_files.empty();
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(states));
-  CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(root));
-  // The directory's own entry; a parent that this user cannot open is durable since long before.
-  const std::string parent = std::filesystem::path(root).parent_path().string();
-  if (absl::Status status = fs.SyncDirectory(parent); !absl::IsPermissionDenied(status)) {
-    CAIRN_RETURN_IF_ERROR(status);
-  }
+  CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, root));
+  CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, directory.wal_path_));
   return directory;
 }
 

@@ -1,12 +1,12 @@
 // The data directory: made, checked, locked; where log and state lie in it.
 //
-//   <data-dir>/lock            held by the running process
+//   <data-dir>/lock            held by the running process, as is <wal-dir>/lock
 //   <data-dir>/wal/            the log, unless --wal-dir puts it elsewhere
 //   <data-dir>/state/CURRENT   names the directory of the state in force
 //   <data-dir>/state/<n>/      a state; a snapshot is installed beside the old one
 //
-// Main thread only. Refuses what it does not understand and then changes nothing; every message
-// names the flag, the path and the remedy.
+// Main thread only. A directory that is not ours is refused before anything in it changes; every
+// message names the flag, the path and the remedy.
 #ifndef CAIRN_SERVER_DATA_DIR_H_
 #define CAIRN_SERVER_DATA_DIR_H_
 
@@ -30,13 +30,18 @@ class DataDir {
   const std::string& wal_path() const { return wal_path_; }
   // The directory of the state in force.
   const std::string& state_path() const { return state_path_; }
+  // Whether something lay in it when the directory was opened.
+  bool has_state() const { return has_state_; }
 
  private:
   DataDir() = default;
 
   std::string wal_path_;
   std::string state_path_;
+  bool has_state_ = false;
   std::unique_ptr<wal::FileLock> lock_;
+  // Two data directories must not share a log either.
+  std::unique_ptr<wal::FileLock> wal_lock_;
 };
 
 }  // namespace cairn::server

@@ -78,10 +78,18 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call) {
   call->Finish(Response(context_.HeaderNow(), response));
 }
 
+// A hash reads everything, so it is not begun for a client that has gone while it was queued.
+static bool FinishIfCancelled(UnaryCall& call) {
+  if (!call.cancelled()) return false;
+  call.Finish(ToStatus(Error::kRequestCanceled));
+  return true;
+}
+
 void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call) {
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const bool taken = context_.node.RunInReadPool([this, shared] {
     UnaryCall& pending = **shared;
+    if (FinishIfCancelled(pending)) return;
     const absl::StatusOr<uint32_t> hash = context_.store.Hash();
     if (!hash.ok()) {
       pending.Finish(hash.status());
@@ -104,6 +112,7 @@ void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call) {
   const Revision at(request.revision());
   const bool taken = context_.node.RunInReadPool([this, shared, at] {
     UnaryCall& pending = **shared;
+    if (FinishIfCancelled(pending)) return;
     const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(at);
     if (!hash.ok()) {
       pending.Finish(TranslateReadError(hash.status()));

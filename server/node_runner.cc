@@ -15,6 +15,12 @@ namespace {
 
 using std::chrono::steady_clock;
 
+size_t PayloadBytes(std::span<const raft::Entry> entries) {
+  size_t bytes = 0;
+  for (const raft::Entry& entry : entries) bytes += entry.data_bytes();
+  return bytes;
+}
+
 }  // namespace
 
 NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, wal::Wal& wal,
@@ -179,6 +185,10 @@ void NodeRunner::Propose(CommandKind kind, std::string_view body, ProposeDone do
     std::move(done)({.status = api::ToStatus(api::Error::kRequestTooLarge)});
     return;
   }
+  if (unapplied_bytes_.load(std::memory_order_relaxed) > kUnappliedBytesMax) {
+    std::move(done)({.status = api::ToStatus(api::Error::kTooManyRequests)});
+    return;
+  }
   if (!tracker_.Add(id, payload.size(), steady_clock::now() + options_.proposal_timeout, done)) {
     bool stopping;
     {
@@ -267,6 +277,9 @@ void NodeRunner::RunNode() {
 void NodeRunner::TakeInputs(Inputs& inputs) {
   for (AppliedNote& note : inputs.applied) {
     if (note.configuration.has_value()) {
+      // A copy for tools; the state has the truth.
+      log_->Submit({.configuration = EncodeConfiguration(note.configuration->first),
+                    .commit = core_.raft().commit()});
       core_.ConfigurationApplied(std::move(note.configuration->first), note.configuration->second);
     }
     core_.Applied(note.index);
@@ -296,24 +309,22 @@ void NodeRunner::Tick() {
 }
 
 void NodeRunner::Do(Work work) {
-  for (LogWrite& write : work.log) {
-    const wal::Token token = log_->Submit({.hard_state = write.hard_state,
-                                           .entries = std::move(write.entries),
-                                           .commit = write.commit});
-    log_writes_.emplace_back(token, write.number);
-  }
+  for (LogWrite& write : work.log) SubmitWrite(std::move(write));
   if (!work.apply.empty()) {
+    for (const ApplyRange& range : work.apply) {
+      unapplied_bytes_.fetch_add(PayloadBytes(range.entries), std::memory_order_relaxed);
+    }
     base::MutexLock lock(apply_mutex_);
     for (ApplyRange& range : work.apply) apply_tasks_.push_back(std::move(range));
     apply_wake_.Signal();
   }
   for (const WaiterId id : work.reads_ready) {
     const auto read = reads_.find(id);
-    WorkerPool::Task task = [done = std::move(read->second)]() mutable {
-      std::move(done)(absl::OkStatus());
-    };
+    auto done = std::make_shared<BarrierDone>(std::move(read->second));
     reads_.erase(read);
-    if (!read_pool_.Run(task)) task();
+    WorkerPool::Task task = [done] { std::move (*done)(absl::OkStatus()); };
+    // This thread waits for nobody, so it does not read either.
+    if (!read_pool_.Run(task)) std::move (*done)(api::ToStatus(api::Error::kTooManyRequests));
   }
   for (const WaiterId id : work.reads_refused) {
     FailRead(id, api::ToStatus(api::Error::kLeaderChanged));
@@ -339,6 +350,20 @@ void NodeRunner::Do(Work work) {
   for (const raft::TraceEvent& event : work.trace) LOG(INFO) << raft::Describe(event);
   // Messages, log reads and snapshots are for peers, and a cluster of one has none.
   CAIRN_CHECK(work.messages.empty() && work.log_reads.empty() && work.snapshots.empty());
+}
+
+void NodeRunner::SubmitWrite(LogWrite write) {
+  wal::Append append{.hard_state = write.hard_state, .commit = write.commit};
+  size_t bytes = 0;
+  for (raft::Entry& entry : write.entries) {
+    if (bytes > 0 && bytes + entry.data_bytes() > kAppendBytesMax) {
+      log_->Submit(std::exchange(append, {.commit = write.commit}));
+      bytes = 0;
+    }
+    bytes += entry.data_bytes();
+    append.entries.push_back(std::move(entry));
+  }
+  log_writes_.emplace_back(log_->Submit(std::move(append)), write.number);
 }
 
 void NodeRunner::FailRead(WaiterId id, const absl::Status& error) {
@@ -401,6 +426,7 @@ void NodeRunner::RefuseApplyTasks() {
 absl::Status NodeRunner::DoApply(ApplyRange range) {
   Index next = range.range.first;
   std::vector<raft::Entry> entries = std::move(range.entries);
+  unapplied_bytes_.fetch_sub(PayloadBytes(entries), std::memory_order_relaxed);
   while (next < range.range.limit) {
     if (entries.empty()) {
       CAIRN_ASSIGN_OR_RETURN(entries,

@@ -7,9 +7,9 @@
 //
 // The node thread never waits for the disk, the apply thread never for the network. A write is
 // answered by the apply thread, after the batch that holds it was published. Queues are bounded by
-// what they carry: proposals by the payload that is waited for, reads by number, everything else by
-// what the raft core lets be in flight. An error of log or state is final: `on_fatal` is called
-// once and nothing is answered any more.
+// what they carry: proposals by the payload that is waited for, committed entries by the payload
+// that is not applied, reads by number, log writes by what the raft core lets be uncommitted. An
+// error of log or state is final: `on_fatal` is called once and nothing is answered any more.
 #ifndef CAIRN_SERVER_NODE_RUNNER_H_
 #define CAIRN_SERVER_NODE_RUNNER_H_
 
@@ -64,6 +64,11 @@ class NodeRunner final : public Node {
   // Payload of proposals that are waited for: twice what the core lets be uncommitted, so that the
   // core's own bound is met first.
   static constexpr size_t kWaitedBytesMax = size_t{128} << 20;
+  // Payload that is committed and waits for the apply thread; beyond it proposals are refused, as
+  // etcd refuses them 5,000 entries behind.
+  static constexpr size_t kUnappliedBytesMax = size_t{64} << 20;
+  // One submission to the log: its batch bound, so that no Ready makes a batch of its own size.
+  static constexpr size_t kAppendBytesMax = size_t{4} << 20;
   // Reads that wait for a round.
   static constexpr size_t kWaitingReadsMax = 100'000;
   // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
@@ -131,6 +136,7 @@ class NodeRunner final : public Node {
   void RunNode();
   void TakeInputs(Inputs& inputs);
   void Do(Work work);
+  void SubmitWrite(LogWrite write);
   void FailRead(WaiterId id, const absl::Status& error);
   void Tick();
   void PublishStatus();
@@ -180,6 +186,7 @@ class NodeRunner final : public Node {
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
   std::atomic<bool> disk_low_ = false;
+  std::atomic<size_t> unapplied_bytes_ = 0;
   std::atomic<bool> failed_ = false;
   mutable base::Mutex status_mutex_;
   base::ConditionVariable status_changed_;

@@ -224,7 +224,7 @@ class RangeRead {
       return std::nullopt;
     }
     if (!point.ok()) return point.status();
-    if (refused_ || !AppendTail(out_, more_, count_)) return ResponseBudgetSpent(out_.budget());
+    if (refused_ || !AppendTail(out_, more_, count_)) return out_.refusal();
     return *point;
   }
 
@@ -432,7 +432,7 @@ absl::StatusOr<RangeStreamReader::Message> RangeStreamReader::Next(const KvSourc
   const ScanOptions options = {
       .range = {resume_key_, range.keys.limit}, .at = at_, .values = ValuesFor(request_)};
   CAIRN_ASSIGN_OR_RETURN(ScanResult result, source.Scan(options, visit, restart));
-  if (refused) return ResponseBudgetSpent(out.budget());
+  if (refused) return out.refusal();
   if (!started_) {
     started_ = true;
     at_ = result.point.revision;
@@ -449,7 +449,7 @@ absl::StatusOr<RangeStreamReader::Message> RangeStreamReader::Next(const KvSourc
     CAIRN_ASSIGN_OR_RETURN(ScanResult rest, source.Count({stop_key, range.keys.limit}, at_));
     count += rest.count;
   }
-  if (!AppendTail(out, at_limit, count)) return ResponseBudgetSpent(out.budget());
+  if (!AppendTail(out, at_limit, count)) return out.refusal();
   return Message{.is_last = true, .header_revision = header_revision_};
 }
 

@@ -15,8 +15,8 @@ namespace cairn::server {
 namespace {
 
 // Chunks grow, so that a medium answer wastes little and a large one takes few steps.
-constexpr size_t kChunkBytes[] = {512, size_t{16} << 10, size_t{64} << 10};
-constexpr size_t kChunkBytesMax = size_t{256} << 10;
+constexpr size_t kChunkBytes[] = {512, size_t{16} << 10};
+constexpr size_t kChunkBytesMax = size_t{64} << 10;
 // A first chunk up to this size is not counted: it serves the small answers, which are most, and
 // what carries them takes as much.
 constexpr size_t kUncountedBytesMax = size_t{16} << 10;
@@ -98,6 +98,14 @@ absl::Status ResponseBudgetSpent(const ResponseBudget& budget) {
                      budget.limit_bytes() >> 20);
 }
 
+absl::Status ResponseBuffer::refusal() const {
+  if (!is_too_large_) return ResponseBudgetSpent(budget_);
+  return base::Error(absl::StatusCode::kResourceExhausted,
+                     "cairn: the answer is larger than {} MiB; read it in pieces (limit, or "
+                     "RangeStream)",
+                     budget_.limit_bytes() / 2 >> 20);
+}
+
 char* ResponseBuffer::Reserve(size_t size_bytes) {
   if (chunk_ != nullptr && chunk_bytes_ - used_ >= size_bytes) return chunk_ + used_;
   CloseChunk();
@@ -109,6 +117,10 @@ char* ResponseBuffer::Reserve(size_t size_bytes) {
     chunk_ = bytes.get() + headroom;
     owner_ = std::move(bytes);
   } else {
+    if (static_cast<int64_t>(size_bytes_ + size_bytes) > budget_.limit_bytes() / 2) {
+      is_too_large_ = true;
+      return nullptr;
+    }
     std::optional<ResponseBudget::Charge> charge =
         budget_.Take(static_cast<int64_t>(headroom + room), wait_);
     if (!charge) return nullptr;

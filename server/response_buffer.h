@@ -1,6 +1,6 @@
 // Where responses are written: chunks, counted against one budget for the whole server.
 //
-// A range of 30 MB is never one piece of memory: rows are encoded into chunks that grow up to 256
+// A range of 30 MB is never one piece of memory: rows are encoded into chunks that grow up to 64
 // KiB and leave as slices. What answers hold, from the first row to the moment the transport has
 // sent them, counts against a ResponseBudget; when that is spent, a writer waits a bounded time and
 // is then refused. A budget may be used from any thread; a ResponseBuffer belongs to one.
@@ -69,13 +69,17 @@ class ResponseBuffer {
   ResponseBuffer(ResponseBudget& budget, std::chrono::milliseconds wait)
       : budget_(budget), wait_(wait) {}
 
-  // Room for `size_bytes` in one piece, null when the budget refuses. Write, then call Advance
-  // before the next Reserve.
+  // Room for `size_bytes` in one piece, null when the answer is too large or the budget refuses
+  // (see refusal). Write, then call Advance before the next Reserve.
   char* Reserve(size_t size_bytes);
   // What was written since Reserve, at most as much as was asked for.
   void Advance(size_t size_bytes);
   // Reserve, copy and Advance. False when the budget refuses.
   bool Append(std::string_view bytes);
+
+  // What to answer after a refusal: RESOURCE_EXHAUSTED when this answer alone is too large (half
+  // the budget, so that no one answer keeps all others waiting), else ResponseBudgetSpent.
+  absl::Status refusal() const;
 
   size_t size_bytes() const { return size_bytes_; }
 
@@ -106,6 +110,7 @@ class ResponseBuffer {
   size_t used_ = 0;
   size_t chunks_ = 0;
   size_t size_bytes_ = 0;
+  bool is_too_large_ = false;
   // The first chunk once it is closed; there is room for a header before it.
   std::shared_ptr<void> first_owner_;
   std::string_view first_;

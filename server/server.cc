@@ -4,8 +4,10 @@
 #include <glog/logging.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -39,6 +41,23 @@ constexpr milliseconds kReadyTimeout = std::chrono::minutes(5);
 constexpr milliseconds kStopGrace{2000};
 // etcd: 5 s for the disk plus two election timeouts.
 constexpr milliseconds kProposalBase{5000};
+
+// Streams of one connection. etcd sets no bound; at about 11 KB for an open call this is 110 MB,
+// and far more than a client library opens.
+constexpr uint32_t kStreamsPerConnectionMax = 10'000;
+// RocksDB does not survive being opened on a full disk, so less than this is refused before.
+constexpr uint64_t kStartRoomBytes = uint64_t{16} << 20;
+
+absl::Status CheckRoomToStart(std::string_view flag, const std::string& directory) {
+  struct statvfs info = {};
+  if (statvfs(directory.c_str(), &info) != 0) return absl::OkStatus();
+  const uint64_t free_bytes = uint64_t{info.f_bavail} * info.f_frsize;
+  if (free_bytes >= kStartRoomBytes) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kResourceExhausted,
+                     "--{}: the disk of {} is full ({} KiB free); free at least {} MiB and start "
+                     "again, nothing that was acknowledged is lost",
+                     flag, directory, free_bytes >> 10, kStartRoomBytes >> 20);
+}
 
 // A port that is taken is found before anything is written.
 absl::Status CheckPortIsFree(std::string_view flag, const Url& url) {
@@ -179,6 +198,7 @@ absl::Status Server::Parts::Listen() {
   services = std::make_unique<Services>(ServiceContext{*runner, *member.store, *budget, limits});
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
+  options.max_concurrent_streams = kStreamsPerConnectionMax;
   for (const Url& url : config.listen_client_urls) {
     options.listen.push_back({url.authority(), fmt::format("--listen-client-urls={}", url.text())});
   }
@@ -203,6 +223,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   auto parts = std::make_unique<Parts>();
   parts->config = config;
   CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
+  CAIRN_RETURN_IF_ERROR(CheckRoomToStart("data-dir", config.data_dir));
+  CAIRN_RETURN_IF_ERROR(CheckRoomToStart("wal-dir", parts->directory->wal_path()));
   CAIRN_ASSIGN_OR_RETURN(parts->member, Bootstrap(parts->fs, *parts->directory, config));
   LogRecovery(parts->member);
   parts->budget = std::make_unique<ResponseBudget>();

@@ -19,11 +19,14 @@ bool WorkerPool::Run(Task& task) {
 }
 
 void WorkerPool::Stop() {
+  std::deque<Task> dropped;  // Destroyed outside the lock: a task may hold anything.
   {
     base::MutexLock lock(mutex_);
     stopping_ = true;
+    dropped.swap(queue_);
     changed_.SignalAll();
   }
+  dropped.clear();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }

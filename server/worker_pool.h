@@ -27,7 +27,7 @@ class WorkerPool {
 
   // Queues `task`. False, with `task` untouched, when the queue is full or the pool stops.
   bool Run(Task& task);
-  // Runs what is queued, then ends the threads. Idempotent; not from a task.
+  // Finishes what is running, drops what is queued, ends the threads. Idempotent; not from a task.
   void Stop();
 
  private:

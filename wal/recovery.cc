@@ -242,7 +242,14 @@ SegmentScan ScanSegment(uint64_t sequence, std::string_view bytes,
 Verdict Judge(std::span<const SegmentScan> scans, const std::optional<Identity>& expected) {
   size_t begun = scans.size();
   while (begun > 0 && scans[begun - 1].is_all_zero) --begun;
-  if (begun == 0) return {.kind = VerdictKind::kNoLog, .message = "there is no log"};
+  if (begun == 0) {
+    // A log that was never begun has its first segment at most; zeros with a later number were
+    // more.
+    if (!scans.empty() && (scans.size() > 1 || scans[0].sequence != 1)) {
+      return Refuse(VerdictKind::kCorrupt, scans[0], 0, "the segment header is zeros");
+    }
+    return {.kind = VerdictKind::kNoLog, .message = "there is no log"};
+  }
   const std::span<const SegmentScan> live = scans.first(begun);
   for (size_t i = 1; i < live.size(); ++i) {
     if (live[i].sequence != live[i - 1].sequence + 1) {

@@ -5,13 +5,18 @@
 #include <fmt/format.h>
 #include <glog/logging.h>
 #include <pthread.h>
-#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "api/version.h"
@@ -51,9 +56,18 @@ void SetUpLogging(const char* program, LogLevel level) {
 // Ends the process at once: nothing may be answered after log or state have failed, and everything
 // that was acknowledged is durable already.
 void StopAtOnce(const absl::Status& error) {
-  std::fprintf(stderr, "cairn: stopped: %s\n", std::string(error.message()).c_str());
+  fmt::print(stderr, "cairn: stopped: {}\n", cairn::base::Message(error));
   std::fflush(stderr);
   std::_Exit(1);
+}
+
+// Connections and table files are file descriptors: take as many as the system allows this process,
+// as Go's programs do. A failure leaves the soft limit, which is no reason not to start.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // `bazel run` starts in its own folder and tells where the user was.
@@ -62,7 +76,41 @@ std::string WorkingDirectory() {
   return where != nullptr ? where : std::filesystem::current_path().string();
 }
 
-int Run(const Command& command, const sigset_t& ends) {
+// Takes SIGTERM and SIGINT, which are blocked everywhere, on a thread of its own: the first one
+// stops a server that runs, and ends a start at once (nothing has been answered yet); a second one
+// ends the process the hard way.
+class EndSignals {
+ public:
+  EndSignals() {
+    sigemptyset(&ends_);
+    sigaddset(&ends_, SIGTERM);
+    sigaddset(&ends_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ends_, nullptr);
+    std::thread([this] { Take(); }).detach();
+  }
+
+  // Blocks until the first signal; from here on it is waited for.
+  int Wait() {
+    is_running_.store(true);
+    return first_.get_future().get();
+  }
+
+ private:
+  void Take() {
+    int signal = 0;
+    sigwait(&ends_, &signal);
+    if (!is_running_.load()) std::_Exit(128 + signal);
+    first_.set_value(signal);
+    sigwait(&ends_, &signal);
+    std::_Exit(128 + signal);
+  }
+
+  sigset_t ends_;
+  std::atomic<bool> is_running_ = false;
+  std::promise<int> first_;
+};
+
+int Run(const Command& command, EndSignals& ends) {
   for (const std::string& name : cairn::server::UnknownEnvironment(environ)) {
     LOG(WARNING) << "environment variable " << name << " is not known and has no effect";
   }
@@ -74,11 +122,7 @@ int Run(const Command& command, const sigset_t& ends) {
   fmt::print("{}", (*server)->Banner());
   std::fflush(stdout);
 
-  int signal = 0;
-  sigwait(&ends, &signal);
-  LOG(INFO) << "stopping on " << strsignal(signal);
-  // A second signal ends the process the hard way.
-  pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
+  LOG(INFO) << "stopping on " << strsignal(ends.Wait());
   if (absl::Status status = (*server)->Stop(); !status.ok()) {
     fmt::print(stderr, "cairn: while stopping: {}\n", cairn::base::Message(status));
     return 1;
@@ -109,12 +153,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   SetUpLogging(argv[0], command->config.log_level);
-  // Blocked before any thread starts, so that only main takes them.
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  // Before any other thread starts, so that all inherit the mask.
+  static EndSignals ends;
   signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
   return Run(*command, ends);
 }

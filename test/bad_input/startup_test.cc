@@ -321,20 +321,27 @@ TEST_F(StartupTest, TruncatedSegment) {
   ExpectFilled(server, kKeys);
 }
 
-// The state knows how far the log must reach.
+// A state without a log is no first start, whether the state has been made durable or not.
 TEST_F(StartupTest, MissingSegment) {
-  Server server(Options());
-  ASSERT_TRUE(server.Start().ok());
-  Fill(server, 20);
-  ASSERT_TRUE(server.Terminate().ok());
-  const Written written = LastWritten(server.data_dir());
-  const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
-  fs::rename(written.path, aside);
-  EXPECT_THAT(ExpectRefusal(server, 1), AllOf(HasSubstr("log"), HasSubstr("restore")));
-  fs::rename(aside, written.path);
-  const absl::Status started = server.Start();
-  ASSERT_TRUE(started.ok()) << started;
-  ExpectFilled(server, 20);
+  for (const bool is_graceful : {true, false}) {
+    SCOPED_TRACE(is_graceful);
+    Server server(Options());
+    ASSERT_TRUE(server.Start().ok());
+    Fill(server, 20);
+    if (is_graceful) {
+      ASSERT_TRUE(server.Terminate().ok());
+    } else {
+      server.Kill();
+    }
+    const Written written = LastWritten(server.data_dir());
+    const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
+    fs::rename(written.path, aside);
+    EXPECT_THAT(ExpectRefusal(server, 1), AllOf(HasSubstr("no log in"), HasSubstr("restore")));
+    fs::rename(aside, written.path);
+    const absl::Status started = server.Start();
+    ASSERT_TRUE(started.ok()) << started;
+    ExpectFilled(server, 20);
+  }
 }
 
 TEST_F(StartupTest, SignalsStopItGracefully) {
