@@ -5,7 +5,6 @@
 #include <random>
 #include <utility>
 
-#include "base/check.h"
 #include "base/status.h"
 #include "mvcc/rocks_backend.h"
 #include "server/membership.h"

@@ -233,7 +233,7 @@ void KvService::ReadTxn(std::unique_ptr<UnaryCall> call, TxnRequest request) {
     std::unique_ptr<UnaryCall> call;
     TxnRequest request;
   };
-  auto pending = std::make_shared<Pending>(std::move(call), std::move(request));
+  auto pending = std::make_shared<Pending>(Pending{std::move(call), std::move(request)});
   const auto answer = [this, pending](std::chrono::milliseconds wait) {
     absl::StatusOr<ReadTxnResult> result =
         EvaluateReadTxn(context_.store, pending->request, context_.budget, wait);
