@@ -132,9 +132,6 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
   CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
-  if (recovered.configuration.has_value()) {
-    CAIRN_RETURN_IF_ERROR(DecodeConfiguration(*recovered.configuration).status());
-  }
 
   raft::RestoredState& raft = member.raft;
   raft.hard_state = recovered.hard_state;

@@ -277,9 +277,6 @@ void NodeRunner::RunNode() {
 void NodeRunner::TakeInputs(Inputs& inputs) {
   for (AppliedNote& note : inputs.applied) {
     if (note.configuration.has_value()) {
-      // A copy for tools; the state has the truth.
-      log_->Submit({.configuration = EncodeConfiguration(note.configuration->first),
-                    .commit = core_.raft().commit()});
       core_.ConfigurationApplied(std::move(note.configuration->first), note.configuration->second);
     }
     core_.Applied(note.index);

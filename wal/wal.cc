@@ -268,8 +268,7 @@ absl::Status WalImpl::DoWrite(std::span<const Append> appends) {
   }
   // A batch that exceeds what may be unsynced must not leave zeros behind it that nobody checks.
   const bool goes_alone = size_bytes > kUnsyncedBytesMax;
-  const uint64_t reserve = records_.empty() ? 0 : kProofBytes;
-  if (goes_alone || offset_ + size_bytes + reserve > current.size_bytes) {
+  if (goes_alone || offset_ + size_bytes + kProofBytes > current.size_bytes) {
     std::vector<Record> records = std::exchange(records_, {});
     CAIRN_RETURN_IF_ERROR(BeginNextSegment(size_bytes, goes_alone));
     records_ = std::move(records);

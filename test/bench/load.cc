@@ -146,6 +146,9 @@ void Load::Issue(Client& client, Clock::time_point due) {
   source_.Encode(issued_++, scratch_);
   ++in_flight_;
   client.due = due;
+  // What a call made lies in memory of the call, which its context ends.
+  client.unary.reset();
+  client.stream.reset();
   client.context.emplace();
   client.response.Clear();
   if (is_stream_) {
