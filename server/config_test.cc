@@ -21,7 +21,7 @@ Parsed Parse(const std::vector<std::string>& arguments,
         const auto found = environment.find(name);
         return found == environment.end() ? nullptr : found->second.c_str();
       },
-      "/work", parsed.error);
+      "/home/me", parsed.error);
   return parsed;
 }
 
@@ -30,7 +30,7 @@ TEST(ConfigTest, DefaultsAreEtcds) {
   ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
   const Config& config = parsed.command->config;
   EXPECT_EQ(config.name, "default");
-  EXPECT_EQ(config.data_dir, "/work/default.cairn");
+  EXPECT_EQ(config.data_dir, "/home/me/default.cairn");
   EXPECT_EQ(config.listen_client_urls, (std::vector<Url>{{"http", "localhost", 2379}}));
   EXPECT_EQ(config.initial_cluster_token, "etcd-cluster");
   ASSERT_EQ(config.initial_cluster.size(), 1u);
@@ -51,7 +51,7 @@ TEST(ConfigTest, FlagsTakeEitherSpelling) {
 
 TEST(ConfigTest, DirectoriesAreAbsoluteAndEndInAName) {
   const Config config = Parse({"--data-dir=x/../y/", "--wal-dir=/w/z/"}).command->config;
-  EXPECT_EQ(config.data_dir, "/work/y");
+  EXPECT_EQ(config.data_dir, "/home/me/y");
   EXPECT_EQ(config.wal_dir, "/w/z");
 }
 
