@@ -3,7 +3,7 @@
 // The seam between the services (which translate and validate) and the machinery behind them
 // (consensus, log, apply). node_runner.h implements it with threads; tests use a fake. All methods
 // may be called from any thread and never block; completions run exactly once, on a thread of the
-// implementation's, and must not block either.
+// implementation's or before the call returns, and must not block either.
 #ifndef CAIRN_SERVER_NODE_H_
 #define CAIRN_SERVER_NODE_H_
 
