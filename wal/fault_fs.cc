@@ -161,6 +161,18 @@ absl::StatusOr<std::unique_ptr<File>> FaultFs::OpenForReading(std::string_view p
 
 absl::Status FaultFs::Rename(std::string_view from, std::string_view to) {
   base::MutexLock lock(mutex_);
+  return RenameLocked(from, to);
+}
+
+absl::Status FaultFs::RenameNew(std::string_view from, std::string_view to) {
+  base::MutexLock lock(mutex_);
+  if (FindNode(to) != nullptr) {
+    return base::Error(absl::StatusCode::kAlreadyExists, "{}: exists", to);
+  }
+  return RenameLocked(from, to);
+}
+
+absl::Status FaultFs::RenameLocked(std::string_view from, std::string_view to) {
   CAIRN_CHECK(Split(from).first == Split(to).first, "only within one directory");
   std::shared_ptr<Node> node = FindNode(from);
   if (node == nullptr) return NotFound(from);

@@ -45,6 +45,7 @@ class FaultFs : public Fs {
   absl::StatusOr<std::unique_ptr<File>> OpenForWriting(std::string_view path) override;
   absl::StatusOr<std::unique_ptr<File>> OpenForReading(std::string_view path) override;
   absl::Status Rename(std::string_view from, std::string_view to) override;
+  absl::Status RenameNew(std::string_view from, std::string_view to) override;
   absl::Status Remove(std::string_view path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> LockFile(std::string_view path) override;
 
@@ -102,6 +103,8 @@ class FaultFs : public Fs {
   absl::Status Enter(FaultOperation operation, std::string_view path)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Directory* FindDirectory(std::string_view file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RenameLocked(std::string_view from, std::string_view to)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Node> FindNode(std::string_view file) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<File>> Open(std::string_view path);
   absl::StatusOr<size_t> ReadNode(const Node& node, uint64_t generation, std::string_view path,

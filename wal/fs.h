@@ -66,6 +66,9 @@ class Fs {
   virtual absl::StatusOr<std::unique_ptr<File>> OpenForReading(std::string_view path) = 0;
   // Replaces `to` if it exists.
   virtual absl::Status Rename(std::string_view from, std::string_view to) = 0;
+  // kAlreadyExists, and nothing done, if there is a `to`. Not atomic against another process where
+  // the file system has no such call; the directory's lock keeps those out.
+  virtual absl::Status RenameNew(std::string_view from, std::string_view to) = 0;
   virtual absl::Status Remove(std::string_view path) = 0;
 
   // Creates the file if need be and locks it against every other process (and against a second call

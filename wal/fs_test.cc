@@ -29,6 +29,11 @@ void TryOut(Fs& fs, const std::string& directory) {
   EXPECT_EQ(std::string(bytes, 5), "stone");
   EXPECT_EQ(*(*file)->Read(100, bytes, sizeof bytes), 0u);
   ASSERT_TRUE(fs.Rename(path, directory + "/a").ok());
+  ASSERT_TRUE(fs.Create(path).ok());
+  EXPECT_EQ(fs.RenameNew(path, directory + "/a").code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(*fs.ListDirectory(directory), (std::vector<std::string>{"a", "b"}));
+  ASSERT_TRUE(fs.Remove(directory + "/a").ok());
+  ASSERT_TRUE(fs.RenameNew(path, directory + "/a").ok());
   ASSERT_TRUE(fs.SyncDirectory(directory).ok());
   EXPECT_EQ(*fs.ListDirectory(directory), std::vector<std::string>{"a"});
   EXPECT_EQ(fs.OpenForReading(path).status().code(), absl::StatusCode::kNotFound);

@@ -186,6 +186,21 @@ class PosixFsImpl : public Fs {
     return absl::OkStatus();
   }
 
+  absl::Status RenameNew(std::string_view from, std::string_view to) override {
+    const std::string target(to);
+    if (renameat2(AT_FDCWD, std::string(from).c_str(), AT_FDCWD, target.c_str(),
+                  RENAME_NOREPLACE) == 0) {
+      return absl::OkStatus();
+    }
+    // Not known to this kernel, or not to this file system.
+    const bool is_unknown = errno == ENOSYS || errno == EINVAL;
+    if (!is_unknown) return SystemError(from, fmt::format("rename to {}", to));
+    if (access(target.c_str(), F_OK) == 0) {
+      return base::Error(absl::StatusCode::kAlreadyExists, "{}: exists", to);
+    }
+    return Rename(from, to);
+  }
+
   absl::Status Remove(std::string_view path) override {
     if (unlink(std::string(path).c_str()) < 0) return SystemError(path, "remove");
     return absl::OkStatus();

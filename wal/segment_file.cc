@@ -27,7 +27,7 @@ absl::StatusOr<SegmentFile> FillAndName(Fs& fs, std::string_view directory, uint
     if (pace && !pace()) return base::MakeStatus(absl::StatusCode::kCancelled, "not needed");
   }
   base::FailPoint("wal.spare.filled");
-  CAIRN_RETURN_IF_ERROR(fs.Rename(unfinished, PathOf(directory, SegmentName(sequence))));
+  CAIRN_RETURN_IF_ERROR(fs.RenameNew(unfinished, PathOf(directory, SegmentName(sequence))));
   base::FailPoint("wal.spare.named");
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(directory));
   return SegmentFile{.sequence = sequence,

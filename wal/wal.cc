@@ -84,6 +84,7 @@ class WalImpl {
     base::MutexLock lock(mutex_);
     state_ = std::move(opened.state);
     segments_ = std::move(opened.segments);
+    next_sequence_ = segments_.back().sequence + 1;
     spare_ = std::move(opened.spare);
     commit_ = state_.commit();
     offset_ = synced_offset_ = segments_.back().used_bytes;
@@ -149,9 +150,6 @@ class WalImpl {
     return state_.commit();
   }
 
-  uint64_t NextSequence() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return segments_.empty() ? 1 : segments_.back().sequence + 1;
-  }
   const SegmentFile* Find(uint64_t sequence) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const auto at = static_cast<size_t>(sequence - segments_.front().sequence);
     CAIRN_CHECK_LT(at, segments_.size());
@@ -178,6 +176,9 @@ class WalImpl {
   LogState state_ ABSL_GUARDED_BY(mutex_);
   std::deque<SegmentFile> segments_ ABSL_GUARDED_BY(mutex_);
   std::optional<SegmentFile> spare_ ABSL_GUARDED_BY(mutex_);
+  // What the next spare is called. Moves on when a spare is taken, not when its segment begins:
+  // another one may be made in between, and must not take the place of the first.
+  uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 1;
   Index synced_marker_ ABSL_GUARDED_BY(mutex_);
   bool opening_is_synced_ ABSL_GUARDED_BY(mutex_) = false;
 
@@ -268,7 +269,9 @@ absl::Status WalImpl::DoWrite(std::span<const Append> appends) {
   }
   // A batch that exceeds what may be unsynced must not leave zeros behind it that nobody checks.
   const bool goes_alone = size_bytes > kUnsyncedBytesMax;
-  if (goes_alone || offset_ + size_bytes + kProofBytes > current.size_bytes) {
+  // What was left free for the proof is the proof's.
+  const uint64_t reserve_bytes = appends.empty() ? 0 : kProofBytes;
+  if (goes_alone || offset_ + size_bytes + reserve_bytes > current.size_bytes) {
     std::vector<Record> records = std::exchange(records_, {});
     CAIRN_RETURN_IF_ERROR(BeginNextSegment(size_bytes, goes_alone));
     records_ = std::move(records);
@@ -366,6 +369,7 @@ absl::StatusOr<SegmentFile> WalImpl::TakeSpare(uint64_t size_bytes) {
     spare_is_urgent_ = false;
     CAIRN_RETURN_IF_ERROR(made);
     base::MutexLock lock(mutex_);
+    ++next_sequence_;
     return *std::exchange(spare_, std::nullopt);
   }
   // One batch larger than a segment gets a segment of its size.
@@ -374,7 +378,7 @@ absl::StatusOr<SegmentFile> WalImpl::TakeSpare(uint64_t size_bytes) {
   bool remove = false;
   {
     base::MutexLock lock(mutex_);
-    sequence = NextSequence();
+    sequence = next_sequence_++;
     remove = std::exchange(spare_, std::nullopt).has_value();
   }
   if (remove) CAIRN_RETURN_IF_ERROR(fs_.Remove(PathOf(directory_, SegmentName(sequence))));
@@ -387,7 +391,7 @@ absl::Status WalImpl::MakeSpare(const std::function<bool()>& pace) {
   {
     base::MutexLock lock(mutex_);
     if (spare_) return absl::OkStatus();
-    sequence = NextSequence();
+    sequence = next_sequence_;
   }
   CAIRN_ASSIGN_OR_RETURN(
       SegmentFile made, MakeZeroedSegment(fs_, directory_, sequence, options_.segment_bytes, pace));

@@ -1,5 +1,6 @@
 #include "wal/wal.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fail_point.h"
 #include "base/status.h"
 #include "wal/fault_fs.h"
 #include "wal/format.h"
@@ -43,6 +45,30 @@ class WalTest : public Test {
   std::string Read(uint64_t first, uint64_t limit, size_t max_bytes = kNoLimit) {
     auto entries = wal_->ReadEntries(Index(first), Index(limit), max_bytes);
     return entries.ok() ? Describe(*entries) : std::string(base::Message(entries.status()));
+  }
+
+  // The log is gone.
+  void Reset() {
+    wal_.reset();
+    const std::vector<std::string> names = *fs_.ListDirectory(kTestDirectory);
+    for (const std::string& name : names) {
+      ASSERT_TRUE(fs_.Remove(fmt::format("{}/{}", kTestDirectory, name)).ok());
+    }
+  }
+
+  void MakeSparesAtEachRotation(size_t data_bytes) {
+    int made = 0;
+    {
+      const base::ScopedFailPointObserver observer([&](std::string_view name) {
+        if (name != "wal.rotate.begun") return;
+        ++made;
+        EXPECT_TRUE(wal_->MakeSpare(nullptr).ok());
+      });
+      for (uint64_t i = 1; i <= 40; ++i) Write(EntriesOf(i, i, 1, data_bytes));
+    }
+    EXPECT_GT(made, 1);
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(recovered_.last.index, Index(40));
   }
 
   FaultFs fs_;
@@ -290,6 +316,25 @@ TEST_F(WalTest, WhatAFailedSyncLeftInThePageCacheIsMadeDurableAtTheNextStart) {
   EXPECT_EQ(recovered_.last.index, Index(1));
 }
 
+// Otherwise an idle log with a full segment would begin another one for it.
+TEST_F(WalTest, AFullSegmentHasRoomForItsProof) {
+  Create();
+  ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
+  uint64_t index = 0;
+  uint64_t full_at = 0;
+  while (wal_->has_spare()) {
+    full_at = index;
+    Write(EntriesOf(index + 1, index + 1, 1));
+    ++index;
+  }
+  Reset();
+  Create();
+  ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
+  for (uint64_t i = 1; i <= full_at; ++i) Write(EntriesOf(i, i, 1));
+  ASSERT_TRUE(wal_->WriteDurableThrough().ok());
+  EXPECT_TRUE(wal_->has_spare());
+}
+
 TEST_F(WalTest, TheProofIsWrittenOnce) {
   Create();
   Write(EntriesOf(1, 1, 1));
@@ -337,6 +382,18 @@ TEST_F(WalTest, ASpareIsKeptOverARestart) {
   ASSERT_TRUE(Open().ok());
   EXPECT_TRUE(wal_->has_spare());
   EXPECT_EQ(wal_->disk_bytes(), 2 * 8192u);
+}
+
+// The spare maker's thread may come between the taking of a spare and its first use: what it makes
+// is the one after, never a second file of the same name over the first.
+TEST_F(WalTest, ASpareMadeWhileOneIsBegunTakesItsOwnName) {
+  Create();
+  MakeSparesAtEachRotation(500);
+}
+
+TEST_F(WalTest, ASpareMadeWhileALargeSegmentIsBegunTakesItsOwnName) {
+  Create();
+  MakeSparesAtEachRotation(20'000);
 }
 
 TEST_F(WalTest, OptionsAreChecked) {
