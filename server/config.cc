@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/status.h"
+#include "server/auto_compactor.h"
 
 DEFINE_string(name, "default", "Name of this member.");
 DEFINE_string(data_dir, "", "Directory of the data (default \"<name>.cairn\").");
@@ -45,6 +46,9 @@ namespace cairn::server {
 namespace {
 
 constexpr char kDefaultClientUrl[] = "http://localhost:2379";
+
+// What follows fails with INVALID_ARGUMENT for a value that does not parse (a mistake of usage),
+// with FAILED_PRECONDITION for values that do but cannot be served, alone or together.
 
 // The flags of ours, in the order of --help.
 constexpr const char* kFlags[] = {
@@ -116,7 +120,7 @@ absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view flag, std::string_vi
     absl::StatusOr<Url> url = ParseUrl(part);
     if (!url.ok()) return base::Annotate(url.status(), fmt::format("--{}", flag));
     if (url->scheme == "https") {
-      return base::Error(absl::StatusCode::kInvalidArgument,
+      return base::Error(absl::StatusCode::kFailedPrecondition,
                          "--{}: {}: this version of Cairn serves http only", flag, part);
     }
     urls.push_back(*std::move(url));
@@ -133,7 +137,7 @@ absl::Status CheckListenHost(std::string_view flag, const Url& url) {
                           std::all_of(url.host.begin(), url.host.end(),
                                       [](unsigned char c) { return std::isdigit(c) || c == '.'; });
   if (is_address || url.host == "localhost") return absl::OkStatus();
-  return base::Error(absl::StatusCode::kInvalidArgument,
+  return base::Error(absl::StatusCode::kFailedPrecondition,
                      "--{}: expected IP in URL for binding ({})", flag, url.text());
 }
 
@@ -154,7 +158,7 @@ absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view 
   for (const auto& [name, urls] : members) {
     for (const std::string& url : urls) {
       if (!seen.insert(url).second) {
-        return base::Error(absl::StatusCode::kInvalidArgument,
+        return base::Error(absl::StatusCode::kFailedPrecondition,
                            "--initial-cluster: {} stands for two members", url);
       }
     }
@@ -200,7 +204,7 @@ absl::Status FillUrls(Config& config, bool listen_is_given, bool advertise_is_gi
     CAIRN_RETURN_IF_ERROR(CheckListenHost("listen-peer-urls", url));
   }
   if (listen_is_given && !advertise_is_given) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--advertise-client-urls is required when --listen-client-urls is set "
                        "explicitly (the default {} would not lead here)",
                        kDefaultClientUrl);
@@ -210,7 +214,7 @@ absl::Status FillUrls(Config& config, bool listen_is_given, bool advertise_is_gi
 
 absl::Status FillCluster(Config& config) {
   if (FLAGS_name.empty()) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "--name is empty");
+    return base::Error(absl::StatusCode::kFailedPrecondition, "--name is empty");
   }
   config.name = FLAGS_name;
   config.initial_cluster_token = FLAGS_initial_cluster_token;
@@ -223,23 +227,23 @@ absl::Status FillCluster(Config& config) {
   const auto self = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
                                  [&](const InitialMember& m) { return m.name == config.name; });
   if (self == config.initial_cluster.end()) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--initial-cluster does not name this member: --name is \"{}\"",
                        config.name);
   }
   if (self->peer_urls != own) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--initial-cluster has {}={}, but --initial-advertise-peer-urls is {}",
                        config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
   }
   if (config.initial_cluster.size() > 1) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--initial-cluster names {} members; this version of Cairn runs a cluster "
                        "of one",
                        config.initial_cluster.size());
   }
   if (FLAGS_initial_cluster_state == "existing") {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--initial-cluster-state=existing: this version of Cairn cannot join a "
                        "cluster");
   }
@@ -253,17 +257,17 @@ absl::Status FillCluster(Config& config) {
 
 absl::Status FillTimes(Config& config) {
   if (FLAGS_heartbeat_interval == 0 || FLAGS_election_timeout == 0) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--heartbeat-interval and --election-timeout must be above 0 ms");
   }
   if (FLAGS_election_timeout < 5 * uint64_t{FLAGS_heartbeat_interval}) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--election-timeout[{}ms] should be at least as 5 times as "
                        "--heartbeat-interval[{}ms]",
                        FLAGS_election_timeout, FLAGS_heartbeat_interval);
   }
   if (FLAGS_election_timeout > kElectionTimeoutMsMax) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--election-timeout[{}ms] is too long, and should be set less than {}ms",
                        FLAGS_election_timeout, kElectionTimeoutMsMax);
   }
@@ -274,14 +278,14 @@ absl::Status FillTimes(Config& config) {
 
 absl::Status FillLimits(Config& config) {
   if (FLAGS_snapshot_count == 0) {
-    return base::Error(absl::StatusCode::kInvalidArgument, "--snapshot-count must be above 0");
+    return base::Error(absl::StatusCode::kFailedPrecondition, "--snapshot-count must be above 0");
   }
   if (FLAGS_max_txn_ops == 0 || FLAGS_max_request_bytes == 0) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--max-txn-ops and --max-request-bytes must be above 0");
   }
   if (FLAGS_memory_limit < kMemoryLimitBytesMin) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
+    return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--memory-limit must be at least {} bytes", kMemoryLimitBytesMin);
   }
   config.snapshot_count = FLAGS_snapshot_count;
@@ -300,7 +304,7 @@ absl::Status FillLimits(Config& config) {
                        FLAGS_auto_compaction_mode);
   }
   config.auto_compaction_retention = FLAGS_auto_compaction_retention;
-  return absl::OkStatus();
+  return ParseAutoCompaction(FLAGS_auto_compaction_mode, FLAGS_auto_compaction_retention).status();
 }
 
 // Absolute, without "." and "..", and without a slash at the end: the parent of "/a/b/" is "/a".
@@ -439,7 +443,7 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
   if (status.ok()) status = FillTimes(config);
   if (status.ok()) status = FillLimits(config);
   if (!status.ok()) {
-    error = {std::string(base::Message(status)), false};
+    error = {std::string(base::Message(status)), absl::IsInvalidArgument(status)};
     return std::nullopt;
   }
   FillDirectories(config, working_directory);

@@ -78,7 +78,8 @@ struct Command {
 };
 
 // A command line or environment that cannot be honoured. `is_usage_error` ones (a flag that does
-// not exist, a value that does not parse) exit with 2 as etcd's do, wrong combinations with 1.
+// not exist, a value that does not parse: no number, URL, duration or known word) exit with 2 as
+// etcd's do; values out of range and wrong combinations with 1.
 struct ConfigError {
   std::string text;
   bool is_usage_error = false;

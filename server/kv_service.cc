@@ -181,12 +181,11 @@ void KvService::Propose(CommandKind kind, std::unique_ptr<UnaryCall> call) {
 
 void KvService::Put(std::unique_ptr<UnaryCall> call) {
   PutRequestView request;
-  absl::Status status = Admit(context_, *call, OnLearner::kRefuse);
-  if (status.ok() && !DecodePutRequest(call->request(), request)) {
-    status = base::Error(absl::StatusCode::kInternal,
-                         "grpc: error unmarshalling request: {} bytes are no valid {}",
-                         call->request().size(), "etcdserverpb.PutRequest");
+  absl::Status status;
+  if (!DecodePutRequest(call->request(), request)) {
+    status = rpc::UndecodableRequest(call->request(), "etcdserverpb.PutRequest");
   }
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
   if (status.ok()) status = ValidatePut(request);
   if (status.ok()) {
     status = CheckRoom(call->request().size(), PutCostBytes(request.key, request.value));

@@ -34,28 +34,32 @@ rpc::SliceList Response(const ResponseHeader& header,
 
 }  // namespace
 
+template <typename Request>
+void MaintenanceService::Add(rpc::ServiceTable& table, std::string_view method,
+                             OnLearner on_learner, Handler<Request> handler) {
+  table.AddUnary(kServiceName, method,
+                 rpc::TypedUnary<Request>(
+                     [this, on_learner, handler](std::unique_ptr<UnaryCall> call, Request request) {
+                       if (absl::Status status = Admit(context_, *call, on_learner); !status.ok()) {
+                         call->Finish(std::move(status));
+                         return;
+                       }
+                       (this->*handler)(std::move(call), request);
+                     }));
+}
+
 void MaintenanceService::Register(rpc::ServiceTable& table) {
-  const auto add = [&](std::string_view method, OnLearner on_learner,
-                       void (MaintenanceService::*handler)(std::unique_ptr<UnaryCall>)) {
-    table.AddUnary(kServiceName, method,
-                   [this, on_learner, handler](std::unique_ptr<UnaryCall> call) {
-                     if (absl::Status status = Admit(context_, *call, on_learner); !status.ok()) {
-                       call->Finish(std::move(status));
-                       return;
-                     }
-                     (this->*handler)(std::move(call));
-                   });
-  };
-  add("Status", OnLearner::kServe, &MaintenanceService::Status);
-  add("Hash", OnLearner::kRefuse, &MaintenanceService::Hash);
-  add("HashKV", OnLearner::kRefuse, &MaintenanceService::HashKv);
-  add("Defragment", OnLearner::kRefuse, &MaintenanceService::Defragment);
-  add("Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
+  Add(table, "Status", OnLearner::kServe, &MaintenanceService::Status);
+  Add(table, "Hash", OnLearner::kRefuse, &MaintenanceService::Hash);
+  Add(table, "HashKV", OnLearner::kRefuse, &MaintenanceService::HashKv);
+  Add(table, "Defragment", OnLearner::kRefuse, &MaintenanceService::Defragment);
+  Add(table, "Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
   rpc::AddUnimplementedRest(*AlarmRequest::descriptor()->file()->FindServiceByName("Maintenance"),
                             table);
 }
 
-void MaintenanceService::Status(std::unique_ptr<UnaryCall> call) {
+void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
+                                const etcdserverpb::StatusRequest& /*request*/) {
   const NodeStatus status = context_.node.status();
   etcdserverpb::StatusResponse response;
   response.set_version(std::string(api::kEtcdVersion));
@@ -85,7 +89,8 @@ static bool FinishIfCancelled(UnaryCall& call) {
   return true;
 }
 
-void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call) {
+void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call,
+                              const etcdserverpb::HashRequest& /*request*/) {
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const bool taken = context_.node.RunInReadPool([this, shared] {
     UnaryCall& pending = **shared;
@@ -102,12 +107,8 @@ void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call) {
   if (!taken) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
-void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call) {
-  etcdserverpb::HashKVRequest request;
-  if (absl::Status status = rpc::Parse(call->request(), request); !status.ok()) {
-    call->Finish(std::move(status));
-    return;
-  }
+void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call,
+                                const etcdserverpb::HashKVRequest& request) {
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const Revision at(request.revision());
   const bool taken = context_.node.RunInReadPool([this, shared, at] {
@@ -127,22 +128,18 @@ void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call) {
   if (!taken) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
-void MaintenanceService::Defragment(std::unique_ptr<UnaryCall> call) {
+void MaintenanceService::Defragment(std::unique_ptr<UnaryCall> call,
+                                    const etcdserverpb::DefragmentRequest& /*request*/) {
   // Rows that compaction removed give their space back in the background. There is nothing that
   // stopping the member would add, so the truth is that it is done. etcd sends no header here.
   call->Finish(rpc::SliceList());
 }
 
-void MaintenanceService::Alarm(std::unique_ptr<UnaryCall> call) {
-  AlarmRequest request;
-  absl::Status status = rpc::Parse(call->request(), request);
-  if (status.ok() && request.action() != AlarmRequest::GET) {
-    status = base::Error(absl::StatusCode::kUnimplemented,
-                         "action {} of method Alarm of service {} not implemented",
-                         static_cast<int>(request.action()), kServiceName);
-  }
-  if (!status.ok()) {
-    call->Finish(std::move(status));
+void MaintenanceService::Alarm(std::unique_ptr<UnaryCall> call, const AlarmRequest& request) {
+  if (request.action() != AlarmRequest::GET) {
+    call->Finish(base::Error(absl::StatusCode::kUnimplemented,
+                             "action {} of method Alarm of service {} not implemented",
+                             static_cast<int>(request.action()), kServiceName));
     return;
   }
   // No alarm can be raised yet; but that a quorum answers is what `endpoint health` asks for.

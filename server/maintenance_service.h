@@ -7,7 +7,9 @@
 #define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 
 #include <memory>
+#include <string_view>
 
+#include "api/rpc.pb.h"
 #include "server/rpc/call.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
@@ -24,11 +26,20 @@ class MaintenanceService {
   void Register(rpc::ServiceTable& table);
 
  private:
-  void Status(std::unique_ptr<rpc::UnaryCall> call);
-  void Hash(std::unique_ptr<rpc::UnaryCall> call);
-  void HashKv(std::unique_ptr<rpc::UnaryCall> call);
-  void Defragment(std::unique_ptr<rpc::UnaryCall> call);
-  void Alarm(std::unique_ptr<rpc::UnaryCall> call);
+  template <typename Request>
+  using Handler = void (MaintenanceService::*)(std::unique_ptr<rpc::UnaryCall> call,
+                                               const Request& request);
+  // Requests come to `handler` parsed and admitted.
+  template <typename Request>
+  void Add(rpc::ServiceTable& table, std::string_view method, OnLearner on_learner,
+           Handler<Request> handler);
+
+  void Status(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::StatusRequest& request);
+  void Hash(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::HashRequest& request);
+  void HashKv(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::HashKVRequest& request);
+  void Defragment(std::unique_ptr<rpc::UnaryCall> call,
+                  const etcdserverpb::DefragmentRequest& request);
+  void Alarm(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::AlarmRequest& request);
 
   const ServiceContext context_;
 };

@@ -15,6 +15,7 @@
 #include <optional>
 #include <utility>
 
+#include "api/errors.h"
 #include "api/version.h"
 #include "base/status.h"
 #include "server/bootstrap.h"
@@ -199,6 +200,7 @@ absl::Status Server::Parts::Listen() {
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
   options.max_concurrent_streams = kStreamsPerConnectionMax;
+  options.stopping = api::ToStatus(api::Error::kServerStopped);
   for (const Url& url : config.listen_client_urls) {
     options.listen.push_back({url.authority(), fmt::format("--listen-client-urls={}", url.text())});
   }
@@ -219,6 +221,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
           config.auto_compaction_retention));
   for (const Url& url : config.listen_client_urls) {
     CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-client-urls", url));
+  }
+  // A member of a cluster of one has no peers to listen for, but whoever holds this port is a
+  // mistake that had better come to light now.
+  for (const Url& url : config.listen_peer_urls) {
+    CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-peer-urls", url));
   }
   auto parts = std::make_unique<Parts>();
   parts->config = config;

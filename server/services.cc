@@ -25,10 +25,6 @@ constexpr uint32_t kHealthStatusField = 1;
 constexpr uint64_t kHealthServing = 1;
 
 void CheckHealth(const ServiceContext& context, std::unique_ptr<rpc::UnaryCall> call) {
-  if (absl::Status status = Admit(context, *call, OnLearner::kRefuse); !status.ok()) {
-    call->Finish(std::move(status));
-    return;
-  }
   std::string_view rest = call->request();
   std::string_view service;
   while (!rest.empty()) {
@@ -41,10 +37,13 @@ void CheckHealth(const ServiceContext& context, std::unique_ptr<rpc::UnaryCall> 
       ok = wire::Skip(rest, field, type);
     }
     if (!ok) {
-      call->Finish(base::MakeStatus(absl::StatusCode::kInternal,
-                                    "grpc: error unmarshalling request: no health check"));
+      call->Finish(rpc::UndecodableRequest(call->request(), "grpc.health.v1.HealthCheckRequest"));
       return;
     }
+  }
+  if (absl::Status status = Admit(context, *call, OnLearner::kRefuse); !status.ok()) {
+    call->Finish(std::move(status));
+    return;
   }
   if (!service.empty()) {
     call->Finish(base::MakeStatus(absl::StatusCode::kNotFound, "unknown service"));

@@ -239,6 +239,25 @@ TEST_F(ServicesTest, RefusesBeforeProposing) {
   EXPECT_EQ(node_.proposals, 0);
 }
 
+// What cannot be decoded is answered before anything else, by every rpc in the same words.
+TEST_F(ServicesTest, BytesThatAreNoMessage) {
+  rpc::FakeCallOptions options;
+  options.metadata["client-api-version"] = "\xff";
+  for (const std::string_view path :
+       {"/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/DeleteRange",
+        "/etcdserverpb.KV/Txn", "/etcdserverpb.KV/Compact", "/etcdserverpb.Maintenance/Status",
+        "/etcdserverpb.Maintenance/Hash", "/etcdserverpb.Maintenance/HashKV",
+        "/etcdserverpb.Maintenance/Defragment", "/etcdserverpb.Maintenance/Alarm",
+        "/etcdserverpb.Cluster/MemberList", "/grpc.health.v1.Health/Check"}) {
+    const absl::Status status =
+        rpc::CallUnary(services_.table(), path, "\xff\xff", options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << path;
+    EXPECT_TRUE(
+        base::Message(status).starts_with("grpc: error unmarshalling request: 2 bytes are no "))
+        << path << ": " << status;
+  }
+}
+
 TEST_F(ServicesTest, LooksAtMetadataFirst) {
   rpc::FakeCallOptions options;
   options.metadata["client-api-version"] = "\xff";
@@ -317,6 +336,7 @@ TEST_F(ServicesTest, StreamsARangeAtOneRevision) {
   RangeRequest request = Parse<RangeRequest>(R"(key: "k" range_end: "l" limit: 900)");
   rpc::FakeStreamCall call = rpc::StartStream(services_.table(), "/etcdserverpb.KV/RangeStream");
   call.Send(request.SerializeAsString());
+  call.HalfClose();
   RangeResponse whole;
   int messages = 0;
   while (const std::optional<std::string> bytes = call.WaitReceive()) {
@@ -344,6 +364,7 @@ TEST_F(ServicesTest, AStreamThatCompactionPassesEndsWithCompacted) {
   }
   rpc::FakeStreamCall call = rpc::StartStream(services_.table(), "/etcdserverpb.KV/RangeStream");
   call.Send(Parse<RangeRequest>(R"(key: "k" range_end: "l")").SerializeAsString());
+  call.HalfClose();
   ASSERT_TRUE(call.WaitReceive());
   Put(R"(key: "other")");
   EXPECT_EQ(Compact("revision: 1002"), "header { revision: 1002 }");
@@ -363,6 +384,7 @@ TEST_F(ServicesTest, StreamsRefuseWhatTheyCannotDo) {
   for (const auto& [request, error] : cases) {
     rpc::FakeStreamCall call = rpc::StartStream(services_.table(), "/etcdserverpb.KV/RangeStream");
     call.Send(Parse<RangeRequest>(request).SerializeAsString());
+    call.HalfClose();
     EXPECT_EQ(api::FindError(call.WaitStatus()), error) << request;
   }
 }

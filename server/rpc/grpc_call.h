@@ -7,6 +7,7 @@
 #ifndef CAIRN_SERVER_RPC_GRPC_CALL_H_
 #define CAIRN_SERVER_RPC_GRPC_CALL_H_
 
+#include <absl/status/status.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -15,12 +16,17 @@
 #include <string_view>
 
 #include "server/rpc/call.h"
+#include "server/rpc/call_gate.h"
 
 namespace cairn::rpc {
 
+// What the calls of one engine share.
 struct GrpcCallLimits {
   size_t max_message_bytes = 0;
   int64_t stream_high_water_bytes = 0;
+  // What a call is answered with that comes while the engine stops; an error.
+  absl::Status stopping;
+  CallGate& gate;
 };
 
 // Starts `handler` on a new call; `path`, `handler` and `limits` outlive it. What cannot be

@@ -40,6 +40,8 @@ constexpr int kMaxMetadataBytes = 64 << 10;
 // What gRPC may hold for connections and calls (not messages) before it refuses more: some 10,000
 // connections with 100 calls each.
 constexpr size_t kTransportMemoryBytes = size_t{1} << 30;
+// Clients that listen have closed their connections by then, the others are cut off.
+constexpr std::chrono::milliseconds kGoodbye{100};
 // A connection that has not greeted by then is closed.
 constexpr int kHandshakeTimeoutMs = 20'000;
 
@@ -143,10 +145,13 @@ struct GrpcEngine::Impl {
   Impl(const ServiceTable& table, const GrpcEngineOptions& options)
       : limits{.max_message_bytes =
                    static_cast<size_t>(options.max_request_bytes + kRequestEnvelopeBytes),
-               .stream_high_water_bytes = options.stream_high_water_bytes},
+               .stream_high_water_bytes = options.stream_high_water_bytes,
+               .stopping = options.stopping,
+               .gate = gate},
         service(table, limits),
         unknown(table) {}
 
+  CallGate gate;
   const GrpcCallLimits limits;
   TableService service;
   UnknownService unknown;
@@ -196,7 +201,8 @@ const std::vector<int>& GrpcEngine::ports() const { return impl_->ports; }
 
 void GrpcEngine::Stop(std::chrono::milliseconds grace) {
   if (impl_->server == nullptr) return;
-  impl_->server->Shutdown(std::chrono::system_clock::now() + grace);
+  impl_->gate.CloseAndWait(grace);
+  impl_->server->Shutdown(std::chrono::system_clock::now() + std::min(grace, kGoodbye));
   impl_->server->Wait();
   impl_->server.reset();
 }

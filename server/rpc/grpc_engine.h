@@ -40,6 +40,8 @@ struct GrpcEngineOptions {
   // Per connection (etcd: --max-concurrent-streams).
   uint32_t max_concurrent_streams = UINT32_MAX;
   int64_t stream_high_water_bytes = kStreamHighWaterBytes;
+  // What a call is answered with that comes while the engine stops; an error.
+  absl::Status stopping = absl::UnavailableError("the server is stopping");
 };
 
 class GrpcEngine {
@@ -57,9 +59,10 @@ class GrpcEngine {
   // The port of each address, in order; 0 for a Unix socket.
   const std::vector<int>& ports() const;
 
-  // Takes no more connections and calls, lets those in flight finish for at most `grace`, cancels
-  // the rest and waits until gRPC has let go of them. Calls that their services still hold may be
-  // finished afterwards, without effect. Blocks; a second call returns at once.
+  // Refuses new calls, lets those in flight finish for at most `grace`, closes the connections,
+  // cancels the rest and waits until gRPC has let go of them. Takes no longer than the calls do,
+  // plus a short goodbye, however many connections lie idle. Calls that their services still hold
+  // may be finished afterwards, without effect. Blocks; a second call returns at once.
   void Stop(std::chrono::milliseconds grace);
 
  private:

@@ -432,15 +432,21 @@ TEST_F(GrpcEngineTest, ThousandCallsAtATime) {
   queue.Shutdown();
 }
 
-// Sends `bytes` to the port and reads until the server closes or has nothing more to say.
-void SendRaw(int port, const std::string& bytes) {
+// A plain connection to the port.
+int ConnectRaw(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  ASSERT_GE(fd, 0);
+  EXPECT_GE(fd, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  return fd;
+}
+
+// Sends `bytes` to the port and reads until the server closes or has nothing more to say.
+void SendRaw(int port, const std::string& bytes) {
+  const int fd = ConnectRaw(port);
   send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   shutdown(fd, SHUT_WR);
   char sink[4096];
@@ -520,7 +526,7 @@ TEST_F(GrpcEngineTest, AddressesThatCannotBeBoundAreNamed) {
 }
 
 TEST_F(GrpcEngineTest, StopLetsCallsInFlightFinish) {
-  StartEngine();
+  StartEngine({.stopping = absl::UnavailableError("the test stops")});
   TestClient client(Target());
   std::string response;
   auto done =
@@ -528,15 +534,38 @@ TEST_F(GrpcEngineTest, StopLetsCallsInFlightFinish) {
   auto calls = parked_.Take(1);
   ASSERT_EQ(calls.size(), 1u);
   auto stopped = std::async(std::launch::async, [this] { engine_->Stop(kPatience); });
-  // The stop has begun when a new connection is refused.
-  while (TestClient(Target()).Unary("/test.S/Echo", "").ok()) {
-  }
+  // The stop has begun when a new call is refused: on the same connection, and streams too.
+  grpc::Status refusal;
+  do {
+    refusal = client.Unary("/test.S/Echo", "");
+  } while (refusal.ok());
+  EXPECT_EQ(refusal.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(refusal.error_message(), "the test stops");
+  grpc::ClientContext context;
+  EXPECT_EQ(client.Start("/test.S/EchoStream", &context)->Finish().error_message(),
+            "the test stops");
   EXPECT_FALSE(calls[0]->cancelled());
   calls[0]->Finish(SliceList(std::string("in time")));
   EXPECT_TRUE(done.get().ok());
   EXPECT_EQ(response, "in time");
   stopped.get();
   engine_->Stop(kPatience);
+}
+
+// Idle connections whose clients say nothing, not even goodbye, are not worth the grace.
+TEST_F(GrpcEngineTest, StopDoesNotWaitForIdleConnections) {
+  StartEngine();
+  TestClient idle(Target());
+  EXPECT_TRUE(idle.Unary("/test.S/Echo", "").ok());
+  const int silent = ConnectRaw(engine_->ports()[0]);
+  const std::string greeting("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+  send(silent, greeting.data(), greeting.size(), MSG_NOSIGNAL);
+  char settings = 0;
+  EXPECT_EQ(recv(silent, &settings, 1, 0), 1);
+  const auto begin = steady_clock::now();
+  engine_->Stop(kPatience);
+  EXPECT_LT(steady_clock::now() - begin, kPatience / 2);
+  close(silent);
 }
 
 TEST_F(GrpcEngineTest, StopCancelsWhatDoesNotFinish) {

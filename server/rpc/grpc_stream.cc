@@ -65,6 +65,7 @@ class StreamReactor final : public Bidi {
   void OnDone() override {
     // Another owner of the handle may still ask who called.
     context_.Detach();
+    limits_.gate.Leave();
     self_.reset();
   }
 
@@ -276,7 +277,12 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGrpcStream(
     grpc::CallbackServerContext& context) {
   auto reactor = std::make_shared<StreamReactor>(path, limits, context);
   reactor->HoldForGrpc(reactor);
-  handler(std::make_shared<StreamHandle>(reactor));
+  auto handle = std::make_shared<StreamHandle>(reactor);
+  if (limits.gate.Enter()) {
+    handler(std::move(handle));
+  } else {
+    handle->Finish(limits.stopping);
+  }
   return reactor.get();
 }
 

@@ -23,11 +23,11 @@ namespace {
 // Counts two owners: gRPC until OnDone, and the service's handle.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  UnaryReactor(std::string_view path, grpc::CallbackServerContext& context,
-               grpc::ByteBuffer& response)
-      : path_(path), context_(context), response_(response) {}
+  UnaryReactor(std::string_view path, const GrpcCallLimits& limits,
+               grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
+      : path_(path), limits_(limits), context_(context), response_(response) {}
 
-  void Start(const UnaryHandler& handler, const GrpcCallLimits& limits, grpc::ByteBuffer& request);
+  void Start(const UnaryHandler& handler, grpc::ByteBuffer& request);
 
   // Completes the call unless a cancellation was faster.
   void Answer(const SliceList& message) {
@@ -54,7 +54,10 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
  private:
   ~UnaryReactor() override = default;
 
-  void OnDone() override { Release(); }
+  void OnDone() override {
+    limits_.gate.Leave();
+    Release();
+  }
   void OnCancel() override {
     context_.Detach();
     notice_.Cancel();
@@ -65,6 +68,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   bool InternalInlineable() override { return true; }
 
   const std::string_view path_;
+  const GrpcCallLimits& limits_;
   GrpcCallContext context_;
   // gRPC's, until the call is completed.
   grpc::ByteBuffer& response_;
@@ -119,10 +123,10 @@ class UnaryHandle final : public UnaryCall {
   bool finished_ = false;
 };
 
-void UnaryReactor::Start(const UnaryHandler& handler, const GrpcCallLimits& limits,
-                         grpc::ByteBuffer& request) {
+void UnaryReactor::Start(const UnaryHandler& handler, grpc::ByteBuffer& request) {
   auto handle = std::make_unique<UnaryHandle>(*this);
-  const absl::Status taken = request_.Take(request, limits.max_message_bytes);
+  absl::Status taken = limits_.gate.Enter() ? absl::OkStatus() : limits_.stopping;
+  if (taken.ok()) taken = request_.Take(request, limits_.max_message_bytes);
   if (taken.ok()) {
     handler(std::move(handle));
   } else {
@@ -137,10 +141,10 @@ grpc::ServerUnaryReactor* StartGrpcUnary(std::string_view path, const UnaryHandl
                                          grpc::CallbackServerContext& context,
                                          const grpc::ByteBuffer& request,
                                          grpc::ByteBuffer& response) {
-  auto* reactor = new UnaryReactor(path, context, response);
+  auto* reactor = new UnaryReactor(path, limits, context, response);
   // gRPC passes the request as constant for the sake of parsed messages; the bytes are ours to
   // take.
-  reactor->Start(handler, limits, const_cast<grpc::ByteBuffer&>(request));
+  reactor->Start(handler, const_cast<grpc::ByteBuffer&>(request));
   return reactor;
 }
 

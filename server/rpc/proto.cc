@@ -13,12 +13,16 @@
 
 namespace cairn::rpc {
 
+absl::Status UndecodableRequest(std::string_view bytes, std::string_view type) {
+  return base::Error(absl::StatusCode::kInternal,
+                     "grpc: error unmarshalling request: {} bytes are no valid {}", bytes.size(),
+                     type);
+}
+
 absl::Status Parse(std::string_view bytes, google::protobuf::MessageLite& message) {
   if (bytes.size() > INT_MAX ||
       !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return base::Error(absl::StatusCode::kInternal,
-                       "grpc: error unmarshalling request: {} bytes are no valid {}", bytes.size(),
-                       message.GetTypeName());
+    return UndecodableRequest(bytes, message.GetTypeName());
   }
   return absl::OkStatus();
 }

@@ -17,7 +17,11 @@
 
 namespace cairn::rpc {
 
-// Fills `message` from `bytes`. INTERNAL with grpc-go's prefix if they are no such message.
+// What a request that is no message of `type` is answered with: INTERNAL with grpc-go's prefix. It
+// comes before any other check, since nobody knows yet what was asked.
+absl::Status UndecodableRequest(std::string_view bytes, std::string_view type);
+
+// Fills `message` from `bytes`. UndecodableRequest if they are no such message.
 absl::Status Parse(std::string_view bytes, google::protobuf::MessageLite& message);
 
 // `message` encoded into one slice. Messages are at most 2^31-1 bytes.

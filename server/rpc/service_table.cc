@@ -22,6 +22,23 @@ absl::Status Unimplemented(std::string_view service, std::string_view method) {
                      method, service);
 }
 
+// Hands `request` over once the client has said that it was the only one.
+void ExpectOneRequest(const std::shared_ptr<StreamCall>& call, std::string request,
+                      std::shared_ptr<const ServerStreamHandler> handler) {
+  call->Read([call, request = std::move(request), handler = std::move(handler)](
+                 ReadResult result, std::string_view /*message*/) {
+    if (result == ReadResult::kMessage) {
+      call->Finish(base::MakeStatus(absl::StatusCode::kInternal,
+                                    "cardinality violation: received multiple request messages "
+                                    "for non-client-streaming RPC"));
+    } else if (result == ReadResult::kEnd) {
+      (*handler)(call, request);
+    } else {
+      call->Finish(absl::CancelledError());
+    }
+  });
+}
+
 }  // namespace
 
 void ServiceTable::Add(std::string_view service, std::string_view method, Handler handler) {
@@ -48,10 +65,11 @@ void ServiceTable::AddServerStream(std::string_view service, std::string_view me
     StreamCall& stream = *call;
     stream.Read([shared, call = std::move(call)](ReadResult result, std::string_view request) {
       if (result == ReadResult::kMessage) {
-        (*shared)(call, request);
+        ExpectOneRequest(call, std::string(request), shared);
       } else {
         call->Finish(base::MakeStatus(absl::StatusCode::kInternal,
-                                      "the client ended the call without a request"));
+                                      "cardinality violation: received no request message from "
+                                      "non-client-streaming RPC"));
       }
     });
   });

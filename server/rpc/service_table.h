@@ -29,7 +29,8 @@ class ServiceTable {
   // `service` is the full name ("etcdserverpb.KV"), `method` the bare one ("Put"). Each path once.
   void AddUnary(std::string_view service, std::string_view method, UnaryHandler handler);
   void AddStream(std::string_view service, std::string_view method, StreamHandler handler);
-  // Reads the one request first, then calls `handler`; a client that sends none gets INTERNAL.
+  // Reads the one request and the client's half-close first, then calls `handler`; a client that
+  // sends none or more gets INTERNAL in grpc-go's words.
   void AddServerStream(std::string_view service, std::string_view method,
                        ServerStreamHandler handler);
   // An rpc of the contract that is not built yet: answers UNIMPLEMENTED, naming itself.

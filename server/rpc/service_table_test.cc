@@ -81,13 +81,30 @@ TEST(ServiceTableTest, ServerStreamGetsItsOneRequest) {
   FakeStreamCall call = StartStream(table, "/s/Repeat");
   EXPECT_FALSE(call.status().has_value());
   call.Send("again");
+  EXPECT_FALSE(call.status().has_value());
+  call.HalfClose();
   EXPECT_EQ(call.Receive(), "again");
   EXPECT_EQ(call.Receive(), "again");
   EXPECT_EQ(call.status(), absl::OkStatus());
 
   FakeStreamCall silent = StartStream(table, "/s/Repeat");
   silent.HalfClose();
-  EXPECT_EQ(silent.WaitStatus().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(silent.WaitStatus(),
+            base::MakeStatus(absl::StatusCode::kInternal,
+                             "cardinality violation: received no request message from "
+                             "non-client-streaming RPC"));
+  FakeStreamCall talkative = StartStream(table, "/s/Repeat");
+  talkative.Send("one");
+  talkative.Send("two");
+  EXPECT_EQ(talkative.WaitStatus(),
+            base::MakeStatus(absl::StatusCode::kInternal,
+                             "cardinality violation: received multiple request messages for "
+                             "non-client-streaming RPC"));
+  EXPECT_FALSE(talkative.Receive().has_value());
+  FakeStreamCall half = StartStream(table, "/s/Repeat");
+  half.Send("one");
+  half.Cancel();
+  EXPECT_FALSE(half.WaitStatus().ok());
   FakeStreamCall gone = StartStream(table, "/s/Repeat");
   gone.Cancel();
   EXPECT_FALSE(gone.WaitStatus().ok());

@@ -184,11 +184,14 @@ TEST_F(LimitsTest, NestingIsServedOrRefused) {
 
 TEST_F(LimitsTest, BytesThatAreNoMessage) {
   std::string response;
-  for (const char* method : {"Range", "Put", "DeleteRange", "Txn", "Compact"}) {
+  for (const char* method :
+       {"KV/Range", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Maintenance/Status",
+        "Maintenance/Hash", "Maintenance/HashKV", "Maintenance/Alarm", "Cluster/MemberList"}) {
     SCOPED_TRACE(method);
-    const std::string path = fmt::format("/etcdserverpb.KV/{}", method);
+    const std::string path = fmt::format("/etcdserverpb.{}", method);
     const grpc::Status status = client_->Raw(path, std::string(7, '\xff'), &response);
     EXPECT_EQ(status.error_code(), grpc::INTERNAL) << status.error_message();
+    EXPECT_THAT(status.error_message(), testing::StartsWith("grpc: error unmarshalling request: "));
     for (int i = 0; i < 30; ++i) {
       client_->Raw(path, random_.Bytes(static_cast<size_t>(random_.Below(60))), &response);
     }
