@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 namespace cairn::server {
 
@@ -38,6 +39,7 @@ bool Compactor::Wait(std::chrono::milliseconds time) {
 }
 
 void Compactor::Run() {
+  base::NameThread("compactor");
   std::chrono::milliseconds pause = options_.poll;
   while (Wait(pause)) {
     const absl::StatusOr<bool> removed = RemoveSome();

@@ -8,6 +8,7 @@
 
 #include "base/fail_point.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 namespace cairn::server {
 
@@ -35,6 +36,7 @@ void LogTrimmer::Stop() {
 }
 
 void LogTrimmer::Run() {
+  base::NameThread("log-trimmer");
   while (true) {
     {
       const auto next = std::chrono::steady_clock::now() + options_.poll;

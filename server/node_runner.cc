@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 namespace cairn::server {
 
@@ -248,6 +249,7 @@ void NodeRunner::WakeNode() {
 }
 
 void NodeRunner::RunNode() {
+  base::NameThread("node");
   next_tick_ = steady_clock::now() + options_.tick;
   while (true) {
     Do(core_.TakeWork());
@@ -387,6 +389,7 @@ void NodeRunner::PublishStatus() {
 // --- The apply thread ---
 
 void NodeRunner::RunApply() {
+  base::NameThread("apply");
   while (true) {
     ApplyTask task;
     {

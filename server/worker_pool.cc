@@ -2,10 +2,16 @@
 
 #include <utility>
 
+#include "base/thread.h"
+
 namespace cairn::server {
 
 WorkerPool::WorkerPool(int threads, size_t queued_max) : queued_max_(queued_max) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  for (int i = 0; i < threads; ++i)
+    threads_.emplace_back([this] {
+      base::NameThread("worker");
+      Work();
+    });
 }
 
 WorkerPool::~WorkerPool() { Stop(); }

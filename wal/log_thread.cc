@@ -1,6 +1,6 @@
 #include "wal/log_thread.h"
 
-#include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/thread.h"
 #include "wal/format.h"
 
 namespace cairn::wal {
@@ -21,8 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 // The spare gets the processor when nobody else wants it.
 constexpr int kSpareNiceness = 10;
-
-void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
 
 }  // namespace
 
@@ -119,7 +118,7 @@ class LogThread::Impl {
 };
 
 void LogThread::Impl::RunWriter() {
-  NameThread("wal-writer");
+  base::NameThread("wal-writer");
   std::vector<Append> batch;
   while (true) {
     Token last = 0;
@@ -146,6 +145,12 @@ LogThread::Impl::Work LogThread::Impl::NextWork(std::vector<Append>& batch, Toke
     }
     writer_waits_ = false;
   }
+  // Where cores are few, the writer was woken ahead of the threads that have the next submissions
+  // in hand: they go first, and one sync serves them too. Where cores are free, nobody is waited
+  // for.
+  mutex_.Unlock();
+  sched_yield();
+  mutex_.Lock();
   TakeBatch(batch);
   last = taken_;
   return Work::kBatch;
@@ -194,7 +199,7 @@ void LogThread::Impl::Fail(const absl::Status& status) {
 }
 
 void LogThread::Impl::RunSpareMaker() {
-  NameThread("wal-spare");
+  base::NameThread("wal-spare");
   // Best effort: without it the spare only competes a little more.
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSpareNiceness);
   const auto pace = [this] { return wal_.spare_is_urgent() || Rest(options_.spare_pause); };
