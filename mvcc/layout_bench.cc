@@ -15,9 +15,9 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <random>
 #include <string>

@@ -3,9 +3,9 @@
 // Usage: store_bench DIRECTORY [keys]. 64 B keys, 256 B values, 32 puts a batch, one writer thread.
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include <cstdint>
+#include <ctime>
 #include <random>
 #include <string>
 #include <string_view>

@@ -350,7 +350,7 @@ std::string TestCluster::Deliver(size_t position, bool keeps_copy) {
     network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(position));
   }
   if (IsBlocked(message.from, message.to)) return {};
-  const std::string text = keeps_story ? DescribeMessage(message) : std::string();
+  std::string text = keeps_story ? DescribeMessage(message) : std::string();
   if (keeps_story) story.push_back(text);
   const auto to = members_.find(message.to);
   if (to == members_.end() || !to->second->is_up()) return text;

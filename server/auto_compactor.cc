@@ -52,7 +52,7 @@ std::optional<nanoseconds> ParseDuration(std::string_view text) {
     text.remove_prefix(unit->name.size());
     total += number * unit->nanoseconds;
   }
-  if (total > static_cast<double>(std::numeric_limits<int64_t>::max() / 2)) return std::nullopt;
+  if (total > static_cast<double>(std::numeric_limits<int64_t>::max()) / 2) return std::nullopt;
   return nanoseconds(static_cast<int64_t>(total));
 }
 

@@ -29,7 +29,6 @@ using etcdserverpb::RangeRequest;
 using etcdserverpb::RequestOp;
 using etcdserverpb::TxnRequest;
 using mvcc::KeyValueView;
-using mvcc::ReadPoint;
 
 // The apply thread never waits for memory.
 constexpr std::chrono::milliseconds kNoWait{0};

@@ -243,7 +243,7 @@ absl::Status FaultFs::WriteNode(Node& node, uint64_t generation, std::string_vie
 absl::Status FaultFs::SyncNode(Node& node, uint64_t generation, std::string_view path) {
   base::MutexLock lock(mutex_);
   CAIRN_CHECK_EQ(generation, generation_);
-  const absl::Status entered = Enter(FaultOperation::kSync, path);
+  absl::Status entered = Enter(FaultOperation::kSync, path);
   if (!entered.ok()) {
     if (operations_ < power_off_at_) node.dirty.clear();
     return entered;

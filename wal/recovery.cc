@@ -35,9 +35,9 @@ class Scanner {
     } else if (scan_.header_state == HeaderState::kBad) {
       Stop(ScanEnd::kBad, "the segment header is damaged");
     } else if (scan_.header_state == HeaderState::kValid) {
-      if (std::string problem = CheckHeader(previous); !problem.empty()) {
-        Stop(ScanEnd::kBad, std::move(problem));
-      } else if (problem = on_header(scan_.header); !problem.empty()) {
+      std::string problem = CheckHeader(previous);
+      if (problem.empty()) problem = on_header(scan_.header);
+      if (!problem.empty()) {
         Stop(ScanEnd::kBad, std::move(problem));
       } else {
         scan_.end_offset = kSegmentHeaderBytes;
