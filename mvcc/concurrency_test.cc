@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <random>
 #include <string>
 #include <thread>
@@ -39,6 +40,8 @@ class Contest {
     std::vector<std::thread> threads;
     for (int i = 0; i < kReaders; ++i) threads.emplace_back([this, i] { Read(i); });
     threads.emplace_back([this] { Hash(); });
+    // A writer that is done before the readers have begun shows nothing.
+    running_.wait();
     Write();
     is_done_ = true;
     for (std::thread& thread : threads) thread.join();
@@ -80,7 +83,8 @@ class Contest {
   void Read(int reader) {
     std::mt19937_64 random(static_cast<uint64_t>(reader));
     Revision newest;
-    while (!is_done_) {
+    running_.count_down();
+    do {
       const Published seen = store_->published();
       EXPECT_GE(seen.revision, newest);
       newest = seen.revision;
@@ -106,10 +110,11 @@ class Contest {
           store_->Get(Debit(random() % kPairs), kCurrent, [](const KeyValueView&) { return true; });
       EXPECT_TRUE(point.ok()) << point.status();
       ++reads_;
-    }
+    } while (!is_done_);
   }
 
   void Hash() {
+    running_.count_down();
     while (!is_done_) {
       const auto first = store_->HashKv(kCurrent);
       EXPECT_TRUE(first.ok()) << first.status();
@@ -124,6 +129,7 @@ class Contest {
 
   MemDisk disk_;
   std::unique_ptr<Store> store_;
+  std::latch running_{kReaders + 1};
   std::atomic<bool> is_done_{false};
   std::atomic<int64_t> reads_{0};
 };
