@@ -176,6 +176,7 @@ class History {
         RunBatch();
       } else if (dice < 75) {
         CheckReads();
+        CheckEvents();
       } else if (dice < 80) {
         CheckHash();
       } else if (dice < 92) {
@@ -471,6 +472,52 @@ class History {
     }
   }
 
+  // A walk over history in bounded steps, with what each change replaced.
+  void CheckEvents() {
+    int64_t first = std::max<int64_t>(1, DrawRevision(oracle_.revision));
+    if (first > oracle_.revision) return;
+    EventsOptions options = {
+        .last = Revision(oracle_.revision), .rows_max = 1 + Draw(4), .bytes_max = 1 + Draw(200)};
+    const bool is_compacted = first < oracle_.watermark;
+    auto record = std::find_if(oracle_.records.begin(), oracle_.records.end(),
+                               [&](const Oracle::Record& it) { return it.main >= first; });
+    while (first <= oracle_.revision) {
+      options.first = Revision(first);
+      const auto through = store_->ReadEvents(options, [&](const Event& event) {
+        if (is_compacted) return;
+        ASSERT_NE(record, oracle_.records.end());
+        EXPECT_EQ(event.revision, (RowRevision{Revision(record->main), record->sub}));
+        EXPECT_EQ(event.key, record->kv.key);
+        EXPECT_EQ(event.key_value, Bytes(record->kv));
+        CheckPrevious(event);
+        ++record;
+      });
+      if (is_compacted) {
+        EXPECT_TRUE(IsCompacted(through.status())) << through.status();
+        return;
+      }
+      ASSERT_TRUE(through.ok()) << through.status();
+      ASSERT_GE(*through, Revision(first));
+      first = through->value() + 1;
+    }
+    EXPECT_EQ(record, oracle_.records.end());
+  }
+
+  void CheckPrevious(const Event& event) {
+    std::string previous;
+    const auto found = store_->ReadPrevious(event.kind, event.revision, event.previous, previous);
+    ASSERT_TRUE(found.ok()) << found.status();
+    const int64_t at = event.revision.main.value() - 1;
+    const Keys before = oracle_.At(at);
+    const auto expected = before.find(std::string(event.key));
+    const bool is_expected =
+        event.kind != ChangeKind::kCreation && at >= oracle_.watermark && expected != before.end();
+    ASSERT_EQ(*found, is_expected) << event.key << " before " << event.revision.main;
+    if (is_expected) {
+      EXPECT_EQ(previous, Bytes(expected->second));
+    }
+  }
+
   // Found now, committed at some later time, or never.
   void FindStep() {
     const auto step = store_->FindRemovalStep(1 + static_cast<int>(Draw(6)));
@@ -493,6 +540,7 @@ class History {
     for (int i = 0; i < 10; ++i) {
       CheckReads();
       CheckHash();
+      CheckEvents();
     }
     ASSERT_TRUE(store_->Flush().ok());
     Restart();

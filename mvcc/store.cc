@@ -194,6 +194,30 @@ absl::StatusOr<ScanResult> Store::Count(const KeyRange& range, Revision at) cons
   return Scan({.range = range, .at = at, .values = Values::kSkip}, Ignore, [] {});
 }
 
+absl::StatusOr<Revision> Store::ReadEvents(const EventsOptions& options,
+                                           absl::FunctionRef<void(const Event&)> visit) const {
+  const Published before = impl_->state.LoadPublished();
+  if (options.last > before.revision) return FutureRevisionError();
+  if (options.first < before.watermark) return CompactedError();
+  CAIRN_ASSIGN_OR_RETURN(const Revision through, mvcc::ReadEvents(*impl_->backend, options, visit));
+  // Rows from the watermark on are never removed, so one look after the last row is enough.
+  if (options.first < impl_->state.LoadPublished().watermark) return CompactedError();
+  return through;
+}
+
+absl::StatusOr<bool> Store::ReadPrevious(ChangeKind kind, RowRevision revision,
+                                         RowRevision previous, std::string& key_value) const {
+  const Revision at = revision.main - 1;
+  if (at < impl_->state.LoadPublished().watermark) return false;
+  CAIRN_ASSIGN_OR_RETURN(const PreviousOutcome outcome,
+                         mvcc::ReadPrevious(*impl_->backend, kind, revision, previous, key_value));
+  if (outcome == PreviousOutcome::kFound) return true;
+  if (outcome == PreviousOutcome::kMissing && at >= impl_->state.LoadPublished().watermark) {
+    return LostRow(at);
+  }
+  return false;
+}
+
 absl::StatusOr<bool> Store::GetMeta(std::string_view key, std::string& value) const {
   return impl_->backend->Get(Family::kMeta, key, [&value](std::string_view row) { value = row; });
 }

@@ -19,6 +19,7 @@
 
 #include "base/ids.h"
 #include "mvcc/backend.h"
+#include "mvcc/event_reader.h"
 #include "mvcc/removal.h"
 #include "mvcc/types.h"
 #include "mvcc/write_txn.h"
@@ -101,6 +102,17 @@ class Store {
 
   // The number of keys in a range.
   absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at) const;
+
+  // Visits the changes of [options.first, options.last] in order, in a bounded step, and returns
+  // the revision through which every one was visited. OUT_OF_RANGE: `first` is compacted (what was
+  // visited may then have gaps, and is to be forgotten), or `last` lies in the future.
+  absl::StatusOr<Revision> ReadEvents(const EventsOptions& options,
+                                      absl::FunctionRef<void(const Event&)> visit) const;
+  // The key-value that an event replaced, encoded as stored, as it was just before the event's main
+  // revision: true and in `key_value`, or false when there was none, when the event created the
+  // key, or when that revision is compacted. `kind`, `revision` and `previous` are the event's.
+  absl::StatusOr<bool> ReadPrevious(ChangeKind kind, RowRevision revision, RowRevision previous,
+                                    std::string& key_value) const;
 
   // Side rows as last committed (write_txn.h). Get returns false when there is none; Scan visits
   // the rows whose key begins with `prefix`, in key order, until `visit` returns false.
