@@ -1,0 +1,386 @@
+// The hub's way from changes to responses: batches, parcels, what a stream takes.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "watch/hub.h"
+
+namespace cairn::watch {
+namespace {
+
+// Newer batches that are never dropped, so that a revision of any size can be taken at all.
+constexpr size_t kRetainedAlways = 4;
+
+bool IsWanted(const Group& group, const mvcc::Event& event) {
+  return event.kind == mvcc::ChangeKind::kDeletion ? !group.variant.skips_deletions
+                                                   : !group.variant.skips_puts;
+}
+
+Encoding EncodingOf(const Group& group) {
+  return group.variant.wants_previous ? Encoding::kWithPrevious : Encoding::kPlain;
+}
+
+}  // namespace
+
+// --- Changes ---
+
+void Hub::Notify(std::span<const mvcc::Event> events, Revision through,
+                 PreviousFinder find_previous) {
+  CAIRN_CHECK(through >= cursor_);
+  size_t begin = 0;
+  ActivateFuture();
+  while (cursor_ < through) {
+    // Who waits for a revision joins right before it.
+    Revision limit = through;
+    if (!future_.empty()) limit = std::min(limit, future_.begin()->first - 1);
+    size_t end = begin;
+    size_t bytes = 0;
+    while (end < events.size() && events[end].revision.main <= limit) {
+      const Revision revision = events[end].revision.main;
+      CAIRN_CHECK(revision > cursor_);
+      if (bytes >= options_.batch_bytes && revision != events[end - 1].revision.main) {
+        limit = revision - 1;
+        break;
+      }
+      bytes += events[end++].key_value.size();
+    }
+    Ingest(events.subspan(begin, end - begin), find_previous);
+    begin = end;
+    cursor_ = limit;
+    ActivateFuture();
+  }
+  CAIRN_CHECK_EQ(begin, events.size());
+  for (const StreamId id : std::exchange(marked_, {})) {
+    if (Stream* const stream = Find(id); stream != nullptr) List(*stream);
+  }
+}
+
+void Hub::Skip(Revision through) {
+  CAIRN_CHECK(through >= cursor_);
+  if (through == cursor_) return;
+  const Revision told = std::exchange(cursor_, through);
+  for (auto& [id, stream] : streams_) {
+    for (const std::unique_ptr<Watcher>& watcher : stream->watchers) {
+      if (!watcher->is_joined) continue;
+      if (watcher->state == Watcher::State::kSynced && !watcher->is_dirty) {
+        watcher->next = std::max(watcher->next, told + 1);
+      }
+      FallBehind(*watcher);
+    }
+  }
+  ActivateFuture();
+  for (const StreamId id : std::exchange(marked_, {})) {
+    if (Stream* const stream = Find(id); stream != nullptr) List(*stream);
+  }
+}
+
+void Hub::Touch(Group& group, uint32_t index) {
+  if (group.touched == 0) {
+    touched_.emplace_back().group = &group;
+    group.touched = static_cast<uint32_t>(touched_.size());
+  }
+  auto& runs = touched_[group.touched - 1].runs;
+  if (!runs.empty() && runs.back().end == index) {
+    ++runs.back().end;
+  } else {
+    runs.push_back({index, index + 1});
+  }
+}
+
+void Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous) {
+  if (events.empty() || watchers_ == 0) return;
+  std::shared_ptr<EventBatch> batch;
+  std::string previous;
+  for (const mvcc::Event& event : events) {
+    bool wants_plain = false;
+    bool wants_previous = false;
+    index_.Match(event.key, [&](Group& group) {
+      if (group.joined == 0 || !IsWanted(group, event)) return;
+      if (batch == nullptr) batch = std::make_shared<EventBatch>();
+      (group.variant.wants_previous ? wants_previous : wants_plain) = true;
+      Touch(group, batch->size());
+    });
+    if (!wants_plain && !wants_previous) continue;
+    const bool has_previous = wants_previous && find_previous(event, previous);
+    batch->Add(event, wants_plain, wants_previous,
+               has_previous ? std::optional<std::string_view>(previous) : std::nullopt);
+  }
+  if (batch == nullptr) return;
+  Retained& retained = Retain(*batch);
+  for (const Touched& touched : touched_) {
+    Group& group = *touched.group;
+    group.touched = 0;
+    Parcel* const parcel = MakeParcel(batch, retained, group, touched.runs, Revision(0));
+    parcel->waiting = group.joined;
+    if (group.last_parcel == nullptr) {
+      group.first_parcel = parcel;
+    } else {
+      group.last_parcel->next_in_group = parcel;
+    }
+    group.last_parcel = parcel;
+    for (Watcher* const watcher : group.members) {
+      if (!watcher->is_joined) continue;
+      if (watcher->pending == nullptr) watcher->pending = parcel;
+      if (watcher->state == Watcher::State::kSynced) MarkDirty(*watcher);
+    }
+  }
+  touched_.clear();
+  DropRetained();
+}
+
+// --- Batches and parcels ---
+
+Retained& Hub::Retain(const EventBatch& batch) {
+  retained_.emplace_back();
+  Retained& retained = retained_.back();
+  retained.self = std::prev(retained_.end());
+  retained.size_bytes = sizeof(Retained) + batch.size_bytes();
+  retained_bytes_ += retained.size_bytes;
+  return retained;
+}
+
+Parcel* Hub::MakeParcel(const std::shared_ptr<const EventBatch>& batch, Retained& retained,
+                        Group& group, std::span<const Run> runs, Revision through) {
+  auto parcel = std::make_unique<Parcel>();
+  parcel->batch = batch;
+  parcel->group = &group;
+  parcel->number = ++last_parcel_;
+  parcel->runs.assign(runs.begin(), runs.end());
+  for (const Run& run : runs) parcel->size_bytes += batch->Bytes(EncodingOf(group), run).size();
+  parcel->first = batch->revision(runs.front().first);
+  parcel->last = batch->revision(runs.back().end - 1);
+  parcel->through = through;
+  parcel->retained = &retained;
+  parcel->next_in_batch = retained.first;
+  if (retained.first != nullptr) retained.first->previous_in_batch = parcel.get();
+  retained.first = parcel.get();
+  retained.size_bytes += sizeof(Parcel);
+  retained_bytes_ += sizeof(Parcel);
+  return parcel.release();
+}
+
+void Hub::Release(Parcel* parcel) {
+  CAIRN_CHECK(parcel->waiting > 0);
+  if (--parcel->waiting > 0) return;
+  const std::unique_ptr<Parcel> owned(parcel);
+  if (!parcel->is_history()) {
+    // Who waits for a parcel waits for every later one of the group too, so they end in order.
+    Group& group = *parcel->group;
+    CAIRN_CHECK(group.first_parcel == parcel);
+    group.first_parcel = parcel->next_in_group;
+    if (group.first_parcel == nullptr) group.last_parcel = nullptr;
+  }
+  Retained& retained = *parcel->retained;
+  (parcel->previous_in_batch == nullptr ? retained.first
+                                        : parcel->previous_in_batch->next_in_batch) =
+      parcel->next_in_batch;
+  if (parcel->next_in_batch != nullptr) {
+    parcel->next_in_batch->previous_in_batch = parcel->previous_in_batch;
+  }
+  if (retained.first != nullptr) return;
+  retained_bytes_ -= retained.size_bytes;
+  retained_.erase(retained.self);
+}
+
+void Hub::DropRetained() {
+  while (retained_bytes_ > options_.retained_bytes_max && retained_.size() > kRetainedAlways) {
+    Parcel* parcel = retained_.front().first;
+    while (parcel != nullptr) DropParcel(std::exchange(parcel, parcel->next_in_batch));
+  }
+}
+
+void Hub::DropParcel(Parcel* parcel) {
+  const Group& group = *parcel->group;
+  // The parcel goes with the last who waits for it.
+  for (uint32_t waiting = parcel->waiting, i = 0; waiting > 0; ++i) {
+    CAIRN_CHECK(i < group.members.size());
+    Watcher& watcher = *group.members[i];
+    if (watcher.history != parcel && watcher.pending != parcel) continue;
+    --waiting;
+    FallBehind(watcher);
+  }
+}
+
+void Hub::FallBehind(Watcher& watcher) {
+  if (watcher.state == Watcher::State::kSynced && watcher.history == nullptr &&
+      watcher.pending != nullptr) {
+    // Whatever came before the oldest parcel was taken.
+    watcher.next = std::max(watcher.next, watcher.pending->first);
+  }
+  if (watcher.is_joined) Leave(watcher);
+  const bool has_history = watcher.history != nullptr;
+  if (has_history) Release(std::exchange(watcher.history, nullptr));
+  // Waiting for a history step already.
+  if (watcher.state == Watcher::State::kLagging && !has_history) return;
+  ++fallen_behind_;
+  Unmark(watcher);
+  AddLagging(watcher);
+}
+
+// --- Taking ---
+
+std::optional<Message> Hub::Take(StreamId id) {
+  Stream* const stream = Find(id);
+  if (stream == nullptr) return std::nullopt;
+  // The parts of a response stay together, and what was answered comes before what happened.
+  for (std::deque<Message>* const queue : {&stream->fragments, &stream->control}) {
+    if (queue->empty()) continue;
+    Message message = std::move(queue->front());
+    queue->pop_front();
+    return message;
+  }
+  if (!stream->progress_marks.empty()) {
+    if (std::optional<Message> progress = TakeProgress(*stream); progress.has_value()) {
+      return progress;
+    }
+  }
+  if (stream->dirty.empty()) return std::nullopt;
+  if (!stream->progress_marks.empty() && stream->progress_marks.front().countdown > 0) {
+    --stream->progress_marks.front().countdown;
+  }
+  return TakeEvents(*stream->dirty.front());
+}
+
+Message Hub::TakeEvents(Watcher& watcher) {
+  Unmark(watcher);
+  watcher.sent_since_tick = true;
+  ClearFuture(watcher);
+  Message message;
+  message.id = watcher.id;
+  if (watcher.history != nullptr) {
+    TakeHistory(watcher, message);
+  } else {
+    TakePresent(watcher, message);
+  }
+  if (watcher.state == Watcher::State::kLagging) {
+    AddLagging(watcher);
+  } else if (watcher.pending != nullptr) {
+    MarkDirty(watcher);
+  }
+  return message;
+}
+
+void Hub::TakeHistory(Watcher& watcher, Message& message) {
+  Parcel* const parcel = std::exchange(watcher.history, nullptr);
+  watcher.next = parcel->through + 1;
+  message.revision = cursor_;
+  for (const Run& run : parcel->runs) {
+    message.events.push_back(
+        {parcel->batch, parcel->batch->Bytes(EncodingOf(*parcel->group), run)});
+  }
+  Flatten(parcel->number, parcel->number, message);
+  Split(watcher, *parcel, message);
+  Release(parcel);
+}
+
+void Hub::TakePresent(Watcher& watcher, Message& message) {
+  const Encoding encoding = EncodingOf(*watcher.group);
+  const uint64_t first = watcher.pending->number;
+  uint64_t last = first;
+  size_t bytes = 0;
+  while (watcher.pending != nullptr && !message.fragment) {
+    Parcel* const parcel = watcher.pending;
+    if (bytes > 0 && bytes + parcel->size_bytes > options_.response_bytes) break;
+    bytes += parcel->size_bytes;
+    last = parcel->number;
+    for (const Run& run : parcel->runs) {
+      message.events.push_back({parcel->batch, parcel->batch->Bytes(encoding, run)});
+    }
+    message.revision = parcel->last;
+    watcher.next = parcel->last + 1;
+    watcher.pending = parcel->next_in_group;
+    // A response large enough for fragments is one parcel's.
+    if (first == last) Split(watcher, *parcel, message);
+    Release(parcel);
+  }
+  Flatten(first, last, message);
+}
+
+void Hub::Flatten(uint64_t first, uint64_t last, Message& message) {
+  if (message.events.size() < 2 || message.fragment) return;
+  const size_t bytes = message.events_bytes();
+  if (bytes > options_.response_bytes) return;
+  if (body_.first != first || body_.last != last) {
+    auto body = std::make_shared<std::string>();
+    body->reserve(bytes);
+    for (const SharedBytes& part : message.events) body->append(part.bytes);
+    body_ = {first, last, std::move(body)};
+  }
+  message.events.clear();
+  message.events.push_back({body_.bytes, *body_.bytes});
+}
+
+void Hub::Split(Watcher& watcher, const Parcel& parcel, Message& message) {
+  if (!watcher.fragment || parcel.size_bytes < options_.fragment_bytes) return;
+  const Encoding encoding = EncodingOf(*parcel.group);
+  message.events.clear();
+  message.fragment = true;
+  std::deque<Message> parts;
+  parts.push_back(message);
+  size_t bytes = 0;
+  for (const Run& run : parcel.runs) {
+    // Where the part at hand began within the run.
+    uint32_t first = run.first;
+    for (uint32_t i = run.first; i < run.end; ++i) {
+      const size_t event_bytes = parcel.batch->Bytes(encoding, {i, i + 1}).size();
+      if (bytes > 0 && bytes + event_bytes >= options_.fragment_bytes) {
+        if (first < i) {
+          parts.back().events.push_back({parcel.batch, parcel.batch->Bytes(encoding, {first, i})});
+        }
+        parts.push_back(message);
+        first = i;
+        bytes = 0;
+      }
+      bytes += event_bytes;
+    }
+    parts.back().events.push_back({parcel.batch, parcel.batch->Bytes(encoding, {first, run.end})});
+  }
+  parts.back().fragment = false;
+  message = std::move(parts.front());
+  parts.pop_front();
+  watcher.stream->fragments = std::move(parts);
+}
+
+// --- Progress ---
+
+bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
+  if (stream.began_in_future_count == 0) return false;
+  return std::any_of(stream.watchers.begin(), stream.watchers.end(),
+                     [&](const std::unique_ptr<Watcher>& watcher) {
+                       return watcher->began_in_future && watcher->next > revision;
+                     });
+}
+
+bool Hub::IsDelivered(const Stream& stream, Revision revision) const {
+  for (const Watcher* watcher = stream.dirty.front(); watcher != nullptr;
+       watcher = stream.dirty.Next(watcher)) {
+    if (watcher->history != nullptr || watcher->pending->first <= revision) return false;
+  }
+  return true;
+}
+
+std::optional<Message> Hub::TakeProgress(Stream& stream) {
+  while (!stream.progress_marks.empty()) {
+    ProgressMark& mark = stream.progress_marks.front();
+    if (stream.watchers.empty() || stream.lagging_count > 0 || IsWithheld(stream, mark.revision)) {
+      stream.progress_marks.pop_front();
+      continue;
+    }
+    if (cursor_ < mark.revision) {
+      if (stream.dirty.empty()) marked_.push_back(stream.id);
+      return std::nullopt;
+    }
+    if (stream.dirty_count > 0 && mark.countdown > 0) return std::nullopt;
+    if (!IsDelivered(stream, mark.revision)) {
+      mark.countdown = stream.dirty_count;
+      return std::nullopt;
+    }
+    const Message progress{.id = kNoWatch,
+                           .revision = stream.dirty_count == 0 ? cursor_ : mark.revision};
+    stream.progress_marks.pop_front();
+    return progress;
+  }
+  return std::nullopt;
+}
+
+}  // namespace cairn::watch

@@ -1,0 +1,273 @@
+// The present and the past of keys, in order, to whoever asked: all streams, all watchers.
+//
+// Pure: told of changes, requests and time; gives out messages when asked. One thread owns it. It
+// has one cursor, the revision through which it was told of changes, and two kinds of watchers:
+// *synced* ones are handed each new batch, *lagging* ones read history in bounded steps until they
+// meet the cursor. (A watcher whose start lies in the future waits aside and is neither.)
+//
+// Nothing is copied per watcher. The events of a batch are encoded once; each group of equal
+// watchers gets a parcel that names its part of them; a watcher remembers the first parcel that it
+// has not taken. A stream takes from the hub when it has room (Take), so what a slow client has not
+// taken is a pointer and not a queue, and several parcels leave in one response. Parcels live as
+// long as someone waits for them, all together within a bound; beyond it the oldest are dropped and
+// who waited for them lags. No watcher is dropped for being slow.
+#ifndef CAIRN_WATCH_HUB_H_
+#define CAIRN_WATCH_HUB_H_
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/functional/function_ref.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "mvcc/event_reader.h"
+#include "mvcc/types.h"
+#include "watch/event_batch.h"
+#include "watch/group_index.h"
+#include "watch/message.h"
+#include "watch/watcher.h"
+
+namespace cairn::watch {
+
+struct HubOptions {
+  // Events that someone has yet to take: the shared ring of design.md section 9.
+  size_t retained_bytes_max = size_t{64} << 20;
+  // Events encoded together, and those that leave in one response, unless one revision has more.
+  // Large enough that a message's cost no longer counts, small beside a stream's queue.
+  size_t batch_bytes = size_t{64} << 10;
+  size_t response_bytes = size_t{64} << 10;
+  // From this size on a response is sent in fragments to who allows it (etcd: --max-request-bytes
+  // plus 512 KiB).
+  size_t fragment_bytes = size_t{2} << 20;
+  // Revisions of one history step.
+  int64_t step_revisions = 1000;
+  // Watchers of one stream, and of all. Their ranges together hold 256 bytes a watcher at most.
+  size_t stream_watchers_max = 100'000;
+  size_t watchers_max = 2'000'000;
+  // Between two progress notifications of a watcher (etcd: 10 min); up to a tenth more, by stream,
+  // so that they do not come all at once.
+  int64_t progress_interval_ms = 600'000;
+};
+
+struct CreateRequest {
+  // 0: the hub picks one.
+  WatchId id;
+  // As on the wire: an empty key is "\0", a limit "\0" is none, an empty limit is one key.
+  std::string_view key;
+  std::string_view range_end;
+  // 0: from now on.
+  Revision start;
+  bool skips_puts = false;
+  bool skips_deletions = false;
+  bool wants_previous = false;
+  bool progress_notify = false;
+  bool fragment = false;
+};
+
+// Which history to read next. At most one is under way.
+struct HistoryRequest {
+  Revision first;
+  Revision last;
+  bool wants_previous = false;
+  // Rows that no range holds are not needed; empty: all of them are. Views into the hub: copy them
+  // before any other call.
+  std::vector<WatchedRange> ranges;
+};
+
+// A row of history, with what it replaced if that was asked for.
+struct HistoryRow {
+  mvcc::Event event;
+  std::optional<std::string_view> previous;
+};
+
+// What stands in the books, for inspection and tests.
+struct HubStats {
+  size_t streams = 0;
+  size_t watchers = 0;
+  size_t lagging = 0;
+  size_t groups = 0;
+  size_t retained_bytes = 0;
+  uint64_t fallen_behind = 0;
+  uint64_t history_steps = 0;
+};
+
+class Hub {
+ public:
+  // Finds what an event replaced: fills the string and returns true, or false for nothing.
+  using PreviousFinder = absl::FunctionRef<bool(const mvcc::Event&, std::string&)>;
+
+  // `cursor`: everything through this revision has been told of, to nobody. `now_ms` of any clock.
+  Hub(HubOptions options, Revision cursor, int64_t now_ms);
+  ~Hub();
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  Revision cursor() const { return cursor_; }
+  bool has_watchers() const { return watchers_ > 0; }
+  HubStats stats() const;
+
+  // -- Streams and requests. `published` is the store's revision at the time of the call, at least
+  // the cursor: what a client has been answered lies at or below it. Answers become messages.
+
+  StreamId OpenStream();
+  // Forgets the stream and its watchers. Unknown ids are ignored.
+  void CloseStream(StreamId id);
+  void Create(StreamId stream, const CreateRequest& request, mvcc::Published published);
+  void Cancel(StreamId stream, WatchId id, Revision published);
+  void RequestProgress(StreamId stream, Revision published);
+
+  // -- Changes.
+
+  // Tells of all changes in (cursor, through], in order, and moves the cursor there.
+  void Notify(std::span<const mvcc::Event> events, Revision through, PreviousFinder find_previous);
+  // Moves the cursor without telling what happened: who listened reads it from history.
+  void Skip(Revision through);
+
+  // -- Messages.
+
+  // Streams that have become worth serving since the last call: ask Take of each.
+  std::vector<StreamId> TakeReady();
+  // The next message of a stream; none when there is nothing to say now.
+  std::optional<Message> Take(StreamId stream);
+  // Whether the client takes what it is sent. A blocked stream is not ready, and its lagging
+  // watchers rest.
+  void SetBlocked(StreamId stream, bool is_blocked);
+
+  // -- History.
+
+  // What to read next for lagging watchers, streams taking turns; none when nobody needs any, or a
+  // step is under way. Cancels lagging watchers that need what lies below the watermark.
+  std::optional<HistoryRequest> NextHistory(Revision watermark);
+  // The rows of the step under way: all that match its ranges in [its first, `through`], in order.
+  void OnHistory(std::span<const HistoryRow> rows, Revision through);
+  // The step under way has failed (it was overtaken by a compaction): its watchers lag on.
+  void OnHistoryFailed();
+
+  // -- Time.
+
+  // Sends the progress notifications that are due. `now_ms` never falls.
+  void Tick(int64_t now_ms);
+  // When Tick is worth calling next; none without watchers that asked for progress.
+  std::optional<int64_t> next_tick_ms() const;
+
+ private:
+  using ByRevision = std::map<Revision, WatcherList<&Watcher::by_revision>>;
+  // A group that the batch at hand touches, and which of its events it gets.
+  struct Touched {
+    Group* group = nullptr;
+    absl::InlinedVector<Run, 2> runs;
+    // History: parcels made so far, by the event that they begin with.
+    absl::InlinedVector<std::pair<uint32_t, Parcel*>, 1> parcels;
+  };
+
+  Stream* Find(StreamId id);
+  void Refuse(Stream& stream, std::string reason, Revision published);
+  std::optional<std::string> CheckRoom(const Stream& stream, size_t range_bytes) const;
+  void Say(Stream& stream, Message message);
+  void List(Stream& stream);
+  void ClearFuture(Watcher& watcher);
+
+  // Watchers in and out of their lists.
+  void Place(Watcher& watcher);
+  void Join(Watcher& watcher);
+  void Leave(Watcher& watcher);
+  void MarkDirty(Watcher& watcher);
+  void Unmark(Watcher& watcher);
+  void AddLagging(Watcher& watcher);
+  void RemoveLagging(Watcher& watcher);
+  void RemoveFuture(Watcher& watcher);
+  void FallBehind(Watcher& watcher);
+  // Takes the watcher out of everything and deletes it.
+  void Remove(Watcher& watcher);
+  void ActivateFuture();
+
+  // Batches and parcels.
+  void Touch(Group& group, uint32_t index);
+  void Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous);
+  Retained& Retain(const EventBatch& batch);
+  Parcel* MakeParcel(const std::shared_ptr<const EventBatch>& batch, Retained& retained,
+                     Group& group, std::span<const Run> runs, Revision through);
+  void Release(Parcel* parcel);
+  void DropRetained();
+  void DropParcel(Parcel* parcel);
+
+  // Taking.
+  Message TakeEvents(Watcher& watcher);
+  void TakePresent(Watcher& watcher, Message& message);
+  void TakeHistory(Watcher& watcher, Message& message);
+  void Flatten(uint64_t first, uint64_t last, Message& message);
+  void Split(Watcher& watcher, const Parcel& parcel, Message& message);
+  std::optional<Message> TakeProgress(Stream& stream);
+  bool IsWithheld(const Stream& stream, Revision revision) const;
+  bool IsDelivered(const Stream& stream, Revision revision) const;
+  int64_t ProgressPauseMs(const Stream& stream) const;
+
+  // History.
+  void CancelCompacted(Revision watermark);
+  HistoryRequest BeginStep(Revision first);
+  std::vector<Watcher*> StepWatchers(Revision through) const;
+  void TouchHistory(std::span<const HistoryRow> rows, EventBatch& batch);
+  Parcel* HistoryParcel(Watcher& watcher, const std::shared_ptr<const EventBatch>& batch,
+                        Retained*& retained, Revision through);
+  void FinishStep(Watcher& watcher, Parcel* parcel, Revision through);
+  void EndStep();
+
+  const HubOptions options_;
+  Revision cursor_;
+  int64_t now_ms_;
+  uint64_t next_stream_ = 1;
+  absl::flat_hash_map<StreamId, std::unique_ptr<Stream>> streams_;
+  size_t watchers_ = 0;
+  size_t lagging_watchers_ = 0;
+  size_t range_bytes_ = 0;
+  size_t progress_streams_ = 0;
+
+  GroupIndex index_;
+  std::vector<Touched> touched_;
+
+  std::list<Retained> retained_;
+  size_t retained_bytes_ = 0;
+  uint64_t fallen_behind_ = 0;
+
+  // Waiting for their start; lagging and without history to take: by `next`.
+  ByRevision future_;
+  ByRevision lagging_;
+  // Streams with lagging watchers that are not blocked, the next one first.
+  std::deque<StreamId> rotation_;
+
+  // The step under way; 0: none.
+  uint32_t step_ = 0;
+  uint32_t last_step_ = 0;
+  uint64_t steps_ = 0;
+  Revision step_first_;
+  Revision step_last_;
+
+  std::vector<StreamId> ready_;
+  // Streams whose progress marks wait for the cursor.
+  std::vector<StreamId> marked_;
+
+  // The body put together last, of which parcels: the next watcher of the same group most likely
+  // wants it too.
+  struct Body {
+    uint64_t first = 0;
+    uint64_t last = 0;
+    std::shared_ptr<const std::string> bytes;
+  };
+  Body body_;
+  uint64_t last_parcel_ = 0;
+};
+
+}  // namespace cairn::watch
+
+#endif  // CAIRN_WATCH_HUB_H_

@@ -1,0 +1,232 @@
+// What a hub is made of: streams, watchers, groups of equal watchers, and parcels of events.
+//
+// Pure: plain records, tied together by the hub alone; who points to whom is said at each field.
+// One thread.
+#ifndef CAIRN_WATCH_WATCHER_H_
+#define CAIRN_WATCH_WATCHER_H_
+
+#include <absl/container/flat_hash_set.h>
+#include <absl/container/inlined_vector.h>
+#include <absl/hash/hash.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "base/ids.h"
+#include "watch/event_batch.h"
+#include "watch/interval_index.h"
+#include "watch/message.h"
+
+namespace cairn::watch {
+
+struct Group;
+struct Stream;
+struct Watcher;
+
+// A doubly linked list through a member of its elements; an element is in one list per link.
+struct Link {
+  Watcher* previous = nullptr;
+  Watcher* next = nullptr;
+};
+
+template <Link Watcher::*kLink>
+class WatcherList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  Watcher* front() const { return first_; }
+  static Watcher* Next(const Watcher* watcher);
+  void PushBack(Watcher* watcher);
+  void Remove(Watcher* watcher);
+
+ private:
+  Watcher* first_ = nullptr;
+  Watcher* last_ = nullptr;
+};
+
+struct Retained;
+
+// The events of one batch that one group wants: what its watchers are given, whole.
+struct Parcel {
+  std::shared_ptr<const EventBatch> batch;
+  Group* group = nullptr;
+  // Never used twice.
+  uint64_t number = 0;
+  // The batch's record, and the next parcel of the group (none for history).
+  Retained* retained = nullptr;
+  Parcel* next_in_group = nullptr;
+  Parcel* previous_in_batch = nullptr;
+  Parcel* next_in_batch = nullptr;
+  absl::InlinedVector<Run, 1> runs;
+  size_t size_bytes = 0;
+  Revision first;
+  Revision last;
+  // History: the revision through which its taker has everything. 0: events of the present.
+  Revision through;
+  // Watchers that have yet to take it.
+  uint32_t waiting = 0;
+
+  bool is_history() const { return through != Revision(0); }
+};
+
+// A batch that some watcher has yet to take events of.
+struct Retained {
+  std::list<Retained>::iterator self;
+  Parcel* first = nullptr;
+  size_t size_bytes = 0;
+};
+
+// Watchers that want the same: equal ranges, filters and encoding.
+struct Group {
+  // What sets apart groups of one range.
+  struct Variant {
+    bool skips_puts = false;
+    bool skips_deletions = false;
+    bool wants_previous = false;
+
+    friend bool operator==(const Variant&, const Variant&) = default;
+  };
+
+  // First key and limit, one after the other.
+  std::unique_ptr<char[]> bytes;
+  uint32_t first_bytes = 0;
+  uint32_t limit_bytes = 0;
+  bool is_single_key = false;
+  bool has_limit = false;
+  Variant variant;
+  // The history step that it takes part in, if that is under way.
+  uint32_t step = 0;
+  // Other groups of the same range, in a chain that the index begins.
+  Group* next_variant = nullptr;
+  // Parcels of the present, oldest first.
+  Parcel* first_parcel = nullptr;
+  Parcel* last_parcel = nullptr;
+  absl::InlinedVector<Watcher*, 2> members;
+  // Members that get parcels of the present.
+  uint32_t joined = 0;
+  // Place in the hub's list of groups that the batch at hand touches, plus one.
+  uint32_t touched = 0;
+
+  std::string_view first() const { return {bytes.get(), first_bytes}; }
+  std::string_view limit() const { return {bytes.get() + first_bytes, limit_bytes}; }
+  Interval interval() const {
+    return {first(), has_limit ? std::optional<std::string_view>(limit()) : std::nullopt};
+  }
+  bool Contains(std::string_view key) const {
+    return is_single_key ? key == first() : interval().Contains(key);
+  }
+};
+
+// Kept small: a member may hold a million of them.
+struct Watcher {
+  // Where the watcher stands. Synced ones hear of the present; lagging ones read history first.
+  enum class State : uint8_t {
+    kFuture,   // Waits for its start: in the hub's `future`.
+    kSynced,   // Joined; in its stream's `dirty` if it has anything to take.
+    kLagging,  // In the hub's `lagging` and its stream's, or, with history to take, in `dirty`.
+  };
+
+  WatchId id;
+  Stream* stream = nullptr;
+  Group* group = nullptr;
+  // Everything before it was handed out, or was not wanted. What lies between it and the present
+  // may hold nothing for this watcher.
+  Revision next;
+  // The oldest parcel of the present to take, if joined.
+  Parcel* pending = nullptr;
+  // To take before all else.
+  Parcel* history = nullptr;
+  Link by_stream;    // Stream::dirty or Stream::lagging.
+  Link by_revision;  // Hub's future or lagging.
+  uint32_t member_index = 0;
+  // The history step that it takes part in; 0: none.
+  uint32_t step = 0;
+  State state = State::kSynced;
+  // Gets parcels of the present: every synced one, and a lagging one that is about to meet it.
+  bool is_joined = false;
+  bool is_dirty = false;
+  bool progress_notify = false;
+  bool fragment = false;
+  // Was given events since the last progress tick.
+  bool sent_since_tick = false;
+  // Was created with a start beyond the present, and has not been given an event since.
+  bool began_in_future = false;
+};
+
+struct WatcherIdHash {
+  using is_transparent = void;
+  size_t operator()(WatchId id) const { return absl::Hash<WatchId>()(id); }
+  size_t operator()(const std::unique_ptr<Watcher>& watcher) const { return (*this)(watcher->id); }
+};
+struct WatcherIdEqual {
+  using is_transparent = void;
+  static WatchId Id(WatchId id) { return id; }
+  static WatchId Id(const std::unique_ptr<Watcher>& watcher) { return watcher->id; }
+  template <typename A, typename B>
+  bool operator()(const A& a, const B& b) const {
+    return Id(a) == Id(b);
+  }
+};
+
+// A progress request that waits until everything before it is handed out.
+struct ProgressMark {
+  Revision revision;
+  // Watchers to serve before it is worth looking again.
+  size_t countdown = 0;
+};
+
+struct Stream {
+  StreamId id;
+  absl::flat_hash_set<std::unique_ptr<Watcher>, WatcherIdHash, WatcherIdEqual> watchers;
+  WatchId next_id;
+  // Said before any event: creations, cancellations, progress.
+  std::deque<Message> control;
+  // The rest of a response in fragments.
+  std::deque<Message> fragments;
+  std::deque<ProgressMark> progress_marks;
+  WatcherList<&Watcher::by_stream> dirty;
+  size_t dirty_count = 0;
+  // Those that need a history step.
+  WatcherList<&Watcher::by_stream> lagging;
+  // Watchers in that state, with and without history to take.
+  size_t lagging_count = 0;
+  size_t began_in_future_count = 0;
+  size_t progress_watchers = 0;
+  int64_t next_progress_ms = 0;
+  // The client does not take what it was sent.
+  bool is_blocked = false;
+  // In the hub's list of streams to serve, and in that of streams with lagging watchers.
+  bool is_listed = false;
+  bool is_in_rotation = false;
+};
+
+template <Link Watcher::*kLink>
+Watcher* WatcherList<kLink>::Next(const Watcher* watcher) {
+  return (watcher->*kLink).next;
+}
+
+template <Link Watcher::*kLink>
+void WatcherList<kLink>::PushBack(Watcher* watcher) {
+  Link& link = watcher->*kLink;
+  link = {last_, nullptr};
+  (last_ == nullptr ? first_ : (last_->*kLink).next) = watcher;
+  last_ = watcher;
+}
+
+template <Link Watcher::*kLink>
+void WatcherList<kLink>::Remove(Watcher* watcher) {
+  Link& link = watcher->*kLink;
+  (link.previous == nullptr ? first_ : (link.previous->*kLink).next) = link.next;
+  (link.next == nullptr ? last_ : (link.next->*kLink).previous) = link.previous;
+  link = {};
+}
+
+}  // namespace cairn::watch
+
+#endif  // CAIRN_WATCH_WATCHER_H_
