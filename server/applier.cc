@@ -69,6 +69,9 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
     }
   }
   CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
+  if (sink_ != nullptr && !batch.changes().empty()) {
+    sink_->OnCommitted(batch.changes(), store_.published().revision);
+  }
   return result;
 }
 

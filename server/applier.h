@@ -21,6 +21,7 @@
 #include "mvcc/removal.h"
 #include "mvcc/store.h"
 #include "raft/types.h"
+#include "server/change_sink.h"
 #include "server/command.h"
 #include "server/kv_apply.h"
 #include "server/membership.h"
@@ -50,6 +51,9 @@ class Applier {
   // DATA_LOSS when their rows do not decode.
   static absl::StatusOr<std::unique_ptr<Applier>> Open(mvcc::Store& store, Proposer proposer);
 
+  // Has `sink`, which must outlive this object, told of every change from the next Apply on.
+  void SetChangeSink(ChangeSink* sink) { sink_ = sink; }
+
   // Applies `entries`, which follow the last applied one, as one batch.
   absl::StatusOr<Result> Apply(std::span<const raft::Entry> entries);
 
@@ -69,6 +73,7 @@ class Applier {
                                                Result& result);
 
   mvcc::Store& store_;
+  ChangeSink* sink_ = nullptr;
   const Proposer proposer_;
   KvApplier kv_;
   Membership membership_;

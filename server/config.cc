@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "server/auto_compactor.h"
+#include "server/duration.h"
 
 DEFINE_string(name, "default", "Name of this member.");
 DEFINE_string(data_dir, "", "Directory of the data (default \"<name>.cairn\").");
@@ -36,6 +37,12 @@ DEFINE_int64(quota_backend_bytes, 0, "Logical size above which growth is refused
 DEFINE_uint32(max_txn_ops, 128, "Operations that one transaction may hold.");
 DEFINE_uint32(max_request_bytes, 1536 * 1024, "Size of the largest request, bytes.");
 DEFINE_uint64(memory_limit, 256 << 20, "Bytes for the cache and the write buffers of the state.");
+DEFINE_string(watch_progress_notify_interval, "10m",
+              "Pause between two progress notifications of a watcher that asks for them.");
+DEFINE_string(experimental_watch_progress_notify_interval, "",
+              "The older name of --watch-progress-notify-interval.");
+DEFINE_uint64(max_watchers, 2'000'000, "Watchers that the member serves, all streams together.");
+DEFINE_uint64(max_watchers_per_stream, 100'000, "Watchers of one stream.");
 DEFINE_string(log_level, "info", "debug, info, warn, error, panic or fatal.");
 DEFINE_string(auto_compaction_mode, "periodic", "\"periodic\" or \"revision\".");
 DEFINE_string(auto_compaction_retention, "0",
@@ -69,6 +76,10 @@ constexpr const char* kFlags[] = {
     "max-txn-ops",
     "max-request-bytes",
     "memory-limit",
+    "watch-progress-notify-interval",
+    "experimental-watch-progress-notify-interval",
+    "max-watchers",
+    "max-watchers-per-stream",
     "log-level",
     "auto-compaction-mode",
     "auto-compaction-retention",
@@ -78,6 +89,9 @@ constexpr const char* kFlags[] = {
 constexpr uint64_t kMemoryLimitBytesMin = 16 << 20;
 // etcd's bound: a longer timeout makes a cluster that cannot tell slow from dead.
 constexpr uint32_t kElectionTimeoutMsMax = 50'000;
+
+// etcd's bound: more often would cost more than what is watched.
+constexpr std::chrono::milliseconds kProgressIntervalMin{100};
 
 std::string Underscored(std::string_view flag) {
   std::string name(flag);
@@ -276,6 +290,27 @@ absl::Status FillTimes(Config& config) {
   return absl::OkStatus();
 }
 
+absl::Status FillWatch(Config& config) {
+  const std::string& interval = FLAGS_experimental_watch_progress_notify_interval.empty()
+                                    ? FLAGS_watch_progress_notify_interval
+                                    : FLAGS_experimental_watch_progress_notify_interval;
+  const std::optional<std::chrono::nanoseconds> parsed = ParseDuration(interval);
+  if (!parsed.has_value()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--watch-progress-notify-interval: \"{}\" is no duration such as 10m",
+                       interval);
+  }
+  config.watch_progress_notify_interval = std::max(
+      kProgressIntervalMin, std::chrono::duration_cast<std::chrono::milliseconds>(*parsed));
+  if (FLAGS_max_watchers == 0 || FLAGS_max_watchers_per_stream == 0) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--max-watchers and --max-watchers-per-stream must be above 0");
+  }
+  config.max_watchers = FLAGS_max_watchers;
+  config.max_watchers_per_stream = FLAGS_max_watchers_per_stream;
+  return absl::OkStatus();
+}
+
 absl::Status FillLimits(Config& config) {
   if (FLAGS_snapshot_count == 0) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "--snapshot-count must be above 0");
@@ -441,6 +476,7 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
       FillUrls(config, walk.IsGiven("listen-client-urls"), walk.IsGiven("advertise-client-urls"));
   if (status.ok()) status = FillCluster(config);
   if (status.ok()) status = FillTimes(config);
+  if (status.ok()) status = FillWatch(config);
   if (status.ok()) status = FillLimits(config);
   if (!status.ok()) {
     error = {std::string(base::Message(status)), absl::IsInvalidArgument(status)};

@@ -63,7 +63,10 @@ struct Config {
   int64_t quota_backend_bytes = 0;  // 0 or less: no limit.
   size_t max_txn_ops = 0;
   size_t max_request_bytes = 0;
-  size_t memory_limit_bytes = 0;  // Block cache and write buffers of the state.
+  std::chrono::milliseconds watch_progress_notify_interval{600'000};
+  size_t max_watchers = 0;             // Of all streams together.
+  size_t max_watchers_per_stream = 0;  // Of one stream.
+  size_t memory_limit_bytes = 0;       // Block cache and write buffers of the state.
   LogLevel log_level = LogLevel::kInfo;
   CompactionMode auto_compaction_mode = CompactionMode::kPeriodic;
   std::string auto_compaction_retention;  // As auto_compactor.h parses it; "0" is off.

@@ -27,6 +27,8 @@
 #include "server/response_buffer.h"
 #include "server/rpc/grpc_engine.h"
 #include "server/services.h"
+#include "server/watch_feed.h"
+#include "server/watch_service.h"
 #include "wal/posix_fs.h"
 
 namespace cairn::server {
@@ -46,6 +48,8 @@ constexpr milliseconds kProposalBase{5000};
 // Streams of one connection. etcd sets no bound; at about 11 KB for an open call this is 110 MB,
 // and far more than a client library opens.
 constexpr uint32_t kStreamsPerConnectionMax = 10'000;
+// etcd splits responses of watchers at --max-request-bytes plus so much.
+constexpr size_t kFragmentOverheadBytes = size_t{512} << 10;
 // RocksDB does not survive being opened on a full disk, so less than this is refused before.
 constexpr uint64_t kStartRoomBytes = uint64_t{16} << 20;
 
@@ -141,9 +145,11 @@ struct Server::Parts {
   std::optional<DataDir> directory;
   Bootstrapped member;
   std::unique_ptr<ResponseBudget> budget;
+  std::unique_ptr<WatchFeed> feed;
   std::unique_ptr<NodeRunner> runner;
   std::unique_ptr<LogTrimmer> trimmer;
   std::unique_ptr<Compactor> compactor;
+  std::unique_ptr<WatchService> watch;
   std::unique_ptr<Services> services;
   std::unique_ptr<rpc::GrpcEngine> engine;
   bool stopped = false;
@@ -151,7 +157,7 @@ struct Server::Parts {
   absl::Status StartNode(const std::function<void(const absl::Status&)>& on_fatal,
                          const AutoCompactionPolicy& automatic);
   absl::Status PublishSelf();
-  absl::Status Listen();
+  absl::Status Listen(const std::function<void(const absl::Status&)>& on_fatal);
 };
 
 absl::Status Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on_fatal,
@@ -191,12 +197,21 @@ absl::Status Server::Parts::PublishSelf() {
   return published.get_future().get();
 }
 
-absl::Status Server::Parts::Listen() {
+absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)>& on_fatal) {
   ServiceLimits limits;
   limits.txn_ops_max = static_cast<int64_t>(config.max_txn_ops);
   limits.request_bytes_max = config.max_request_bytes;
   limits.quota_backend_bytes = std::max<int64_t>(0, config.quota_backend_bytes);
-  services = std::make_unique<Services>(ServiceContext{*runner, *member.store, *budget, limits});
+  const ServiceContext context{*runner, *member.store, *budget, limits};
+  WatchOptions watching;
+  watching.hub.fragment_bytes = config.max_request_bytes + kFragmentOverheadBytes;
+  watching.hub.watchers_max = config.max_watchers;
+  watching.hub.stream_watchers_max = config.max_watchers_per_stream;
+  watching.hub.progress_interval_ms = config.watch_progress_notify_interval.count();
+  watching.election_timeout = config.election_timeout;
+  watching.on_fatal = on_fatal;
+  watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
+  services = std::make_unique<Services>(context, watch.get());
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
   options.max_concurrent_streams = kStreamsPerConnectionMax;
@@ -235,10 +250,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   CAIRN_ASSIGN_OR_RETURN(parts->member, Bootstrap(parts->fs, *parts->directory, config));
   LogRecovery(parts->member);
   parts->budget = std::make_unique<ResponseBudget>();
+  parts->feed = std::make_unique<WatchFeed>(parts->member.store->published().revision);
+  parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, automatic));
   CAIRN_RETURN_IF_ERROR(server->parts_->PublishSelf());
-  CAIRN_RETURN_IF_ERROR(server->parts_->Listen());
+  CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
   return server;
 }
 
@@ -260,6 +277,8 @@ std::string Server::Banner() const {
 absl::Status Server::Stop() {
   if (parts_->stopped) return absl::OkStatus();
   parts_->stopped = true;
+  // Watches have no end of their own that the grace could wait for.
+  if (parts_->watch != nullptr) parts_->watch->Stop();
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();

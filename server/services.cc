@@ -62,11 +62,12 @@ void AddUnimplementedFile(const google::protobuf::FileDescriptor& file, rpc::Ser
 
 }  // namespace
 
-Services::Services(const ServiceContext& context)
+Services::Services(const ServiceContext& context, WatchService* watch)
     : context_(context), kv_(context), maintenance_(context), cluster_(context) {
   kv_.Register(table_);
   maintenance_.Register(table_);
   cluster_.Register(table_);
+  if (watch != nullptr) watch->Register(table_);
   table_.AddUnary(kHealthService, "Check", [this](std::unique_ptr<rpc::UnaryCall> call) {
     CheckHealth(context_, std::move(call));
   });

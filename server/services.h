@@ -9,18 +9,20 @@
 #include "server/maintenance_service.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
+#include "server/watch_service.h"
 
 namespace cairn::server {
 
 class Services {
  public:
-  // What `context` refers to must outlive this object.
-  explicit Services(const ServiceContext& context);
+  // What `context` refers to, and `watch`, must outlive this object. Without `watch`, Watch is not
+  // there either.
+  explicit Services(const ServiceContext& context, WatchService* watch = nullptr);
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
-  // KV, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract that is not built
-  // yet (Watch, Lease, Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
+  // KV, Watch, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract that is
+  // not built yet (Lease, Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
   const rpc::ServiceTable& table() const { return table_; }
 
  private:

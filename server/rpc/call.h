@@ -90,6 +90,8 @@ class StreamCall : public Call {
   // message counts its bytes plus a fixed overhead (kQueuedMessageOverheadBytes). Not to be called
   // after Finish.
   virtual bool Write(SliceList message) = 0;
+  // Gives this stream a high-water mark of its own, `bytes` > 0, from the next Write on.
+  virtual void SetHighWaterBytes(int64_t bytes) = 0;
   // Has `callback` run once, when the queue is (or if already) down to the low-water mark, half the
   // high one, or the call is cancelled. Runs like a read's callback. One at a time.
   virtual void OnWritable(std::function<void()> callback) = 0;

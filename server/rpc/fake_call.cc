@@ -148,7 +148,8 @@ absl::StatusOr<std::string> FakeUnaryCall::Wait(std::chrono::milliseconds timeou
 }
 
 struct FakeStreamCall::State {
-  explicit State(FakeCallOptions options_in) : options(std::move(options_in)) {}
+  explicit State(FakeCallOptions options_in)
+      : options(std::move(options_in)), high_water_bytes(options.high_water_bytes) {}
 
   int64_t CostOf(const std::string& message) const {
     return static_cast<int64_t>(message.size()) + kQueuedMessageOverheadBytes;
@@ -200,7 +201,7 @@ struct FakeStreamCall::State {
     std::string message = std::move(outgoing.front());
     outgoing.pop_front();
     queued_bytes -= CostOf(message);
-    if (queued_bytes <= options.high_water_bytes / 2) {
+    if (queued_bytes <= high_water_bytes / 2) {
       writable = std::exchange(writable_callback, nullptr);
     }
     return message;
@@ -218,6 +219,7 @@ struct FakeStreamCall::State {
   std::deque<std::string> incoming ABSL_GUARDED_BY(mutex);
   std::deque<std::string> outgoing ABSL_GUARDED_BY(mutex);
   int64_t queued_bytes ABSL_GUARDED_BY(mutex) = 0;
+  int64_t high_water_bytes ABSL_GUARDED_BY(mutex);
   std::optional<absl::Status> status ABSL_GUARDED_BY(mutex);
 };
 
@@ -273,18 +275,22 @@ class StreamFake : public StreamCall {
     state_->queued_bytes += state_->CostOf(bytes);
     state_->outgoing.push_back(std::move(bytes));
     state_->changed.SignalAll();
-    return state_->queued_bytes <= state_->options.high_water_bytes;
+    return state_->queued_bytes <= state_->high_water_bytes;
   }
   void OnWritable(std::function<void()> callback) override {
     {
       base::MutexLock lock(state_->mutex);
       CAIRN_CHECK(state_->writable_callback == nullptr);
-      if (!state_->cancelled && state_->queued_bytes > state_->options.high_water_bytes / 2) {
+      if (!state_->cancelled && state_->queued_bytes > state_->high_water_bytes / 2) {
         state_->writable_callback = std::move(callback);
         return;
       }
     }
     callback();
+  }
+  void SetHighWaterBytes(int64_t bytes) override {
+    base::MutexLock lock(state_->mutex);
+    state_->high_water_bytes = bytes;
   }
   int64_t queued_bytes() const override {
     base::MutexLock lock(state_->mutex);

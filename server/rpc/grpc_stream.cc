@@ -30,7 +30,11 @@ class StreamReactor final : public Bidi {
  public:
   StreamReactor(std::string_view path, const GrpcCallLimits& limits,
                 grpc::CallbackServerContext& context)
-      : path_(path), limits_(limits), grpc_context_(context), context_(context) {}
+      : path_(path),
+        limits_(limits),
+        grpc_context_(context),
+        context_(context),
+        high_water_bytes_(limits.stream_high_water_bytes) {}
 
   // Keeps the reactor alive until gRPC is done with it.
   void HoldForGrpc(std::shared_ptr<StreamReactor> self) { self_ = std::move(self); }
@@ -38,6 +42,10 @@ class StreamReactor final : public Bidi {
   void ReadNext(StreamCall::ReadCallback callback);
   bool Send(SliceList message);
   void SetWritable(std::function<void()> callback);
+  void SetHighWaterBytes(int64_t bytes) {
+    base::MutexLock lock(mutex_);
+    high_water_bytes_ = bytes;
+  }
   int64_t queued_bytes() const {
     base::MutexLock lock(mutex_);
     return queued_bytes_;
@@ -74,7 +82,7 @@ class StreamReactor final : public Bidi {
   // Starts the next write, or the end of the call when nothing is left to write.
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WritableLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_by_transport_ || queued_bytes_ <= limits_.stream_high_water_bytes / 2;
+    return ended_by_transport_ || queued_bytes_ <= high_water_bytes_ / 2;
   }
 
   const std::string_view path_;
@@ -90,6 +98,7 @@ class StreamReactor final : public Bidi {
   grpc::ByteBuffer read_buffer_;
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
 
+  int64_t high_water_bytes_ ABSL_GUARDED_BY(mutex_);
   std::deque<Queued> queue_ ABSL_GUARDED_BY(mutex_);
   // The queue and the write under way.
   int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -156,7 +165,7 @@ bool StreamReactor::Send(SliceList message) {
   queued_bytes_ += cost_bytes;
   queue_.push_back({.message = std::move(message), .cost_bytes = cost_bytes});
   Pump();
-  return queued_bytes_ <= limits_.stream_high_water_bytes;
+  return queued_bytes_ <= high_water_bytes_;
 }
 
 void StreamReactor::Pump() {
@@ -263,6 +272,7 @@ class StreamHandle final : public StreamCall {
   void OnWritable(std::function<void()> callback) override {
     reactor_->SetWritable(std::move(callback));
   }
+  void SetHighWaterBytes(int64_t bytes) override { reactor_->SetHighWaterBytes(bytes); }
   int64_t queued_bytes() const override { return reactor_->queued_bytes(); }
   void Finish(absl::Status status) override { reactor_->End(std::move(status)); }
 

@@ -1,0 +1,25 @@
+// Who wants to hear of every change, right after it was published.
+//
+// Called on the apply thread, in order; must not block.
+#ifndef CAIRN_SERVER_CHANGE_SINK_H_
+#define CAIRN_SERVER_CHANGE_SINK_H_
+
+#include <span>
+
+#include "base/ids.h"
+#include "mvcc/write_txn.h"
+
+namespace cairn::server {
+
+class ChangeSink {
+ public:
+  virtual ~ChangeSink() = default;
+
+  // `changes` are all since the last call, never none, through `revision`; the views are valid
+  // during the call.
+  virtual void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) = 0;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_CHANGE_SINK_H_

@@ -1,0 +1,106 @@
+#include "server/history_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/coding.h"
+#include "base/thread.h"
+
+namespace cairn::server {
+
+std::vector<watch::HistoryRow> HistoryStep::Rows() const {
+  std::vector<watch::HistoryRow> rows;
+  rows.reserve(items_.size());
+  const std::string_view bytes(bytes_);
+  size_t begin = 0;
+  for (const Item& item : items_) {
+    watch::HistoryRow& row = rows.emplace_back(watch::HistoryRow{.event = item.event});
+    row.event.key = bytes.substr(item.key_offset, item.key_bytes);
+    row.event.key_value = bytes.substr(begin, item.key_value_end - begin);
+    if (item.has_previous) {
+      row.previous = bytes.substr(item.key_value_end, item.end - item.key_value_end);
+    }
+    begin = item.end;
+  }
+  return rows;
+}
+
+HistoryReader::HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done)
+    : store_(store), done_(std::move(done)), thread_([this] { Run(); }) {}
+
+HistoryReader::~HistoryReader() { Stop(); }
+
+void HistoryReader::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.Signal();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void HistoryReader::Begin(const watch::HistoryRequest& request) {
+  Job job = {
+      .first = request.first, .last = request.last, .wants_previous = request.wants_previous};
+  for (const watch::WatchedRange& range : request.ranges) {
+    Range copy = {.is_single_key = range.is_single_key, .first = std::string(range.interval.first)};
+    if (range.interval.limit.has_value()) copy.limit = std::string(*range.interval.limit);
+    job.ranges.push_back(std::move(copy));
+  }
+  base::MutexLock lock(mutex_);
+  job_ = std::move(job);
+  wake_.Signal();
+}
+
+void HistoryReader::Run() {
+  base::NameThread("watch-history");
+  while (true) {
+    Job job;
+    {
+      base::MutexLock lock(mutex_);
+      while (!job_.has_value() && !stopping_) wake_.Wait(mutex_);
+      if (stopping_) return;
+      job = *std::exchange(job_, std::nullopt);
+    }
+    done_(Read(job));
+  }
+}
+
+HistoryStep HistoryReader::Read(const Job& job) const {
+  HistoryStep step;
+  absl::Status failure;
+  std::string previous;
+  const auto visit = [&](const mvcc::Event& event) {
+    const bool is_wanted =
+        job.ranges.empty() || std::any_of(job.ranges.begin(), job.ranges.end(),
+                                          [&](const Range& it) { return it.Contains(event.key); });
+    if (!is_wanted || !failure.ok()) return;
+    HistoryStep::Item item = {.event = event};
+    item.event.key = item.event.key_value = {};
+    // KeyValue begins with the key: a tag of one byte, its length, its bytes.
+    item.key_offset =
+        step.bytes_.size() + 1 + static_cast<size_t>(base::VarintBytes(event.key.size()));
+    item.key_bytes = event.key.size();
+    step.bytes_.append(event.key_value);
+    item.key_value_end = step.bytes_.size();
+    if (job.wants_previous) {
+      const absl::StatusOr<bool> found =
+          store_.ReadPrevious(event.kind, event.revision, event.previous, previous);
+      if (!found.ok()) {
+        failure = found.status();
+        return;
+      }
+      item.has_previous = *found;
+      if (*found) step.bytes_.append(previous);
+    }
+    item.end = step.bytes_.size();
+    step.items_.push_back(item);
+  };
+  const absl::StatusOr<Revision> through =
+      store_.ReadEvents({.first = job.first, .last = job.last}, visit);
+  step.status = through.ok() ? failure : through.status();
+  if (step.status.ok()) step.through = *through;
+  return step;
+}
+
+}  // namespace cairn::server

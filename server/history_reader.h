@@ -1,0 +1,90 @@
+// Reads history for lagging watchers, one bounded step at a time, on a thread of its own.
+//
+// Apart from the watch thread, so that a cold disk delays nobody but those who need it.
+#ifndef CAIRN_SERVER_HISTORY_READER_H_
+#define CAIRN_SERVER_HISTORY_READER_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/status/status.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "mvcc/store.h"
+#include "watch/hub.h"
+
+namespace cairn::server {
+
+// What a step found. Owns the bytes of its rows.
+class HistoryStep {
+ public:
+  // OK, or the store's error; IsCompacted tells the one that is no fault.
+  absl::Status status;
+  Revision through;
+
+  std::vector<watch::HistoryRow> Rows() const;
+
+ private:
+  friend class HistoryReader;
+  struct Item {
+    mvcc::Event event;  // Without views.
+    size_t key_offset = 0;
+    size_t key_bytes = 0;
+    size_t key_value_end = 0;
+    size_t end = 0;  // Of the previous value, if there is one.
+    bool has_previous = false;
+  };
+  std::string bytes_;
+  std::vector<Item> items_;
+};
+
+class HistoryReader {
+ public:
+  // `done` gets each result on the reader's thread, and must not block.
+  HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done);
+  // Stops.
+  ~HistoryReader();
+
+  // Begins a step; the one before has been answered. The request's ranges are copied.
+  void Begin(const watch::HistoryRequest& request);
+  void Stop();
+
+ private:
+  struct Range {
+    bool is_single_key = false;
+    std::string first;
+    std::optional<std::string> limit;
+
+    bool Contains(std::string_view key) const {
+      if (is_single_key) return key == first;
+      return key >= first && (!limit.has_value() || key < *limit);
+    }
+  };
+  struct Job {
+    Revision first;
+    Revision last;
+    bool wants_previous = false;
+    std::vector<Range> ranges;
+  };
+
+  void Run();
+  HistoryStep Read(const Job& job) const;
+
+  const mvcc::Store& store_;
+  const std::function<void(HistoryStep)> done_;
+
+  base::Mutex mutex_;
+  base::ConditionVariable wake_;
+  std::optional<Job> job_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_HISTORY_READER_H_

@@ -1,0 +1,140 @@
+// The Watch service: streams in, events out.
+//
+// One thread, the watch thread, owns the hub (watch/hub.h) and every stream. gRPC threads only post
+// to its queue what they read and that a stream ended or has room again; the apply thread hands
+// over changes through WatchFeed; the history reader hands back its steps. The watch thread never
+// waits for a client, a disk, or consensus. A stream is asked for its next request only when it
+// takes its answers, so its share of the queue is one message.
+#ifndef CAIRN_SERVER_WATCH_SERVICE_H_
+#define CAIRN_SERVER_WATCH_SERVICE_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "api/rpc.pb.h"
+#include "base/mutex.h"
+#include "server/history_reader.h"
+#include "server/rpc/call.h"
+#include "server/rpc/service_table.h"
+#include "server/service_context.h"
+#include "server/watch_feed.h"
+#include "watch/hub.h"
+
+namespace cairn::server {
+
+struct WatchOptions {
+  watch::HubOptions hub;
+  // Open streams that asked for a leader end after three of these without one.
+  std::chrono::milliseconds election_timeout{1000};
+  // Called at most once, on the watch thread, when the state cannot be read.
+  std::function<void(const absl::Status&)> on_fatal;
+};
+
+class WatchService {
+ public:
+  // What streams queue beyond the hub, all together; one stream's share is this over their number,
+  // within the two bounds: enough to keep a fast client busy, and a message at least.
+  static constexpr int64_t kQueuedBytesMax = int64_t{64} << 20;
+  static constexpr int64_t kStreamQueuedBytesMax = int64_t{64} << 10;
+  static constexpr int64_t kStreamQueuedBytesMin = int64_t{4} << 10;
+
+  // Starts the threads. What `context` refers to and `feed` must outlive this object.
+  WatchService(const ServiceContext& context, WatchFeed& feed, WatchOptions options);
+  // Stops.
+  ~WatchService();
+  WatchService(const WatchService&) = delete;
+  WatchService& operator=(const WatchService&) = delete;
+
+  // Adds the service to `table`, whose handlers may be called until this object dies.
+  void Register(rpc::ServiceTable& table);
+
+  // Ends every stream with UNAVAILABLE "server stopped", and the threads. Idempotent.
+  void Stop();
+
+ private:
+  struct Stream {
+    std::shared_ptr<rpc::StreamCall> call;
+    bool wants_leader = false;
+    bool is_blocked = false;
+    // The next request may be asked for once what was said is on its way.
+    bool wants_read = true;
+  };
+  // What other threads have for the watch thread.
+  struct Post {
+    enum class Kind { kOpen, kRequest, kClosed, kWritable, kChanges, kHistory };
+    Kind kind;
+    watch::StreamId stream;
+    std::shared_ptr<rpc::StreamCall> call;
+    std::string request;
+    HistoryStep step;
+  };
+  // Outlives the service where callbacks hold it.
+  class Queue {
+   public:
+    // False once the queue is closed.
+    bool Add(Post post);
+    void Close();
+    // Everything posted; waits until there is something, the queue is closed, or `deadline`. False
+    // once closed.
+    bool Take(std::vector<Post>& posts,
+              std::optional<std::chrono::steady_clock::time_point> deadline);
+
+   private:
+    base::Mutex mutex_;
+    base::ConditionVariable wake_;
+    std::vector<Post> posts_ ABSL_GUARDED_BY(mutex_);
+    bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  };
+
+  void Run();
+  void Handle(Post& post);
+  void Open(std::shared_ptr<rpc::StreamCall> call);
+  void Close(watch::StreamId id, absl::Status status);
+  void OnRequest(watch::StreamId id, std::string_view bytes);
+  void Create(watch::StreamId id, const etcdserverpb::WatchCreateRequest& request);
+  void OnHistory(const HistoryStep& step);
+  void TakeChanges();
+  void BeginHistory();
+  void Serve(watch::StreamId id);
+  void ReadNext(watch::StreamId id, Stream& stream);
+  void CheckLeader();
+  void Fatal(const absl::Status& error);
+  int64_t NowMs() const;
+  std::optional<std::chrono::steady_clock::time_point> NextWake() const;
+  rpc::SliceList Encode(const watch::Message& message) const;
+
+  const ServiceContext context_;
+  WatchFeed& feed_;
+  const WatchOptions options_;
+  const std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+
+  // The watch thread's.
+  watch::Hub hub_;
+  bool is_feed_enabled_ = false;
+  WatchFeed::Batch batch_;
+  absl::flat_hash_map<watch::StreamId, Stream> streams_;
+  // Streams that may be asked for their next request, after what there is to say was said.
+  std::vector<watch::StreamId> to_read_;
+  size_t leader_streams_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> leaderless_since_;
+  ResponseHeader header_;
+  bool has_failed_ = false;
+
+  HistoryReader history_;
+  std::thread thread_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_WATCH_SERVICE_H_
