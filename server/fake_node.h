@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/store.h"
+#include "server/change_sink.h"
 #include "server/kv_apply.h"
 #include "server/node.h"
 
@@ -70,9 +71,13 @@ class FakeNode final : public Node {
     const absl::Status committed =
         batch.Commit({.index = Index(store_->applied().index.value() + 1), .term = status_.term});
     CAIRN_CHECK(committed.ok());
+    if (sink != nullptr && !batch.changes().empty()) {
+      sink->OnCommitted(batch.changes(), store_->published().revision);
+    }
     return *std::move(outcome);
   }
 
+  ChangeSink* sink = nullptr;
   bool can_read_now = true;
   bool out_of_space = false;
   bool pool_full = false;

@@ -103,7 +103,12 @@ void WatchService::Run() {
     TakeChanges();
     hub_.Tick(NowMs());
     BeginHistory();
-    for (const watch::StreamId id : hub_.TakeReady()) Serve(id);
+    // Who has taken its history needs the next step, and who was overtaken by a compaction hears it.
+    for (std::vector<watch::StreamId> ready = hub_.TakeReady(); !ready.empty();
+         ready = hub_.TakeReady()) {
+      for (const watch::StreamId id : ready) Serve(id);
+      BeginHistory();
+    }
     for (const watch::StreamId id : std::exchange(to_read_, {})) {
       const auto found = streams_.find(id);
       if (found != streams_.end()) ReadNext(id, found->second);

@@ -1,0 +1,267 @@
+// The Watch service over calls without a transport: threads, back-pressure, ends of streams.
+#include "server/watch_service.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "base/status.h"
+#include "mvcc/key_value.h"
+#include "server/fake_node.h"
+#include "server/response_buffer.h"
+#include "server/rpc/fake_call.h"
+
+namespace cairn::server {
+namespace {
+
+using etcdserverpb::WatchRequest;
+using etcdserverpb::WatchResponse;
+
+constexpr std::string_view kPath = "/etcdserverpb.Watch/Watch";
+
+class WatchServiceTest : public ::testing::Test {
+ protected:
+  explicit WatchServiceTest(WatchOptions options = {})
+      : feed_(node_.store().published().revision),
+        service_({node_, node_.store(), budget_, {}}, feed_, std::move(options)) {
+    node_.sink = &feed_;
+    service_.Register(table_);
+  }
+
+  rpc::FakeStreamCall Open(rpc::FakeCallOptions options = {}) {
+    return rpc::StartStream(table_, kPath, std::move(options));
+  }
+  static void Ask(rpc::FakeStreamCall& stream, std::string_view text) {
+    WatchRequest request;
+    ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(std::string(text), &request)) << text;
+    stream.Send(request.SerializeAsString());
+  }
+  static WatchResponse Next(rpc::FakeStreamCall& stream) {
+    WatchResponse response;
+    const std::optional<std::string> bytes = stream.WaitReceive(std::chrono::seconds(60));
+    EXPECT_TRUE(bytes.has_value()) << "no response";
+    if (bytes.has_value()) {
+      EXPECT_TRUE(response.ParseFromString(*bytes));
+    }
+    return response;
+  }
+  // A response without the ids and term of its header, which are checked.
+  static std::string Shown(rpc::FakeStreamCall& stream) {
+    WatchResponse response = Next(stream);
+    EXPECT_EQ(response.header().cluster_id(), 11u);
+    EXPECT_EQ(response.header().member_id(), 22u);
+    EXPECT_EQ(response.header().raft_term(), 3u);
+    response.mutable_header()->clear_cluster_id();
+    response.mutable_header()->clear_member_id();
+    response.mutable_header()->clear_raft_term();
+    google::protobuf::TextFormat::Printer printer;
+    printer.SetSingleLineMode(true);
+    std::string text;
+    printer.PrintToString(response, &text);
+    while (!text.empty() && text.back() == ' ') text.pop_back();
+    return text;
+  }
+
+  void Put(std::string_view key, std::string_view value) {
+    etcdserverpb::PutRequest request;
+    request.set_key(std::string(key));
+    request.set_value(std::string(value));
+    ASSERT_TRUE(node_.Apply(CommandKind::kPut, request.SerializeAsString()).status.ok());
+  }
+  void Compact(int64_t revision) {
+    etcdserverpb::CompactionRequest request;
+    request.set_revision(revision);
+    ASSERT_TRUE(node_.Apply(CommandKind::kCompact, request.SerializeAsString()).status.ok());
+  }
+  // Takes responses until `count` events of one key have come; their values must be first,
+  // first + 1, ...
+  static void ExpectValues(rpc::FakeStreamCall& stream, int first, int count) {
+    int64_t last_revision = 0;
+    for (int expected = first; expected < first + count;) {
+      const WatchResponse response = Next(stream);
+      ASSERT_GT(response.events_size(), 0) << response.ShortDebugString();
+      for (const mvccpb::Event& event : response.events()) {
+        ASSERT_EQ(event.kv().value(), std::to_string(expected));
+        ASSERT_GT(event.kv().mod_revision(), last_revision);
+        last_revision = event.kv().mod_revision();
+        ++expected;
+      }
+    }
+  }
+
+  FakeNode node_;
+  ResponseBudget budget_;
+  WatchFeed feed_;
+  rpc::ServiceTable table_;
+  WatchService service_;
+};
+
+TEST_F(WatchServiceTest, TheWireAsEtcdHasIt) {
+  Put("a", "1");
+  rpc::FakeStreamCall stream = Open();
+  Ask(stream, R"(create_request { key: "a" prev_kv: true })");
+  EXPECT_EQ(Shown(stream), "header { revision: 2 } created: true");
+  Put("a", "2");
+  EXPECT_EQ(Shown(stream),
+            R"(header { revision: 3 } events { kv { key: "a" create_revision: 2 mod_revision: 3 )"
+            R"(version: 2 value: "2" } prev_kv { key: "a" create_revision: 2 mod_revision: 2 )"
+            R"(version: 1 value: "1" } })");
+  Ask(stream, R"(create_request { key: "a" start_revision: 2 watch_id: 9 filters: NODELETE })");
+  EXPECT_EQ(Shown(stream), "header { revision: 3 } watch_id: 9 created: true");
+  EXPECT_EQ(Shown(stream),
+            R"(header { revision: 3 } watch_id: 9 events { kv { key: "a" create_revision: 2 )"
+            R"(mod_revision: 2 version: 1 value: "1" } } events { kv { key: "a" )"
+            R"(create_revision: 2 mod_revision: 3 version: 2 value: "2" } })");
+  Ask(stream, "progress_request {}");
+  EXPECT_EQ(Shown(stream), "header { revision: 3 } watch_id: -1");
+  Ask(stream, "cancel_request { watch_id: 9 }");
+  EXPECT_EQ(Shown(stream), "header { revision: 3 } watch_id: 9 canceled: true");
+  Ask(stream, R"(create_request { key: "b" range_end: "a" })");
+  EXPECT_EQ(Shown(stream),
+            "header { revision: 3 } watch_id: -1 created: true canceled: true cancel_reason: "
+            "\"mvcc: watcher range is empty\"");
+  Compact(3);
+  Ask(stream, R"(create_request { key: "a" start_revision: 2 watch_id: 5 })");
+  EXPECT_EQ(Shown(stream), "header { revision: 3 } watch_id: 5 created: true");
+  EXPECT_EQ(Shown(stream), "header { } watch_id: 5 canceled: true compact_revision: 3");
+  // One that says nothing is ignored; the stream lives.
+  stream.Send("");
+  Ask(stream, "cancel_request { watch_id: 77 }");
+  Put("a", "3");
+  EXPECT_EQ(Next(stream).events_size(), 1);
+}
+
+// A client that has nothing more to ask still wants its events.
+TEST_F(WatchServiceTest, HalfCloseLeavesTheWatchRunning) {
+  rpc::FakeStreamCall stream = Open();
+  Ask(stream, R"(create_request { key: "a" })");
+  EXPECT_TRUE(Next(stream).created());
+  stream.HalfClose();
+  Put("a", "0");
+  ExpectValues(stream, 0, 1);
+  EXPECT_FALSE(stream.status().has_value());
+}
+
+TEST_F(WatchServiceTest, EndsOfStreams) {
+  rpc::FakeStreamCall garbage = Open();
+  garbage.Send("\xff\xff");
+  EXPECT_EQ(garbage.WaitStatus().code(), absl::StatusCode::kInternal);
+
+  rpc::FakeStreamCall gone = Open();
+  Ask(gone, R"(create_request { key: "a" })");
+  EXPECT_TRUE(Next(gone).created());
+  gone.Cancel();
+  EXPECT_EQ(gone.WaitStatus(), api::ToStatus(api::Error::kWatchCanceled));
+
+  rpc::FakeStreamCall open = Open();
+  Ask(open, R"(create_request { key: "a" })");
+  EXPECT_TRUE(Next(open).created());
+  service_.Stop();
+  EXPECT_EQ(open.WaitStatus(), api::ToStatus(api::Error::kServerStopped));
+  rpc::FakeStreamCall late = Open();
+  EXPECT_EQ(late.WaitStatus(), api::ToStatus(api::Error::kServerStopped));
+}
+
+TEST_F(WatchServiceTest, AStreamThatWantsALeaderIsRefusedWithoutOne) {
+  node_.status_.leader = MemberId(0);
+  rpc::FakeStreamCall stream = Open({.metadata = {{"hasleader", "true"}}});
+  EXPECT_EQ(stream.WaitStatus(), api::ToStatus(api::Error::kNoLeader));
+}
+
+// Writers and watchers that come and go at the same time: each hears of everything, once, in order.
+TEST_F(WatchServiceTest, WatchersThatJoinUnderWritesMissNothing) {
+  constexpr int kPuts = 3000;
+  constexpr int kStreams = 8;
+  Put("a", "0");
+  std::atomic<int> put = 0;
+  std::thread writer([&] {
+    for (int i = 1; i <= kPuts; ++i) {
+      Put("a", std::to_string(i));
+      put = i;
+    }
+  });
+  std::vector<std::thread> readers;
+  for (int i = 0; i < kStreams; ++i) {
+    readers.emplace_back([&, i] {
+      while (put < i * kPuts / kStreams) std::this_thread::yield();
+      rpc::FakeStreamCall stream = Open();
+      Ask(stream, R"(create_request { key: "a" start_revision: 1 })");
+      EXPECT_TRUE(Next(stream).created());
+      ExpectValues(stream, 0, kPuts + 1);
+      stream.Cancel();
+    });
+  }
+  writer.join();
+  for (std::thread& reader : readers) reader.join();
+}
+
+// A stopped client holds up nobody, is sent no more than its share, and has everything in the end.
+TEST_F(WatchServiceTest, AStoppedClientCostsItsShareAndLosesNothing) {
+  constexpr int kPuts = 2000;
+  rpc::FakeStreamCall stopped = Open();
+  rpc::FakeStreamCall reading = Open();
+  for (rpc::FakeStreamCall* stream : {&stopped, &reading}) {
+    Ask(*stream, R"(create_request { key: "a" })");
+    EXPECT_TRUE(Next(*stream).created());
+  }
+  for (int i = 0; i < kPuts; ++i) {
+    Put("a", std::to_string(i));
+    Put("b", std::string(200, 'x'));
+    if (i % 10 == 9) ExpectValues(reading, i - 9, 10);
+  }
+  EXPECT_LE(stopped.queued_bytes(), WatchService::kStreamQueuedBytesMax + (int64_t{64} << 10));
+  ExpectValues(stopped, 0, kPuts);
+}
+
+class ProgressTest : public WatchServiceTest {
+ protected:
+  ProgressTest() : WatchServiceTest({.hub = {.progress_interval_ms = 20}}) {}
+};
+
+TEST_F(ProgressTest, IdleWatchersHearThatNothingHappened) {
+  rpc::FakeStreamCall stream = Open();
+  Ask(stream, R"(create_request { key: "a" progress_notify: true })");
+  EXPECT_EQ(Shown(stream), "header { revision: 1 } created: true");
+  EXPECT_EQ(Shown(stream), "header { revision: 1 }");
+  Put("b", "1");
+  while (Next(stream).header().revision() != 2) {
+  }
+}
+
+TEST(WatchFeed, BeyondItsBoundItTellsOfAGapAndHoldsNothing) {
+  WatchFeed feed(Revision(1));
+  std::string key_value;
+  const std::string value(size_t{1} << 20, 'v');
+  mvcc::AppendKeyValue(key_value, {.key = "k", .mod_revision = Revision(2), .value = value});
+  const mvcc::Change change = {.revision = {Revision(2), 0}, .key = "k", .key_value = key_value};
+  int wakes = 0;
+  feed.OnCommitted({&change, 1}, Revision(2));  // Nobody listens.
+  EXPECT_EQ(feed.Enable([&] { ++wakes; }), Revision(2));
+  WatchFeed::Batch batch;
+  EXPECT_FALSE(feed.Fetch(batch));
+  feed.OnCommitted({&change, 1}, Revision(3));
+  ASSERT_TRUE(feed.Fetch(batch));
+  EXPECT_EQ(batch.through, Revision(3));
+  ASSERT_EQ(batch.changes.Events().size(), 1u);
+  EXPECT_EQ(batch.changes.Events()[0].key, "k");
+  EXPECT_EQ(wakes, 1);
+  for (int i = 0; i < 40; ++i) feed.OnCommitted({&change, 1}, Revision(4 + i));
+  EXPECT_EQ(wakes, 2);
+  ASSERT_TRUE(feed.Fetch(batch));
+  EXPECT_TRUE(batch.has_gap);
+  EXPECT_TRUE(batch.changes.empty());
+  EXPECT_EQ(batch.through, Revision(43));
+  EXPECT_FALSE(feed.Fetch(batch));
+}
+
+}  // namespace
+}  // namespace cairn::server
