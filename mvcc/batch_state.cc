@@ -42,6 +42,7 @@ void BatchState::End() {
   overlay_.Reset();
   changes_.clear();
   removed_.clear();
+  meta_rows_.reset();
   rows_->Clear();
 }
 
@@ -52,6 +53,33 @@ absl::StatusOr<bool> BatchState::GetMeta(std::string_view key, std::string& valu
     return true;
   }
   return backend_->Get(Family::kMeta, key, [&value](std::string_view row) { value = row; });
+}
+
+absl::Status BatchState::ScanMeta(
+    std::string_view prefix, absl::FunctionRef<bool(std::string_view, std::string_view)> visit) {
+  CAIRN_CHECK(is_open_ && !is_committed_);
+  if (meta_rows_ == nullptr) {
+    meta_rows_ = backend_->NewIterator(Family::kMeta, {}, CacheUse::kFill);
+  }
+  RowIterator& below = *meta_rows_;
+  below.Seek(prefix);
+  auto above = overlay_.meta().lower_bound(prefix);
+  const auto above_end = overlay_.meta().end();
+  while (true) {
+    const bool has_below = below.Valid() && below.key().starts_with(prefix);
+    const bool has_above = above != above_end && std::string_view(above->first).starts_with(prefix);
+    if (!has_below && !has_above) return below.status();
+    const int order = !has_below ? 1 : !has_above ? -1 : below.key().compare(above->first);
+    if (order < 0) {
+      if (!visit(below.key(), below.value())) return absl::OkStatus();
+      below.Next();
+      continue;
+    }
+    // This batch's row hides the one below, and may say that there is none.
+    if (above->second.has_value() && !visit(above->first, *above->second)) return absl::OkStatus();
+    ++above;
+    if (order == 0) below.Next();
+  }
 }
 
 absl::Status BatchState::SetCompactWatermark(Revision watermark) {

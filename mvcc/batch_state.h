@@ -42,6 +42,8 @@ class BatchState {
   std::span<const Change> changes() const { return changes_; }
 
   absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
+  absl::Status ScanMeta(std::string_view prefix,
+                        absl::FunctionRef<bool(std::string_view, std::string_view)> visit);
   absl::Status SetCompactWatermark(Revision watermark);
   absl::StatusOr<bool> ApplyRemoval(const RemovalStep& step);
   absl::Status Commit(EntryApplied applied);
@@ -92,6 +94,8 @@ class BatchState {
   Overlay overlay_;
   std::vector<Change> changes_;
   std::vector<RowRevision> removed_;
+  // The first scan of side rows makes it and the batch keeps it: nothing is written meanwhile.
+  std::unique_ptr<RowIterator> meta_rows_;
   // To roll a transaction back.
   size_t changes_before_txn_ = 0;
   int64_t logical_size_bytes_before_txn_ = 0;

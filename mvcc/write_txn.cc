@@ -100,6 +100,11 @@ void Batch::DeleteMeta(std::string_view key) {
 absl::StatusOr<bool> Batch::GetMeta(std::string_view key, std::string& value) const {
   return state_->GetMeta(key, value);
 }
+absl::Status Batch::ScanMeta(
+    std::string_view prefix,
+    absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const {
+  return state_->ScanMeta(prefix, visit);
+}
 
 absl::Status Batch::SetCompactWatermark(Revision watermark) {
   return state_->SetCompactWatermark(watermark);

@@ -123,6 +123,11 @@ class Batch {
   void PutMeta(std::string_view key, std::string_view value);
   void DeleteMeta(std::string_view key);
   absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
+  // Visits the side rows whose key begins with `prefix`, in key order, until `visit` returns false.
+  // It takes no step beyond the row that ended the visit. `visit` must not change rows.
+  absl::Status ScanMeta(
+      std::string_view prefix,
+      absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const;
 
   // Reads below `watermark` fail from here on; removal begins when the batch is committed.
   // OUT_OF_RANGE without effect: compacted, if `watermark` is not above the current one; future, if

@@ -45,16 +45,18 @@ absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
 
 }  // namespace
 
-Applier::Applier(mvcc::Store& store, Proposer proposer, Membership membership)
+Applier::Applier(mvcc::Store& store, Proposer proposer, Membership membership, LeaseApplier leases)
     : store_(store),
       proposer_(proposer),
-      // Leases are not granted yet, so none exists.
-      kv_([](LeaseId) { return false; }),
+      leases_(std::move(leases)),
+      kv_([this](LeaseId id) { return leases_.Exists(id); }),
       membership_(std::move(membership)) {}
 
 absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(mvcc::Store& store, Proposer proposer) {
   CAIRN_ASSIGN_OR_RETURN(Membership membership, LoadMembership(store));
-  return std::unique_ptr<Applier>(new Applier(store, proposer, std::move(membership)));
+  CAIRN_ASSIGN_OR_RETURN(LeaseApplier leases, LeaseApplier::Open(store));
+  return std::unique_ptr<Applier>(
+      new Applier(store, proposer, std::move(membership), std::move(leases)));
 }
 
 absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entries) {
@@ -68,6 +70,7 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
                                                 entry.index, entry.term));
     }
   }
+  result.leases = leases_.Finish(batch);
   CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
   if (sink_ != nullptr && !batch.changes().empty()) {
     sink_->OnCommitted(batch.changes(), store_.published().revision);
@@ -101,14 +104,23 @@ absl::Status Applier::ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch,
   CAIRN_ASSIGN_OR_RETURN(const DecodedCommand command, DecodeCommand(*entry.data));
   const bool is_own =
       command.header.proposer == proposer_.id && command.header.nonce == proposer_.nonce;
-  absl::StatusOr<Node::Outcome> outcome =
-      command.header.kind == CommandKind::kPublishMember
-          ? ApplyPublished(command.body, batch, result)
-          : kv_.Apply(command.header.kind, command.body, is_own ? Answer::kBuild : Answer::kDiscard,
-                      batch);
-  CAIRN_RETURN_IF_ERROR(outcome.status());
-  if (is_own) result.outcomes.emplace_back(command.header.sequence, *std::move(outcome));
+  CAIRN_ASSIGN_OR_RETURN(Node::Outcome outcome,
+                         ApplyBody(command, {entry.term, entry.index}, is_own, batch, result));
+  if (is_own) result.outcomes.emplace_back(command.header.sequence, std::move(outcome));
   return absl::OkStatus();
+}
+
+absl::StatusOr<Node::Outcome> Applier::ApplyBody(const DecodedCommand& command, raft::EntryId id,
+                                                 bool is_own, mvcc::Batch& batch, Result& result) {
+  const CommandKind kind = command.header.kind;
+  if (kind == CommandKind::kPublishMember) return ApplyPublished(command.body, batch, result);
+  if (LeaseApplier::Handles(kind)) return leases_.Apply(kind, command.body, id, batch);
+  const size_t first_change = batch.changes().size();
+  CAIRN_ASSIGN_OR_RETURN(
+      Node::Outcome outcome,
+      kv_.Apply(kind, command.body, is_own ? Answer::kBuild : Answer::kDiscard, batch));
+  CAIRN_RETURN_IF_ERROR(leases_.Observe(batch.changes().subspan(first_change), batch));
+  return outcome;
 }
 
 absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch,

@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "lease/types.h"
 #include "mvcc/removal.h"
 #include "mvcc/store.h"
 #include "raft/types.h"
 #include "server/change_sink.h"
 #include "server/command.h"
 #include "server/kv_apply.h"
+#include "server/lease_apply.h"
 #include "server/membership.h"
 #include "server/node.h"
 
@@ -45,9 +47,11 @@ class Applier {
     std::optional<std::pair<raft::Configuration, Index>> configuration;
     // The members changed: ask members() again.
     bool members_changed = false;
+    // The leases that changed, as they are after the batch.
+    std::vector<lease::LeaseUpdate> leases;
   };
 
-  // Reads the members and the configuration from `store`, which must outlive this object.
+  // Reads members, configuration and leases from `store`, which must outlive this object.
   // DATA_LOSS when their rows do not decode.
   static absl::StatusOr<std::unique_ptr<Applier>> Open(mvcc::Store& store, Proposer proposer);
 
@@ -62,12 +66,16 @@ class Applier {
 
   // As of the last Apply.
   const Membership& membership() const { return membership_; }
+  const lease::LeaseTable& leases() const { return leases_.table(); }
 
  private:
-  Applier(mvcc::Store& store, Proposer proposer, Membership membership);
+  Applier(mvcc::Store& store, Proposer proposer, Membership membership, LeaseApplier leases);
 
   absl::Status ApplyEntry(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
   absl::Status ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
+  // The command's own effect, and that of its puts and deletions on leases.
+  absl::StatusOr<Node::Outcome> ApplyBody(const DecodedCommand& command, raft::EntryId id,
+                                          bool is_own, mvcc::Batch& batch, Result& result);
   absl::Status ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
   absl::StatusOr<Node::Outcome> ApplyPublished(std::string_view body, mvcc::Batch& batch,
                                                Result& result);
@@ -75,6 +83,7 @@ class Applier {
   mvcc::Store& store_;
   ChangeSink* sink_ = nullptr;
   const Proposer proposer_;
+  LeaseApplier leases_;
   KvApplier kv_;
   Membership membership_;
 };

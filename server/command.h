@@ -31,6 +31,12 @@ enum class CommandKind : uint16_t {
   kTxn = 3,            // etcdserverpb.TxnRequest
   kCompact = 4,        // etcdserverpb.CompactionRequest
   kPublishMember = 5,  // cairn.internal.PublishMember: a member's name and client URLs
+  // Leases. A grant's id and time to live are those that the lease gets.
+  kLeaseGrant = 6,       // etcdserverpb.LeaseGrantRequest
+  kLeaseRevoke = 7,      // etcdserverpb.LeaseRevokeRequest
+  kLeaseExpire = 8,      // cairn.internal.LeaseBatch
+  kLeaseCheckpoint = 9,  // cairn.internal.LeaseBatch
+  kLeaseClear = 10,      // cairn.internal.LeaseBatch
 };
 
 // The newest format that this binary writes and understands. A higher one must be understood to be

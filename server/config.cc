@@ -30,6 +30,9 @@ DEFINE_string(initial_cluster_token, "etcd-cluster",
               "Keeps clusters with equal URLs apart; part of the ids.");
 DEFINE_uint32(heartbeat_interval, 100, "Milliseconds between two heartbeats of a leader.");
 DEFINE_uint32(election_timeout, 1000, "Milliseconds without a leader before an election.");
+DEFINE_string(lease_checkpoint_interval, "5m",
+              "Time without a renewal after which what is left of a lease is noted in the log, for "
+              "whoever leads next (0s: never).");
 DEFINE_uint64(
     snapshot_count, 400000,
     "Applied entries after which the state is made durable, if its size did not ask first.");
@@ -71,6 +74,7 @@ constexpr const char* kFlags[] = {
     "initial-cluster-token",
     "heartbeat-interval",
     "election-timeout",
+    "lease-checkpoint-interval",
     "snapshot-count",
     "quota-backend-bytes",
     "max-txn-ops",
@@ -287,6 +291,15 @@ absl::Status FillTimes(Config& config) {
   }
   config.heartbeat_interval = std::chrono::milliseconds(FLAGS_heartbeat_interval);
   config.election_timeout = std::chrono::milliseconds(FLAGS_election_timeout);
+  const std::optional<std::chrono::nanoseconds> checkpoint =
+      ParseDuration(FLAGS_lease_checkpoint_interval);
+  if (!checkpoint.has_value()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--lease-checkpoint-interval: \"{}\" is no duration such as 5m",
+                       FLAGS_lease_checkpoint_interval);
+  }
+  config.lease_checkpoint_interval =
+      std::chrono::duration_cast<std::chrono::milliseconds>(*checkpoint);
   return absl::OkStatus();
 }
 

@@ -59,6 +59,8 @@ struct Config {
   std::string initial_cluster_token;
   std::chrono::milliseconds heartbeat_interval{100};
   std::chrono::milliseconds election_timeout{1000};
+  // What is left of a lease that was not renewed for so long goes through the log. 0: never.
+  std::chrono::milliseconds lease_checkpoint_interval{300'000};
   uint64_t snapshot_count = 0;      // Applied entries between two flushes of the state.
   int64_t quota_backend_bytes = 0;  // 0 or less: no limit.
   size_t max_txn_ops = 0;

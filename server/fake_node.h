@@ -5,30 +5,45 @@
 #ifndef CAIRN_SERVER_FAKE_NODE_H_
 #define CAIRN_SERVER_FAKE_NODE_H_
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "api/rpc.pb.h"
 #include "base/check.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/store.h"
 #include "server/change_sink.h"
 #include "server/kv_apply.h"
+#include "server/lease_apply.h"
+#include "server/lease_manager.h"
 #include "server/node.h"
 
 namespace cairn::server {
 
 class FakeNode final : public Node {
  public:
-  FakeNode() : applier_([this](LeaseId lease) { return lease == known_lease; }) {
+  FakeNode()
+      : leases_(
+            {.lessor = {}, .wait = std::chrono::seconds(7), .now_ms = [this] { return now_ms; }}),
+        applier_([this](LeaseId lease) { return lease_applier_->Exists(lease); }) {
     auto store = mvcc::Store::Open(
         disk_.Open(), {.identity = {.cluster = ClusterId(11), .member = MemberId(22)}});
     CAIRN_CHECK(store.ok(), std::string(store.status().message()));
     store_ = *std::move(store);
     status_.term = Term(3);
     status_.leader = MemberId(22);
+    lease_applier_.emplace(*LeaseApplier::Open(*store_));
+    leases_.Promote();
+    leases_.Confirm(lease::Lessor::kForEver);
+    etcdserverpb::LeaseGrantRequest known;
+    known.set_id(known_lease.value());
+    known.set_ttl(3600);
+    CAIRN_CHECK(Apply(CommandKind::kLeaseGrant, known.SerializeAsString()).status.ok());
   }
 
   mvcc::Store& store() { return *store_; }
@@ -47,6 +62,7 @@ class FakeNode final : public Node {
     const std::string copy(body);
     done(Apply(kind, copy));
   }
+  LeaseManager& leases() override { return leases_; }
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
   void ReadBarrier(BarrierDone done) override {
@@ -66,14 +82,20 @@ class FakeNode final : public Node {
 
   Outcome Apply(CommandKind kind, std::string_view body) {
     mvcc::Batch batch = store_->BeginBatch();
-    absl::StatusOr<Outcome> outcome = applier_.Apply(kind, body, Answer::kBuild, batch);
+    const raft::EntryId entry = {status_.term, store_->applied().index + 1};
+    absl::StatusOr<Outcome> outcome = LeaseApplier::Handles(kind)
+                                          ? lease_applier_->Apply(kind, body, entry, batch)
+                                          : applier_.Apply(kind, body, Answer::kBuild, batch);
     CAIRN_CHECK(outcome.ok(), std::string(outcome.status().message()));
-    const absl::Status committed =
-        batch.Commit({.index = Index(store_->applied().index.value() + 1), .term = status_.term});
-    CAIRN_CHECK(committed.ok());
+    if (!LeaseApplier::Handles(kind)) {
+      CAIRN_CHECK(lease_applier_->Observe(batch.changes(), batch).ok());
+    }
+    const std::vector<lease::LeaseUpdate> leases = lease_applier_->Finish(batch);
+    CAIRN_CHECK(batch.Commit({.index = entry.index, .term = entry.term}).ok());
     if (sink != nullptr && !batch.changes().empty()) {
       sink->OnCommitted(batch.changes(), store_->published().revision);
     }
+    leases_.Applied(entry.index, leases);
     return *std::move(outcome);
   }
 
@@ -82,7 +104,10 @@ class FakeNode final : public Node {
   bool out_of_space = false;
   bool pool_full = false;
   absl::Status barrier_status;
-  LeaseId known_lease{77};
+  // Granted from the start, for an hour.
+  const LeaseId known_lease{77};
+  // The clock of the leases.
+  lease::Milliseconds now_ms = 0;
   int proposals = 0;
   int barriers = 0;
   int pooled = 0;
@@ -93,6 +118,8 @@ class FakeNode final : public Node {
  private:
   mvcc::MemDisk disk_;
   std::unique_ptr<mvcc::Store> store_;
+  std::optional<LeaseApplier> lease_applier_;
+  LeaseManager leases_;
   KvApplier applier_;
 };
 

@@ -153,16 +153,8 @@ void KvService::RangeStream(std::shared_ptr<rpc::StreamCall> call, RangeRequest 
 }
 
 absl::Status KvService::CheckRoom(size_t body_bytes, int64_t cost_bytes) const {
-  const ServiceLimits& limits = context_.limits;
-  // Growth is refused before it is proposed, so "no space" always means "not applied". What deletes
-  // or compacts passes.
-  const bool is_over_quota =
-      limits.quota_backend_bytes > 0 &&
-      context_.store.logical_size_bytes() + cost_bytes > limits.quota_backend_bytes;
-  if (cost_bytes > 0 && (is_over_quota || context_.node.IsOutOfSpace())) {
-    return ToStatus(Error::kNoSpace);
-  }
-  if (body_bytes + kCommandOverheadBytes > limits.request_bytes_max) {
+  CAIRN_RETURN_IF_ERROR(CheckGrowth(context_, cost_bytes));
+  if (body_bytes + kCommandOverheadBytes > context_.limits.request_bytes_max) {
     return ToStatus(Error::kRequestTooLarge);
   }
   return absl::OkStatus();
@@ -170,13 +162,7 @@ absl::Status KvService::CheckRoom(size_t body_bytes, int64_t cost_bytes) const {
 
 void KvService::Propose(CommandKind kind, std::unique_ptr<UnaryCall> call) {
   const std::string_view body = call->request();
-  context_.node.Propose(kind, body, [this, call = std::move(call)](Node::Outcome outcome) mutable {
-    if (!outcome.status.ok()) {
-      call->Finish(std::move(outcome.status));
-      return;
-    }
-    call->Finish(WithHeader(context_.Header(outcome.revision), outcome.response));
-  });
+  ProposeAndAnswer(context_, kind, body, std::move(call));
 }
 
 void KvService::Put(std::unique_ptr<UnaryCall> call) {

@@ -21,6 +21,8 @@
 
 namespace cairn::server {
 
+class LeaseManager;
+
 // One member of the cluster, as MemberList shows it. `name` and `client_urls` are empty until the
 // member has started once.
 struct Member {
@@ -69,6 +71,9 @@ class Node {
   // "request is too large", RESOURCE_EXHAUSTED "database space exceeded" (the disk is full; not
   // applied).
   virtual void Propose(CommandKind kind, std::string_view body, ProposeDone done) = 0;
+
+  // The leases as this member knows them.
+  virtual LeaseManager& leases() = 0;
 
   // True when a read of the published state is linearizable now, without a round: this member is
   // the sole voter, leads, and has applied an entry of its term. What was acknowledged has then

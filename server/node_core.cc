@@ -65,6 +65,12 @@ void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
   }
 }
 
+raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload command) {
+  std::vector<raft::Proposal> proposals;
+  proposals.push_back({raft::EntryKind::kCommand, std::move(command)});
+  return core_.Propose(std::move(proposals), raft::Forwarding::kForbidden);
+}
+
 void NodeCore::RetryWaiting() {
   if (waiting_.empty() || core_.leader() == MemberId(0)) return;
   std::vector<QueuedProposal> proposals;
@@ -193,10 +199,13 @@ bool NodeCore::WaitsForApplied() const {
   return !confirmed_.empty() || core_.applied() < leads_since_ || !core_.is_leader();
 }
 
+bool NodeCore::IsLeaderReady() const {
+  return leads_since_ != Index(0) && core_.applied() >= leads_since_ && core_.is_leader();
+}
+
 bool NodeCore::IsSoleVoterReady() const {
   const raft::Configuration& configuration = core_.configuration();
-  return leads_since_ != Index(0) && core_.applied() >= leads_since_ && core_.is_leader() &&
-         configuration.outgoing.empty() && configuration.voters.size() == 1 &&
+  return IsLeaderReady() && configuration.outgoing.empty() && configuration.voters.size() == 1 &&
          configuration.voters[0] == core_.id();
 }
 

@@ -94,6 +94,8 @@ class NodeCore {
   void Step(raft::Message message);
   // Appends, or holds back until there is a leader, or refuses (Work::refused).
   void Propose(std::vector<QueuedProposal> proposals);
+  // Appends one command if this member leads and may; never held back, never forwarded.
+  raft::ProposeResult ProposeAsLeader(raft::Payload command);
   // Asks for a linearizable read. All reads asked for since the last TakeWork share one round,
   // which starts after them (thesis 6.4: never one already sent).
   void Read(WaiterId id);
@@ -108,6 +110,8 @@ class NodeCore {
 
   // --- Looking in ---
   const raft::Core& raft() const { return core_; }
+  // This member leads and has applied an entry of its term: it knows all that was committed before.
+  bool IsLeaderReady() const;
   // This member alone decides: it leads, is the only voter, and an entry of its term is applied.
   // Nothing can then have been committed that it does not know.
   bool IsSoleVoterReady() const;

@@ -33,9 +33,13 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       replay_through_(std::max(restored.hard_state.commit, restored.applied.index)),
       tracker_(kWaitedBytesMax),
       read_pool_(kReadThreads, kQueuedReadsMax),
+      leases_(options_.leases),
       core_(options_.core, std::move(restored)),
+      lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
+                    options_.tick.count()),
       members_(std::make_shared<const Members>(applier.membership().members)) {
   status_.applied = core_.raft().applied();
+  leases_.Applied(status_.applied, applier.leases().All());
   log_ = std::make_unique<wal::LogThread>(
       wal_, wal::LogThreadOptions{},
       wal::LogThread::Callbacks{
@@ -110,6 +114,7 @@ absl::Status NodeRunner::Stop() {
 
   const absl::Status stopped = api::ToStatus(api::Error::kServerStopped);
   tracker_.Stop(stopped);
+  leases_.Stop();
   for (auto& [id, done] : reads_) std::move(done)(stopped);
   reads_.clear();
   Inputs inputs;
@@ -251,19 +256,21 @@ void NodeRunner::WakeNode() {
 void NodeRunner::RunNode() {
   base::NameThread("node");
   next_tick_ = steady_clock::now() + options_.tick;
+  bool has_ticked = false;
   while (true) {
+    lease_driver_.Run(has_ticked);
     Do(core_.TakeWork());
     PublishStatus();
     Inputs inputs;
     {
       base::MutexLock lock(mutex_);
-      wake_on_applied_ = core_.WaitsForApplied();
+      wake_on_applied_ = core_.WaitsForApplied() || lease_driver_.waits_for_applied();
       const auto has_input = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !inputs_.proposals.empty() || !inputs_.reads.empty() || inputs_.durable != 0 ||
                (wake_on_applied_ && !inputs_.applied.empty());
       };
       bool is_tick = false;
-      while (!node_stops_ && !has_input() && !is_tick) {
+      while (!node_stops_ && !has_input() && !is_tick && !lease_driver_.has_more()) {
         node_sleeps_ = true;
         is_tick = !node_wake_.WaitUntil(mutex_, next_tick_);
       }
@@ -272,7 +279,8 @@ void NodeRunner::RunNode() {
       std::swap(inputs, inputs_);
     }
     TakeInputs(inputs);
-    if (steady_clock::now() >= next_tick_) Tick();
+    has_ticked = steady_clock::now() >= next_tick_;
+    if (has_ticked) Tick();
   }
 }
 
@@ -449,6 +457,8 @@ absl::Status NodeRunner::ApplyEntries(std::span<const raft::Entry> entries) {
       members_ = std::make_shared<const Members>(applier_.membership().members);
     }
   }
+  // Before anyone is answered: who renews a lease after its revocation was answered finds none.
+  leases_.Applied(applied, result.leases);
   tracker_.Complete(std::move(result.outcomes));
   FinishCompactionWaits();
   base::MutexLock lock(mutex_);

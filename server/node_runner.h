@@ -34,6 +34,8 @@
 #include "mvcc/store.h"
 #include "raft/core.h"
 #include "server/applier.h"
+#include "server/lease_driver.h"
+#include "server/lease_manager.h"
 #include "server/node.h"
 #include "server/node_core.h"
 #include "server/proposal_tracker.h"
@@ -46,6 +48,7 @@ namespace cairn::server {
 struct NodeRunnerOptions {
   ClusterId cluster_id;
   NodeCoreOptions core;
+  LeaseManagerOptions leases;
   // One tick: the heartbeat interval.
   std::chrono::milliseconds tick{100};
   // How long a proposal is waited for (etcd: 5 s + 2 election timeouts).
@@ -108,6 +111,7 @@ class NodeRunner final : public Node {
   NodeStatus status() const override;
   std::shared_ptr<const Members> members() const override;
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override;
+  LeaseManager& leases() override { return leases_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
   void ReadBarrier(BarrierDone done) override;
@@ -162,9 +166,11 @@ class NodeRunner final : public Node {
   std::atomic<uint64_t> next_sequence_ = 1;
   ProposalTracker tracker_;
   WorkerPool read_pool_;
+  LeaseManager leases_;
 
   // Node thread only.
   NodeCore core_;
+  LeaseDriver lease_driver_;
   absl::flat_hash_map<WaiterId, BarrierDone> reads_;
   // Submissions under way: the log's token and the core's number.
   std::deque<std::pair<wal::Token, uint64_t>> log_writes_;

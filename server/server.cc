@@ -109,6 +109,9 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   const auto ticks = [&](milliseconds time) {
     return static_cast<uint32_t>(std::max<int64_t>(1, time / config.heartbeat_interval));
   };
+  options.leases.lessor.election_timeout_ms = config.election_timeout.count();
+  options.leases.lessor.checkpoint_interval_ms = config.lease_checkpoint_interval.count();
+  options.leases.wait = options.proposal_timeout;
   NodeCoreOptions& core = options.core;
   core.raft.id = member.identity.member;
   core.raft.heartbeat_ticks = 1;
@@ -118,6 +121,13 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   core.read_retry_ticks = ticks(milliseconds(500));
   core.proposal_wait_ticks = ticks(options.proposal_timeout);
   return options;
+}
+
+// One and a half election timeouts, counted in heartbeats and rounded up to seconds, as etcd does.
+int64_t LeaseTtlMinSeconds(const Config& config) {
+  const int64_t ticks = config.election_timeout / config.heartbeat_interval;
+  const milliseconds least = 3 * ticks / 2 * config.heartbeat_interval;
+  return std::chrono::ceil<std::chrono::seconds>(least).count();
 }
 
 void LogRecovery(const Bootstrapped& member) {
@@ -202,6 +212,7 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   limits.txn_ops_max = static_cast<int64_t>(config.max_txn_ops);
   limits.request_bytes_max = config.max_request_bytes;
   limits.quota_backend_bytes = std::max<int64_t>(0, config.quota_backend_bytes);
+  limits.lease_ttl_min_s = LeaseTtlMinSeconds(config);
   const ServiceContext context{*runner, *member.store, *budget, limits};
   WatchOptions watching;
   watching.hub.fragment_bytes = config.max_request_bytes + kFragmentOverheadBytes;

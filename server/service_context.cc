@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "api/errors.h"
 
@@ -55,6 +56,27 @@ absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearn
   }
   if (wants_leader && status.leader == MemberId()) return api::ToStatus(api::Error::kNoLeader);
   return absl::OkStatus();
+}
+
+absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes) {
+  if (cost_bytes <= 0) return absl::OkStatus();
+  const int64_t quota_bytes = context.limits.quota_backend_bytes;
+  const bool is_over_quota =
+      quota_bytes > 0 && context.store.logical_size_bytes() + cost_bytes > quota_bytes;
+  if (!is_over_quota && !context.node.IsOutOfSpace()) return absl::OkStatus();
+  return api::ToStatus(api::Error::kNoSpace);
+}
+
+void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,
+                      std::unique_ptr<rpc::UnaryCall> call) {
+  context.node.Propose(
+      kind, body, [&context, call = std::move(call)](Node::Outcome outcome) mutable {
+        if (!outcome.status.ok()) {
+          call->Finish(std::move(outcome.status));
+          return;
+        }
+        call->Finish(WithHeader(context.Header(outcome.revision), outcome.response));
+      });
 }
 
 }  // namespace cairn::server

@@ -8,6 +8,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string_view>
 
 #include "mvcc/store.h"
 #include "server/node.h"
@@ -24,6 +26,8 @@ struct ServiceLimits {
   size_t request_bytes_max = size_t{1536} << 10;
   // --quota-backend-bytes: growth of the state is refused beyond it. 0: no limit.
   int64_t quota_backend_bytes = 0;
+  // The least time to live of a lease: one and a half election timeouts, in whole seconds.
+  int64_t lease_ttl_min_s = 2;
 };
 
 struct ServiceContext {
@@ -44,6 +48,15 @@ enum class OnLearner : bool { kRefuse, kServe };
 // client-api-version that is no UTF-8; FAILED_PRECONDITION on a learner, UNAVAILABLE "no leader" if
 // the client asked for one (metadata hasleader) and there is none.
 absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearner on_learner);
+
+// Whether the state may grow by `cost_bytes`: RESOURCE_EXHAUSTED "database space exceeded" when the
+// quota is reached or the disk is full. Growth is refused before it is proposed, so "no space"
+// always means "not applied"; what deletes or compacts (0) passes.
+absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes);
+
+// Proposes a command and finishes the call with the outcome, behind a header of its revision.
+void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,
+                      std::unique_ptr<rpc::UnaryCall> call);
 
 }  // namespace cairn::server
 

@@ -63,8 +63,9 @@ void AddUnimplementedFile(const google::protobuf::FileDescriptor& file, rpc::Ser
 }  // namespace
 
 Services::Services(const ServiceContext& context, WatchService* watch)
-    : context_(context), kv_(context), maintenance_(context), cluster_(context) {
+    : context_(context), kv_(context), lease_(context), maintenance_(context), cluster_(context) {
   kv_.Register(table_);
+  lease_.Register(table_);
   maintenance_.Register(table_);
   cluster_.Register(table_);
   if (watch != nullptr) watch->Register(table_);

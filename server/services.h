@@ -6,6 +6,7 @@
 
 #include "server/cluster_service.h"
 #include "server/kv_service.h"
+#include "server/lease_service.h"
 #include "server/maintenance_service.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
@@ -21,13 +22,14 @@ class Services {
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
-  // KV, Watch, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract that is
-  // not built yet (Lease, Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
+  // KV, Lease, Watch, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract
+  // that is not built yet (Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
   const rpc::ServiceTable& table() const { return table_; }
 
  private:
   const ServiceContext context_;
   KvService kv_;
+  LeaseService lease_;
   MaintenanceService maintenance_;
   ClusterService cluster_;
   rpc::ServiceTable table_;

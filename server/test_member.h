@@ -152,12 +152,14 @@ class TestMember {
  public:
   // Bootstraps and starts the threads; does not wait until it is ready.
   static absl::StatusOr<std::unique_ptr<TestMember>> Start(
-      TestDisk& disk, std::chrono::milliseconds proposal_timeout = kTestPatience) {
+      TestDisk& disk, std::chrono::milliseconds proposal_timeout = kTestPatience,
+      LeaseManagerOptions leases = {}) {
     std::unique_ptr<TestMember> member(new TestMember());
     CAIRN_ASSIGN_OR_RETURN(member->member_, Bootstrap(disk.foundation(), TestConfig()));
     member->applied_at_start_ = member->member_.store->applied();
     NodeRunnerOptions options = TestRunnerOptions(member->member_);
     options.proposal_timeout = proposal_timeout;
+    options.leases = std::move(leases);
     options.on_fatal = member->fatal_.callback();
     member->runner_ = std::make_unique<NodeRunner>(
         std::move(options), std::move(member->member_.raft), *member->member_.wal,

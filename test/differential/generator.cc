@@ -110,31 +110,53 @@ Generator::Generator(uint64_t seed, const Knowledge* knowledge)
 
 Operation Generator::Next() {
   const int64_t choice = random_.Below(1000);
-  if (choice < 280) return Put();
-  if (choice < 554) return Range();
-  if (choice < 557) return UnknownSortTxn();
-  if (choice < 560) {
+  if (choice < 270) return Put();
+  if (choice < 534) return Range();
+  if (choice < 537) return UnknownSortTxn();
+  if (choice < 540) {
     RangeRequest request = Range();
     if (request.key().empty()) request.set_key(random_.Pick(keys_));
     MakeSortUnknown(request);
     return request;
   }
-  if (choice < 600) return RangeStream{StreamedRange()};
-  if (choice < 690) return DeleteRange();
-  if (choice < 950) return Txn(0);
-  if (choice < 955) return CrowdedTxn();
-  if (choice < 970) return Compaction();
-  if (choice < 985) return Hash();
+  if (choice < 580) return RangeStream{StreamedRange()};
+  if (choice < 665) return DeleteRange();
+  if (choice < 920) return Txn(0);
+  if (choice < 925) return CrowdedTxn();
+  if (choice < 940) return Compaction();
+  if (choice < 955) return Hash();
   if (!knowledge_->with_leases) return Put();
-  if (choice < 995 || knowledge_->leases.empty()) {
+  return LeaseOperation();
+}
+
+// No lease is ever due within a run.
+Operation Generator::LeaseOperation() {
+  static constexpr std::array<int64_t, 12> kIds = {1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -9, kInt64Min};
+  static constexpr std::array<int64_t, 5> kTtls = {1'000'000, 2'000'000, 9'000'000'000,
+                                                   9'000'000'001, kInt64Max};
+  const int64_t id = random_.Pick(kIds);
+  const int64_t choice = random_.Below(100);
+  if (choice < 35 || knowledge_->leases.empty()) {
     etcdserverpb::LeaseGrantRequest grant;
-    grant.set_id(random_.Between(1, 9));
-    grant.set_ttl(1'000'000);  // never due within a run
+    grant.set_id(id);
+    grant.set_ttl(random_.Pick(kTtls));
     return grant;
   }
-  etcdserverpb::LeaseRevokeRequest revoke;
-  revoke.set_id(random_.Between(1, 9));
-  return revoke;
+  if (choice < 50) {
+    etcdserverpb::LeaseRevokeRequest revoke;
+    revoke.set_id(id);
+    return revoke;
+  }
+  if (choice < 65) {
+    etcdserverpb::LeaseKeepAliveRequest renewal;
+    renewal.set_id(id);
+    return renewal;
+  }
+  if (choice < 70) return etcdserverpb::LeaseLeasesRequest();
+  etcdserverpb::LeaseTimeToLiveRequest left;
+  left.set_id(id);
+  left.set_keys(random_.Chance(80));
+  return left;
 }
 
 std::string Generator::Key() {

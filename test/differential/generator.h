@@ -1,4 +1,5 @@
-// Random requests of the KV service, valid and invalid, that keep a small set of keys busy.
+// Random requests of the KV and Lease services, valid and invalid, that keep a small set of keys
+// busy.
 //
 // Pure: what it makes depends on the seed and on what it is told of the answers (Knowledge), so a
 // run with the same seed against servers that answer alike repeats itself. One thread.
@@ -70,6 +71,7 @@ class Generator {
   etcdserverpb::TxnRequest UnknownSortTxn();
   etcdserverpb::CompactionRequest Compaction();
   Operation Hash();
+  Operation LeaseOperation();
 
   Random random_;
   const Knowledge* const knowledge_;

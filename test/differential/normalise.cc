@@ -92,6 +92,18 @@ void NormaliseTxn(const TxnRequest& request, const ReferenceRules& rules, TxnRes
   }
 }
 
+// How much is left depends on when each server was asked; the keys stand in any order.
+void NormaliseTimeToLive(etcdserverpb::LeaseTimeToLiveResponse& response) {
+  if (response.ttl() > 0) response.set_ttl(1);
+  std::sort(response.mutable_keys()->begin(), response.mutable_keys()->end());
+}
+
+// By the time that is left, which is the same for most.
+void NormaliseLeases(etcdserverpb::LeaseLeasesResponse& response) {
+  std::sort(response.mutable_leases()->begin(), response.mutable_leases()->end(),
+            [](const auto& a, const auto& b) { return a.id() < b.id(); });
+}
+
 }  // namespace
 
 void Normalise(const Operation& operation, const ReferenceRules& rules, Outcome& outcome) {
@@ -107,6 +119,12 @@ void Normalise(const Operation& operation, const ReferenceRules& rules, Outcome&
     NormaliseRange(stream->request, rules, std::get<RangeResponse>(outcome.response));
   } else if (const auto* txn = std::get_if<TxnRequest>(&operation)) {
     NormaliseTxn(*txn, rules, std::get<TxnResponse>(outcome.response));
+  }
+  if (auto* left = std::get_if<etcdserverpb::LeaseTimeToLiveResponse>(&outcome.response)) {
+    NormaliseTimeToLive(*left);
+  }
+  if (auto* leases = std::get_if<etcdserverpb::LeaseLeasesResponse>(&outcome.response)) {
+    NormaliseLeases(*leases);
   }
   if (auto* hash = std::get_if<etcdserverpb::HashKVResponse>(&outcome.response)) {
     if (!rules.has_hash_revision) hash->clear_hash_revision();

@@ -31,8 +31,9 @@ const google::protobuf::Message& MessageOf(const Operation& operation) {
 
 std::string_view NameOf(const Operation& operation) {
   static constexpr std::array<std::string_view, std::variant_size_v<Operation>> kNames = {
-      "Range",   "RangeStream", "Put",        "DeleteRange", "Txn",
-      "Compact", "HashKV",      "LeaseGrant", "LeaseRevoke"};
+      "Range",           "RangeStream", "Put",        "DeleteRange", "Txn",
+      "Compact",         "HashKV",      "LeaseGrant", "LeaseRevoke", "LeaseKeepAlive",
+      "LeaseTimeToLive", "LeaseLeases"};
   return kNames[operation.index()];
 }
 

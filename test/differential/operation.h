@@ -16,16 +16,22 @@ struct RangeStream {
   etcdserverpb::RangeRequest request;
 };
 
-using Operation = std::variant<etcdserverpb::RangeRequest, RangeStream, etcdserverpb::PutRequest,
-                               etcdserverpb::DeleteRangeRequest, etcdserverpb::TxnRequest,
-                               etcdserverpb::CompactionRequest, etcdserverpb::HashKVRequest,
-                               etcdserverpb::LeaseGrantRequest, etcdserverpb::LeaseRevokeRequest>;
+using Operation =
+    std::variant<etcdserverpb::RangeRequest, RangeStream, etcdserverpb::PutRequest,
+                 etcdserverpb::DeleteRangeRequest, etcdserverpb::TxnRequest,
+                 etcdserverpb::CompactionRequest, etcdserverpb::HashKVRequest,
+                 etcdserverpb::LeaseGrantRequest, etcdserverpb::LeaseRevokeRequest,
+                 etcdserverpb::LeaseKeepAliveRequest, etcdserverpb::LeaseTimeToLiveRequest,
+                 etcdserverpb::LeaseLeasesRequest>;
 
 // The answer to it: exactly one of an error and a response.
-using Response = std::variant<etcdserverpb::RangeResponse, etcdserverpb::PutResponse,
-                              etcdserverpb::DeleteRangeResponse, etcdserverpb::TxnResponse,
-                              etcdserverpb::CompactionResponse, etcdserverpb::HashKVResponse,
-                              etcdserverpb::LeaseGrantResponse, etcdserverpb::LeaseRevokeResponse>;
+using Response =
+    std::variant<etcdserverpb::RangeResponse, etcdserverpb::PutResponse,
+                 etcdserverpb::DeleteRangeResponse, etcdserverpb::TxnResponse,
+                 etcdserverpb::CompactionResponse, etcdserverpb::HashKVResponse,
+                 etcdserverpb::LeaseGrantResponse, etcdserverpb::LeaseRevokeResponse,
+                 etcdserverpb::LeaseKeepAliveResponse, etcdserverpb::LeaseTimeToLiveResponse,
+                 etcdserverpb::LeaseLeasesResponse>;
 
 struct Outcome {
   int code = 0;  // gRPC's number; 0 with a response

@@ -94,6 +94,24 @@ Outcome Call(Client& client, const LeaseRevokeRequest& request) {
   return ToOutcome(status, std::move(response));
 }
 
+Outcome Call(Client& client, const etcdserverpb::LeaseKeepAliveRequest& request) {
+  etcdserverpb::LeaseKeepAliveResponse response;
+  const grpc::Status status = client.LeaseKeepAlive(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const etcdserverpb::LeaseTimeToLiveRequest& request) {
+  etcdserverpb::LeaseTimeToLiveResponse response;
+  const grpc::Status status = client.LeaseTimeToLive(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
+Outcome Call(Client& client, const etcdserverpb::LeaseLeasesRequest& request) {
+  etcdserverpb::LeaseLeasesResponse response;
+  const grpc::Status status = client.LeaseLeases(request, &response);
+  return ToOutcome(status, std::move(response));
+}
+
 // The two sides, what is known of their stores, and the count of what happened.
 class Session {
  public:
@@ -115,6 +133,7 @@ class Session {
   void Learn(const Operation& operation, const Outcome& outcome);
   void Report(const Operation& operation, const Outcome& expected, const Outcome& actual);
   absl::Status EndRound();
+  void CompareLeases();
   bool MayHashHere(int64_t revision) const;
 
   const SessionOptions options_;
@@ -226,12 +245,26 @@ void Session::Report(const Operation& operation, const Outcome& expected, const 
   std::fflush(stdout);
 }
 
-// All keys, and the whole history as one number.
+// Which leases there are, and the keys of each.
+void Session::CompareLeases() {
+  if (!knowledge_.with_leases) return;
+  const etcdserverpb::LeaseLeasesRequest all;
+  StepBoth(all, all);
+  for (const int64_t id : knowledge_.leases) {
+    etcdserverpb::LeaseTimeToLiveRequest one;
+    one.set_id(id);
+    one.set_keys(true);
+    StepBoth(one, one);
+  }
+}
+
+// All keys, all leases, and the whole history as one number.
 absl::Status Session::EndRound() {
   RangeRequest all;
   all.set_key(std::string(1, '\0'));
   all.set_range_end(std::string(1, '\0'));
   StepBoth(all, all);
+  CompareLeases();
   // Whatever stands in the way of a hash ends with a put and a finished compaction below it.
   PutRequest put;
   put.set_key("end of round");
@@ -255,6 +288,7 @@ absl::Status Session::EndRound() {
   CAIRN_RETURN_IF_ERROR(reference_.Restart(gracefully));
   CAIRN_RETURN_IF_ERROR(under_test_.Restart(gracefully));
   StepBoth(all, all);
+  CompareLeases();
   if (MayHashHere(hash.revision())) StepBoth(hash, hash);
   return absl::OkStatus();
 }

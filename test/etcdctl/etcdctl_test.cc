@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/sha.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -216,6 +217,81 @@ TEST_F(EtcdctlTest, AlarmsAndDefragmentation) {
       {.arguments = {"defrag"},
        .out = fmt::format("Finished defragmenting etcd member[{}]\n", server_.address())},
       {.arguments = {"get", "a"}, .out = "a\n1\n"},
+  });
+}
+
+TEST_F(EtcdctlTest, Leases) {
+  const CommandResult granted = Run({"lease", "grant", "100"});
+  EXPECT_THAT(granted.out, MatchesRegex("lease [0-9a-f]+ granted with TTL\\(100s\\)\n"))
+      << granted.err;
+  const std::string id = granted.out.substr(6, granted.out.find(' ', 6) - 6);
+  Play({
+      {.arguments = {"put", "b", "1", "--lease=" + id}, .out = "OK\n"},
+      {.arguments = {"put", "a", "2", "--lease=" + id}, .out = "OK\n"},
+      {.arguments = {"put", "free", "3", "--lease=" + id}, .out = "OK\n"},
+      {.arguments = {"put", "free", "3"}, .out = "OK\n"},
+      {.arguments = {"put", "a", "4", "--ignore-lease"}, .out = "OK\n"},
+      {.arguments = {"lease", "list"}, .out = "found 1 leases\n" + id + "\n"},
+      {.arguments = {"lease", "keep-alive", "--once", id},
+       .out = fmt::format("lease {} keepalived with TTL(100)\n", id)},
+  });
+  EXPECT_THAT(Run({"lease", "timetolive", id}).out,
+              MatchesRegex(fmt::format(
+                  "lease {} granted with TTL\\(100s\\), remaining\\((9[0-9]|100)s\\)\n", id)));
+  EXPECT_THAT(
+      Run({"lease", "timetolive", id, "--keys"}).out,
+      MatchesRegex(fmt::format("lease {} granted with TTL\\(100s\\), "
+                               "remaining\\((9[0-9]|100)s\\), attached keys\\(\\[(a b|b a)\\]\\)\n",
+                               id)));
+  Play({
+      {.arguments = {"lease", "revoke", id}, .out = fmt::format("lease {} revoked\n", id)},
+      {.arguments = {"get", "", "--prefix"}, .out = "free\n3\n"},
+      {.arguments = {"lease", "timetolive", id},
+       .out = fmt::format("lease {} already expired\n", id)},
+      {.arguments = {"lease", "keep-alive", "--once", id},
+       .error = "etcdserver: requested lease not found",
+       .code = 2},
+      {.arguments = {"lease", "revoke", id},
+       .error = "etcdserver: requested lease not found",
+       .code = 1},
+      {.arguments = {"lease", "list"}, .out = "found 0 leases\n"},
+      {.arguments = {"lease", "grant", "9000000001"},
+       .error = "etcdserver: too large lease TTL",
+       .code = 1},
+  });
+}
+
+// What a lease held goes by itself, and the keep-alive that comes too late says so.
+TEST_F(EtcdctlTest, ALeaseEndsWithItsKeys) {
+  const std::string granted = Run({"lease", "grant", "1"}).out;
+  EXPECT_THAT(granted, MatchesRegex("lease [0-9a-f]+ granted with TTL\\(2s\\)\n"));
+  const std::string id = granted.substr(6, granted.find(' ', 6) - 6);
+  ASSERT_EQ(Run({"put", "held", "x", "--lease=" + id}).out, "OK\n");
+  // Keeps it alive until there is none.
+  const CommandResult kept = Run({"lease", "keep-alive", "--once", id});
+  EXPECT_EQ(kept.out, fmt::format("lease {} keepalived with TTL(2)\n", id)) << kept.err;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!Run({"get", "held"}).out.empty()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  EXPECT_EQ(Run({"lease", "timetolive", id}).out, fmt::format("lease {} already expired\n", id));
+}
+
+// No lease ends early because the server was killed, and its keys are still known.
+TEST_F(EtcdctlTest, LeasesSurviveAKill) {
+  const std::string granted = Run({"lease", "grant", "600"}).out;
+  const std::string id = granted.substr(6, granted.find(' ', 6) - 6);
+  ASSERT_EQ(Run({"put", "held", "x", "--lease=" + id}).out, "OK\n");
+  server_.Kill();
+  ASSERT_TRUE(server_.Start().ok());
+  EXPECT_THAT(
+      Run({"lease", "timetolive", id, "--keys"}).out,
+      MatchesRegex(fmt::format("lease {} granted with TTL\\(600s\\), "
+                               "remaining\\((59[0-9]|60[01])s\\), attached keys\\(\\[held\\]\\)\n",
+                               id)));
+  Play({
+      {.arguments = {"lease", "revoke", id}, .out = fmt::format("lease {} revoked\n", id)},
+      {.arguments = {"get", "held"}, .out = ""},
   });
 }
 

@@ -105,6 +105,35 @@ grpc::Status Client::LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request
   return lease_->LeaseRevoke(&context, request, response);
 }
 
+grpc::Status Client::LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request,
+                                    etcdserverpb::LeaseKeepAliveResponse* response,
+                                    const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  const auto stream = lease_->LeaseKeepAlive(&context);
+  const bool is_answered = stream->Write(request) && stream->Read(response);
+  stream->WritesDone();
+  const grpc::Status status = stream->Finish();
+  if (!status.ok() || is_answered) return status;
+  return grpc::Status(grpc::INTERNAL, "a keepalive without an answer");
+}
+
+grpc::Status Client::LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request,
+                                     etcdserverpb::LeaseTimeToLiveResponse* response,
+                                     const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  return lease_->LeaseTimeToLive(&context, request, response);
+}
+
+grpc::Status Client::LeaseLeases(const etcdserverpb::LeaseLeasesRequest& request,
+                                 etcdserverpb::LeaseLeasesResponse* response,
+                                 const CallOptions& options) {
+  grpc::ClientContext context;
+  Prepare(context, options);
+  return lease_->LeaseLeases(&context, request, response);
+}
+
 grpc::Status Client::StatusOf(etcdserverpb::StatusResponse* response, const CallOptions& options) {
   grpc::ClientContext context;
   Prepare(context, options);

@@ -48,6 +48,16 @@ class Client {
   grpc::Status LeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request,
                            etcdserverpb::LeaseRevokeResponse* response,
                            const CallOptions& options = {});
+  // One message of a keepalive stream and its answer.
+  grpc::Status LeaseKeepAlive(const etcdserverpb::LeaseKeepAliveRequest& request,
+                              etcdserverpb::LeaseKeepAliveResponse* response,
+                              const CallOptions& options = {});
+  grpc::Status LeaseTimeToLive(const etcdserverpb::LeaseTimeToLiveRequest& request,
+                               etcdserverpb::LeaseTimeToLiveResponse* response,
+                               const CallOptions& options = {});
+  grpc::Status LeaseLeases(const etcdserverpb::LeaseLeasesRequest& request,
+                           etcdserverpb::LeaseLeasesResponse* response,
+                           const CallOptions& options = {});
   grpc::Status StatusOf(etcdserverpb::StatusResponse* response, const CallOptions& options = {});
   grpc::Status HashKV(const etcdserverpb::HashKVRequest& request,
                       etcdserverpb::HashKVResponse* response, const CallOptions& options = {});

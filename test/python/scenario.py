@@ -97,6 +97,39 @@ def deletes(client):
     assert list(client.get_prefix("range/")) == []
 
 
+def leases(client):
+    lease = client.lease(100)
+    assert lease.granted_ttl == 100
+    assert 90 <= lease.remaining_ttl <= 100
+    client.put("leased/b", "1", lease=lease)
+    client.put("leased/a", "2", lease=lease.id)
+    assert client.get("leased/a")[1].lease_id == lease.id
+    assert sorted(lease.keys) == [b"leased/a", b"leased/b"]
+    assert [response.TTL for response in lease.refresh()] == [100]
+    client.put("leased/a", "3")
+    assert lease.keys == [b"leased/b"]
+    lease.revoke()
+    assert [metadata.key for _, metadata in client.get_prefix("leased/")] == [b"leased/a"]
+    assert client.get_lease_info(lease.id).TTL == -1
+    assert [response.TTL for response in lease.refresh()] == [0]
+
+    named = client.lease(60, lease_id=123456789)
+    assert named.id == 123456789
+    try:
+        client.put("leased/c", "4", lease=987654321)
+    except Exception as error:
+        assert "requested lease not found" in str(error), error
+    else:
+        raise AssertionError("a lease that is not there was accepted")
+    named.revoke()
+
+    # A lock holds a lease of its own.
+    with client.lock("leased/lock", ttl=20) as lock:
+        assert lock.is_acquired()
+    assert not lock.is_acquired()
+    assert client.delete("leased/a")
+
+
 def status_and_members(client):
     status = client.status()
     major, minor, patch = status.version.split(".")
@@ -153,6 +186,7 @@ def main():
         transactions,
         replace_and_put_if_absent,
         deletes,
+        leases,
         status_and_members,
         compaction,
         maintenance,

@@ -1,0 +1,106 @@
+#include "server/lease_driver.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace cairn::server {
+
+namespace {
+
+using cairn::internal::LeaseBatch;
+
+void AddName(const lease::LeaseName& name, LeaseBatch::Lease& to) {
+  to.set_id(name.id.value());
+  to.set_granted_index(name.granted.value());
+}
+
+LeaseBatch BatchOf(const std::vector<lease::LeaseName>& names) {
+  LeaseBatch batch;
+  batch.mutable_leases()->Reserve(static_cast<int>(names.size()));
+  for (const lease::LeaseName& name : names) AddName(name, *batch.add_leases());
+  return batch;
+}
+
+}  // namespace
+
+void LeaseDriver::FollowLead() {
+  const raft::Core& raft = core_.raft();
+  if (primary_term_ != Term(0) && (!raft.is_leader() || raft.term() != primary_term_)) {
+    leases_.Demote();
+    primary_term_ = Term(0);
+  }
+  if (primary_term_ == Term(0) && core_.IsLeaderReady()) {
+    leases_.Promote();
+    primary_term_ = raft.term();
+    under_way_ = Index(0);
+  }
+}
+
+void LeaseDriver::Run(bool is_tick) {
+  const Term before = primary_term_;
+  FollowLead();
+  const bool has_changed = before != primary_term_;
+  if (is_tick) leases_.Tick();
+  if (primary_term_ == Term(0)) {
+    has_more_ = false;
+    return;
+  }
+  const bool is_free = !waits_for_applied();
+  const bool is_done = is_free && std::exchange(under_way_, Index(0)) != Index(0);
+  if (!is_tick && !has_changed && !has_more_ && !is_done) return;
+  has_more_ = false;
+  if (core_.IsSoleVoterReady()) {
+    leases_.Confirm(lease::Lessor::kForEver);
+  } else if (core_.raft().IsLeadershipConfirmed()) {
+    leases_.Confirm(tick_ms_);
+  }
+  if (!is_free || !leases_.HasWork()) return;
+  ProposeClears();
+  ProposeDue();
+  ProposeCheckpoints();
+  has_more_ = !waits_for_applied() && leases_.HasWork();
+}
+
+std::optional<Index> LeaseDriver::Propose(CommandKind kind, LeaseBatch batch) {
+  batch.set_term(core_.raft().term().value());
+  // Sequence 0: nobody waits.
+  std::string payload = EncodeCommand({.kind = kind, .proposer = self_, .nonce = start_nonce_},
+                                      batch.SerializeAsString());
+  const raft::ProposeResult result =
+      core_.ProposeAsLeader(std::make_shared<const std::string>(std::move(payload)));
+  if (result.outcome != raft::ProposeOutcome::kAccepted) return std::nullopt;
+  under_way_ = std::max(under_way_, result.first_index);
+  return result.first_index;
+}
+
+void LeaseDriver::ProposeClears() {
+  const std::vector<lease::LeaseName> names = leases_.TakeClears(kLeasesPerEntryMax);
+  if (names.empty()) return;
+  if (!Propose(CommandKind::kLeaseClear, BatchOf(names))) leases_.RefusedClears(names);
+}
+
+void LeaseDriver::ProposeDue() {
+  const std::vector<lease::LeaseName> names = leases_.TakeDue(kKeysPerEntryMax);
+  if (names.empty()) return;
+  if (!Propose(CommandKind::kLeaseExpire, BatchOf(names))) leases_.RefusedDue(names);
+}
+
+void LeaseDriver::ProposeCheckpoints() {
+  const std::vector<lease::CheckpointItem> items = leases_.TakeCheckpoints(kLeasesPerEntryMax);
+  if (items.empty()) return;
+  LeaseBatch batch;
+  for (const lease::CheckpointItem& item : items) {
+    LeaseBatch::Lease& lease = *batch.add_leases();
+    AddName(item.name, lease);
+    lease.set_remaining_ms(item.remaining_ms);
+  }
+  if (const std::optional<Index> index = Propose(CommandKind::kLeaseCheckpoint, std::move(batch))) {
+    leases_.ProposedCheckpoints(items, *index);
+  } else {
+    leases_.RefusedCheckpoints(items);
+  }
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,64 @@
+// What a leader does for leases between two turns of the node thread: takes the lead, confirms it,
+// and proposes what is due.
+//
+// Node thread only. At most one entry of each kind is under way: the next waits until it is
+// applied, so that a hundred thousand leases that end at once reach the log at the pace of the
+// applier, and whoever writes meanwhile waits for one such entry at most. Entries are never
+// forwarded and carry the term (design.md section 3).
+#ifndef CAIRN_SERVER_LEASE_DRIVER_H_
+#define CAIRN_SERVER_LEASE_DRIVER_H_
+
+#include <optional>
+#include <string>
+
+#include "api/internal.pb.h"
+#include "base/ids.h"
+#include "server/command.h"
+#include "server/lease_manager.h"
+#include "server/node_core.h"
+
+namespace cairn::server {
+
+class LeaseDriver {
+ public:
+  // Keys that one entry deletes: some milliseconds of the applier, which is what a put behind it
+  // waits. One larger lease goes alone, because a lease ends in one revision.
+  static constexpr int64_t kKeysPerEntryMax = 500;
+  // Leases that one entry checkpoints or clears: a row each.
+  static constexpr size_t kLeasesPerEntryMax = 1000;
+
+  // `core` and `leases` must outlive this object. `tick_ms`: how long a confirmation of the lead
+  // is trusted, since it is looked at once a tick.
+  LeaseDriver(LeaseManager& leases, NodeCore& core, MemberId self, uint64_t start_nonce,
+              lease::Milliseconds tick_ms)
+      : leases_(leases), core_(core), self_(self), start_nonce_(start_nonce), tick_ms_(tick_ms) {}
+
+  // To be called after each turn's inputs and before its TakeWork.
+  void Run(bool is_tick);
+  // An entry is under way: Run again as soon as it is applied.
+  bool waits_for_applied() const { return core_.raft().applied() < under_way_; }
+  // There is more to do at once, without any input.
+  bool has_more() const { return has_more_; }
+
+ private:
+  void FollowLead();
+  void ProposeClears();
+  void ProposeDue();
+  void ProposeCheckpoints();
+  // The index of the entry; none if it was certainly not appended.
+  std::optional<Index> Propose(CommandKind kind, cairn::internal::LeaseBatch batch);
+
+  LeaseManager& leases_;
+  NodeCore& core_;
+  const MemberId self_;
+  const uint64_t start_nonce_;
+  const lease::Milliseconds tick_ms_;
+  // The term in which this member is primary; 0: it is not.
+  Term primary_term_;
+  Index under_way_;  // The last entry of ours.
+  bool has_more_ = false;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_LEASE_DRIVER_H_

@@ -1,0 +1,199 @@
+// Leases on a whole member whose clock the test moves: the log, the threads and the restarts are
+// real. The thread sanitizer runs it too.
+#include "server/lease_driver.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "server/test_member.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr lease::Milliseconds kElectionMs = 1000;
+constexpr lease::Milliseconds kIntervalMs = 300'000;
+
+class LeaseDriverTest : public testing::Test {
+ protected:
+  void SetUp() override { Start(); }
+
+  void Start() {
+    LeaseManagerOptions leases;
+    leases.lessor = {.election_timeout_ms = kElectionMs, .checkpoint_interval_ms = kIntervalMs};
+    leases.wait = kTestPatience;
+    leases.now_ms = [this] { return now_ms_.load(); };
+    auto started = TestMember::Start(disk_, kTestPatience, leases);
+    ASSERT_TRUE(started.ok()) << started.status();
+    member_ = *std::move(started);
+    const absl::Status ready = member_->runner().WaitReady(kTestPatience);
+    ASSERT_TRUE(ready.ok()) << ready;
+  }
+  // The power fails: what was not durable is lost.
+  void Crash() {
+    disk_.fs().PowerOff();
+    member_->runner().Stop().IgnoreError();
+    member_->StopForGood();
+    disk_.Crash(++crashes_, true, [&] { member_.reset(); });
+    Start();
+  }
+
+  LeaseManager& leases() { return member_->runner().leases(); }
+  absl::Status Grant(int64_t id, int64_t ttl_s) {
+    etcdserverpb::LeaseGrantRequest request;
+    request.set_id(id);
+    request.set_ttl(ttl_s);
+    return member_->Propose(CommandKind::kLeaseGrant, request).status;
+  }
+  void Put(std::string_view key, int64_t lease) {
+    etcdserverpb::PutRequest request;
+    request.set_key(std::string(key));
+    request.set_lease(lease);
+    const Node::Outcome outcome = member_->Propose(CommandKind::kPut, request);
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+  }
+  int64_t Keys() { return member_->store().Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count; }
+  // Waits until `condition` holds; the member's own threads make it so.
+  template <typename Condition>
+  void Await(const Condition& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + kTestPatience;
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::yield();
+    }
+  }
+  int64_t Renew(int64_t id) {
+    std::promise<absl::StatusOr<int64_t>> promise;
+    leases().RenewLater(
+        LeaseId(id), [&](absl::StatusOr<int64_t> ttl_s) { promise.set_value(std::move(ttl_s)); });
+    const absl::StatusOr<int64_t> ttl_s = promise.get_future().get();
+    EXPECT_TRUE(ttl_s.ok()) << ttl_s.status();
+    return ttl_s.value_or(-1);
+  }
+  Index Applied() { return member_->runner().status().applied; }
+  lease::Milliseconds Remaining(int64_t id) {
+    const auto view = leases().Find(LeaseId(id));
+    return view.has_value() ? view->remaining_ms.value_or(-1) : -1;
+  }
+
+  std::atomic<lease::Milliseconds> now_ms_ = 1'000'000;
+  TestDisk disk_;
+  uint64_t crashes_ = 0;
+  std::unique_ptr<TestMember> member_;
+};
+
+TEST_F(LeaseDriverTest, EndsWhatIsDueWithItsKeys) {
+  ASSERT_TRUE(Grant(1, 10).ok());
+  ASSERT_TRUE(Grant(2, 20).ok());
+  Put("a", 1);
+  Put("b", 1);
+  Put("c", 2);
+  now_ms_ += 10'100;
+  Await([&] { return leases().count() == 1; });
+  EXPECT_EQ(Keys(), 1);
+  EXPECT_EQ(member_->store().published().revision, Revision(5));
+  EXPECT_EQ(Renew(1), 0);
+  EXPECT_EQ(Renew(2), 20);
+  EXPECT_EQ(Remaining(2), 20'000);
+}
+
+// One entry ends many leases, and one waits for the other.
+TEST_F(LeaseDriverTest, AStormOfLeasesTakesFewEntries) {
+  constexpr int kLeases = 2000;
+  std::vector<std::promise<void>> done(2 * kLeases);
+  for (int id = 1; id <= kLeases; ++id) {
+    etcdserverpb::LeaseGrantRequest grant;
+    grant.set_id(id);
+    grant.set_ttl(10);
+    etcdserverpb::PutRequest put;
+    put.set_key(fmt::format("key {}", id));
+    put.set_lease(id);
+    member_->runner().Propose(
+        CommandKind::kLeaseGrant, grant.SerializeAsString(),
+        [&, id](const Node::Outcome&) { done[static_cast<size_t>(2 * id - 2)].set_value(); });
+    member_->runner().Propose(
+        CommandKind::kPut, put.SerializeAsString(),
+        [&, id](const Node::Outcome&) { done[static_cast<size_t>(2 * id - 1)].set_value(); });
+  }
+  for (std::promise<void>& each : done) each.get_future().wait();
+  ASSERT_EQ(Keys(), kLeases);
+  const Index before = Applied();
+  now_ms_ += 10'100;
+  Await([&] { return leases().count() == 0; });
+  EXPECT_EQ(Keys(), 0);
+  EXPECT_EQ(Applied(), before + kLeases / LeaseDriver::kKeysPerEntryMax);
+}
+
+TEST_F(LeaseDriverTest, RenewalsCostNoEntry) {
+  ASSERT_TRUE(Grant(1, 10).ok());
+  const Index before = Applied();
+  for (int n = 0; n < 1000; ++n) {
+    now_ms_ += 5000;
+    ASSERT_EQ(leases().Renew(LeaseId(1)), 10);
+  }
+  EXPECT_EQ(Applied(), before);
+}
+
+// A restart lengthens a lease to its whole time and an election timeout, never shortens it.
+TEST_F(LeaseDriverTest, ARestartStartsLeasesAnew) {
+  ASSERT_TRUE(Grant(1, 60).ok());
+  Put("a", 1);
+  now_ms_ += 50'000;
+  ASSERT_NO_FATAL_FAILURE(Crash());
+  EXPECT_EQ(Remaining(1), 60'000 + kElectionMs);
+  EXPECT_EQ(Keys(), 1);
+  now_ms_ += 61'100;
+  Await([&] { return leases().count() == 0; });
+  EXPECT_EQ(Keys(), 0);
+  // What ended stays ended.
+  ASSERT_NO_FATAL_FAILURE(Crash());
+  EXPECT_EQ(leases().count(), 0u);
+  EXPECT_EQ(Keys(), 0);
+}
+
+TEST_F(LeaseDriverTest, AQuietLeaseRestartsFromItsCheckpointUnlessItWasRenewed) {
+  ASSERT_TRUE(Grant(1, 3600).ok());
+  ASSERT_TRUE(Grant(2, 3600).ok());
+  now_ms_ += kIntervalMs + 100;
+  const auto is_noted = [&](int64_t id) {
+    return leases().Find(LeaseId(id))->facts.checkpoint_ms.has_value();
+  };
+  Await([&] { return is_noted(1) && is_noted(2); });
+  // The first renewal is answered after its note is gone, so the restart cannot cut it short.
+  EXPECT_EQ(Renew(2), 3600);
+  EXPECT_FALSE(is_noted(2));
+  const Index before = Applied();
+  EXPECT_EQ(Renew(2), 3600);
+  EXPECT_EQ(Applied(), before);
+
+  now_ms_ += 1000;
+  ASSERT_NO_FATAL_FAILURE(Crash());
+  EXPECT_LE(Remaining(1), 3'600'000 - kIntervalMs + kElectionMs);
+  EXPECT_GE(Remaining(1), 3'600'000 - kIntervalMs - 1100);
+  EXPECT_EQ(Remaining(2), 3'600'000 + kElectionMs);
+  EXPECT_EQ(Renew(1), 3600);
+}
+
+TEST_F(LeaseDriverTest, AWaitingRenewalIsAnsweredWhenTheMemberStops) {
+  ASSERT_TRUE(Grant(1, 10).ok());
+  leases().Confirm(0);
+  std::promise<absl::Status> promise;
+  leases().RenewLater(LeaseId(1),
+                      [&](absl::StatusOr<int64_t> ttl_s) { promise.set_value(ttl_s.status()); });
+  EXPECT_TRUE(member_->runner().Stop().ok());
+  const absl::Status status = promise.get_future().get();
+  // The driver may have confirmed the lead again before.
+  EXPECT_TRUE(status.ok() || status == api::ToStatus(api::Error::kServerStopped)) << status;
+}
+
+}  // namespace
+}  // namespace cairn::server

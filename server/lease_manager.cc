@@ -1,0 +1,226 @@
+#include "server/lease_manager.h"
+
+#include <iterator>
+
+#include "api/errors.h"
+
+namespace cairn::server {
+
+namespace {
+
+using lease::Lessor;
+using lease::Milliseconds;
+using lease::RenewResult;
+
+Milliseconds SteadyNow() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+LeaseManagerOptions WithClock(LeaseManagerOptions options) {
+  if (!options.now_ms) options.now_ms = SteadyNow;
+  return options;
+}
+
+}  // namespace
+
+LeaseManager::LeaseManager(LeaseManagerOptions options)
+    : options_(WithClock(std::move(options))), lessor_(options_.lessor) {}
+
+void LeaseManager::Give(Answers answers) {
+  for (auto& [done, answer] : answers) std::move(done)(std::move(answer));
+}
+
+void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> updates) {
+  Answers answers;
+  {
+    base::MutexLock lock(mutex_);
+    lessor_.Update(applied, updates, Now());
+    if (!waiting_.empty()) {
+      for (const lease::LeaseUpdate& update : updates) RetryLocked(update.id, answers);
+    }
+  }
+  Give(std::move(answers));
+}
+
+void LeaseManager::Promote() {
+  base::MutexLock lock(mutex_);
+  lessor_.Promote(Now());
+}
+
+void LeaseManager::Demote() {
+  base::MutexLock lock(mutex_);
+  lessor_.Demote();
+}
+
+void LeaseManager::Confirm(Milliseconds how_long_ms) {
+  Answers answers;
+  {
+    base::MutexLock lock(mutex_);
+    const Milliseconds now_ms = Now();
+    lessor_.Confirm(how_long_ms < Lessor::kForEver - now_ms ? now_ms + how_long_ms
+                                                            : Lessor::kForEver);
+    RetryAllLocked(answers);
+  }
+  Give(std::move(answers));
+}
+
+void LeaseManager::Tick() {
+  Answers answers;
+  {
+    base::MutexLock lock(mutex_);
+    if (waiting_.empty()) return;
+    const Milliseconds now_ms = Now();
+    const api::Error error = lessor_.is_primary() ? api::Error::kTimeout : api::Error::kNoLeader;
+    for (auto it = waiting_.begin(); it != waiting_.end();) {
+      std::vector<Waiter> stay;
+      for (Waiter& waiter : it->second) {
+        if (waiter.expires_ms > now_ms) {
+          stay.push_back(std::move(waiter));
+        } else {
+          answers.emplace_back(std::move(waiter.done), api::ToStatus(error));
+        }
+      }
+      it->second = std::move(stay);
+      const auto here = it++;
+      if (here->second.empty()) waiting_.erase(here);
+    }
+  }
+  Give(std::move(answers));
+}
+
+bool LeaseManager::HasWork() const {
+  base::MutexLock lock(mutex_);
+  return lessor_.HasWork(Now());
+}
+
+std::vector<lease::LeaseName> LeaseManager::TakeDue(int64_t keys_max) {
+  base::MutexLock lock(mutex_);
+  return lessor_.TakeDue(Now(), keys_max);
+}
+
+// A renewal that met a lease between its taking and its refusal waits; it is asked for again.
+void LeaseManager::RefusedDue(std::span<const lease::LeaseName> leases) {
+  Answers answers;
+  {
+    base::MutexLock lock(mutex_);
+    lessor_.RefusedDue(leases, Now());
+    for (const lease::LeaseName& name : leases) RetryLocked(name.id, answers);
+  }
+  Give(std::move(answers));
+}
+
+std::vector<lease::CheckpointItem> LeaseManager::TakeCheckpoints(size_t leases_max) {
+  base::MutexLock lock(mutex_);
+  return lessor_.TakeCheckpoints(Now(), leases_max);
+}
+
+void LeaseManager::ProposedCheckpoints(std::span<const lease::CheckpointItem> items, Index index) {
+  base::MutexLock lock(mutex_);
+  lessor_.ProposedCheckpoints(items, index);
+}
+
+void LeaseManager::RefusedCheckpoints(std::span<const lease::CheckpointItem> items) {
+  base::MutexLock lock(mutex_);
+  lessor_.RefusedCheckpoints(items);
+}
+
+std::vector<lease::LeaseName> LeaseManager::TakeClears(size_t leases_max) {
+  base::MutexLock lock(mutex_);
+  return lessor_.TakeClears(Now(), leases_max);
+}
+
+void LeaseManager::RefusedClears(std::span<const lease::LeaseName> leases) {
+  base::MutexLock lock(mutex_);
+  lessor_.RefusedClears(leases);
+}
+
+std::optional<int64_t> LeaseManager::RenewLocked(LeaseId id) {
+  const lease::Renewal renewal = lessor_.Renew(id, Now());
+  if (renewal.result == RenewResult::kRenewed || renewal.result == RenewResult::kNoSuchLease) {
+    return renewal.ttl_s;
+  }
+  return std::nullopt;
+}
+
+std::optional<int64_t> LeaseManager::Renew(LeaseId id) {
+  base::MutexLock lock(mutex_);
+  if (stopped_) return std::nullopt;
+  return RenewLocked(id);
+}
+
+void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
+  absl::StatusOr<int64_t> answer = int64_t{0};
+  {
+    base::MutexLock lock(mutex_);
+    if (stopped_) {
+      answer = api::ToStatus(api::Error::kServerStopped);
+    } else if (const std::optional<int64_t> ttl_s = RenewLocked(id)) {
+      answer = *ttl_s;
+    } else {
+      waiting_[id].push_back({std::move(done), Now() + options_.wait.count()});
+      return;
+    }
+  }
+  std::move(done)(std::move(answer));
+}
+
+void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;
+  const std::optional<int64_t> ttl_s = RenewLocked(id);
+  if (!ttl_s.has_value()) return;
+  for (Waiter& waiter : found->second) answers.emplace_back(std::move(waiter.done), *ttl_s);
+  waiting_.erase(found);
+}
+
+void LeaseManager::RetryAllLocked(Answers& answers) {
+  if (waiting_.empty()) return;
+  std::vector<LeaseId> ids;
+  ids.reserve(waiting_.size());
+  for (const auto& [id, waiters] : waiting_) ids.push_back(id);
+  for (const LeaseId id : ids) RetryLocked(id, answers);
+}
+
+std::optional<lease::LeaseView> LeaseManager::Find(LeaseId id) const {
+  base::MutexLock lock(mutex_);
+  return lessor_.Find(id, Now());
+}
+
+std::vector<lease::LeaseView> LeaseManager::All() const {
+  std::vector<lease::LeaseView> all;
+  {
+    base::MutexLock lock(mutex_);
+    all = lessor_.All(Now());
+  }
+  lease::SortByRemaining(all);
+  return all;
+}
+
+size_t LeaseManager::count() const {
+  base::MutexLock lock(mutex_);
+  return lessor_.size();
+}
+
+bool LeaseManager::is_primary() const {
+  base::MutexLock lock(mutex_);
+  return lessor_.is_primary();
+}
+
+void LeaseManager::Stop() {
+  Answers answers;
+  {
+    base::MutexLock lock(mutex_);
+    stopped_ = true;
+    for (auto& [id, waiters] : waiting_) {
+      for (Waiter& waiter : waiters) {
+        answers.emplace_back(std::move(waiter.done), api::ToStatus(api::Error::kServerStopped));
+      }
+    }
+    waiting_.clear();
+  }
+  Give(std::move(answers));
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,103 @@
+// The leases of a running member, for every thread: lease/lessor.h behind a lock, with a clock, and
+// the keepalives that wait.
+//
+// The apply thread tells what changed (before anyone is answered), the node thread who leads and
+// what became of proposals, RPC threads renew and look. A renewal takes the lock for one look-up;
+// nothing under the lock waits or does I/O. Waiting keepalives are bounded by the streams that the
+// transport admits: each stream has one message under way. Callbacks run without the lock, on the
+// thread that ended the wait, and must not block.
+#ifndef CAIRN_SERVER_LEASE_MANAGER_H_
+#define CAIRN_SERVER_LEASE_MANAGER_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/functional/any_invocable.h>
+#include <absl/status/statusor.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "lease/lessor.h"
+
+namespace cairn::server {
+
+struct LeaseManagerOptions {
+  lease::LessorOptions lessor;
+  // How long a keepalive waits for an entry or for a leader (etcd: 5 s + 2 election timeouts).
+  std::chrono::milliseconds wait{7000};
+  // The monotonic clock, in milliseconds; a test brings its own.
+  std::function<lease::Milliseconds()> now_ms;
+};
+
+class LeaseManager {
+ public:
+  // The whole time to live of the renewed lease, 0 if there is no such lease; or why that cannot be
+  // told: UNAVAILABLE "no leader", "request timed out" or "server stopped".
+  using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t> ttl_s)>;
+
+  explicit LeaseManager(LeaseManagerOptions options);
+
+  // --- The apply thread (and whoever starts the member) ---
+  void Applied(Index applied, std::span<const lease::LeaseUpdate> updates);
+
+  // --- The node thread ---
+  void Promote();
+  void Demote();
+  // `how_long` from now nobody else can lead; lease::Lessor::kForEver for "never".
+  void Confirm(lease::Milliseconds how_long_ms);
+  // Ends waits that have lasted too long.
+  void Tick();
+  // lease/lessor.h has what these mean.
+  bool HasWork() const;
+  std::vector<lease::LeaseName> TakeDue(int64_t keys_max);
+  void RefusedDue(std::span<const lease::LeaseName> leases);
+  std::vector<lease::CheckpointItem> TakeCheckpoints(size_t leases_max);
+  void ProposedCheckpoints(std::span<const lease::CheckpointItem> items, Index index);
+  void RefusedCheckpoints(std::span<const lease::CheckpointItem> items);
+  std::vector<lease::LeaseName> TakeClears(size_t leases_max);
+  void RefusedClears(std::span<const lease::LeaseName> leases);
+
+  // --- Any thread ---
+  // Renews now if that can be answered now: as RenewDone. None: use RenewLater.
+  std::optional<int64_t> Renew(LeaseId id);
+  // Renews as soon as it can be answered, at once too.
+  void RenewLater(LeaseId id, RenewDone done);
+  std::optional<lease::LeaseView> Find(LeaseId id) const;
+  // The one that is due first standing first. Takes time proportional to all leases.
+  std::vector<lease::LeaseView> All() const;
+  size_t count() const;
+  bool is_primary() const;
+  // Refuses what waits and what comes.
+  void Stop();
+
+ private:
+  struct Waiter {
+    RenewDone done;
+    lease::Milliseconds expires_ms = 0;
+  };
+  using Answers = std::vector<std::pair<RenewDone, absl::StatusOr<int64_t>>>;
+
+  lease::Milliseconds Now() const { return options_.now_ms(); }
+  // As Renew.
+  std::optional<int64_t> RenewLocked(LeaseId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Asks again for everyone who waits for `id`; who can be answered is moved to `answers`.
+  void RetryLocked(LeaseId id, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void Give(Answers answers);
+
+  const LeaseManagerOptions options_;
+  mutable base::Mutex mutex_;
+  lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_LEASE_MANAGER_H_

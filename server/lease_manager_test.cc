@@ -1,0 +1,177 @@
+#include "server/lease_manager.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/errors.h"
+#include "base/status.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr LeaseId kId{1};
+
+class LeaseManagerTest : public testing::Test {
+ protected:
+  LeaseManagerTest()
+      : manager_({.lessor = {.election_timeout_ms = 1000, .checkpoint_interval_ms = 5000},
+                  .wait = std::chrono::seconds(7),
+                  .now_ms = [this] { return now_ms_.load(); }}) {}
+
+  void Lead() {
+    manager_.Promote();
+    manager_.Confirm(lease::Lessor::kForEver);
+  }
+  void Grant(int64_t ttl_s) {
+    facts_ = {.granted = Index(++index_), .ttl_s = ttl_s};
+    Tell();
+  }
+  void Tell() { manager_.Applied(Index(index_), std::vector{lease::LeaseUpdate{kId, facts_}}); }
+  void End() {
+    manager_.Applied(Index(++index_), std::vector{lease::LeaseUpdate{kId, std::nullopt}});
+  }
+  // Appends to `answers_` what a waiting renewal is told.
+  void RenewLater() {
+    manager_.RenewLater(kId, [this](absl::StatusOr<int64_t> ttl_s) {
+      answers_.push_back(ttl_s.ok() ? std::to_string(*ttl_s)
+                                    : std::string(base::Message(ttl_s.status())));
+    });
+  }
+
+  std::atomic<lease::Milliseconds> now_ms_ = 0;
+  LeaseManager manager_;
+  lease::LeaseFacts facts_;
+  uint64_t index_ = 0;
+  std::vector<std::string> answers_;
+};
+
+using Answers = std::vector<std::string>;
+
+TEST_F(LeaseManagerTest, RenewsAtOnceWhenItCan) {
+  Lead();
+  Grant(10);
+  EXPECT_EQ(manager_.Renew(kId), 10);
+  EXPECT_EQ(manager_.Renew(LeaseId(2)), 0);
+  RenewLater();
+  EXPECT_EQ(answers_, (Answers{"10"}));
+  EXPECT_EQ(manager_.count(), 1u);
+}
+
+TEST_F(LeaseManagerTest, ARenewalOfALeaseThatIsBeingRevokedFindsNone) {
+  Lead();
+  Grant(10);
+  now_ms_ = 10'100;
+  ASSERT_EQ(manager_.TakeDue(500).size(), 1u);
+  EXPECT_EQ(manager_.Renew(kId), std::nullopt);
+  RenewLater();
+  RenewLater();
+  manager_.Tick();
+  EXPECT_EQ(answers_, (Answers{}));
+  End();
+  EXPECT_EQ(answers_, (Answers{"0", "0"}));
+}
+
+TEST_F(LeaseManagerTest, ARefusedRevocationLetsTheRenewalThrough) {
+  Lead();
+  Grant(10);
+  now_ms_ = 10'100;
+  const std::vector<lease::LeaseName> due = manager_.TakeDue(500);
+  RenewLater();
+  manager_.RefusedDue(due);
+  EXPECT_EQ(answers_, (Answers{"10"}));
+  EXPECT_TRUE(manager_.TakeDue(500).empty());
+}
+
+TEST_F(LeaseManagerTest, ARenewalWaitsForTheClearingEntry) {
+  Lead();
+  Grant(60);
+  now_ms_ = 5100;
+  const std::vector<lease::CheckpointItem> items = manager_.TakeCheckpoints(10);
+  ASSERT_EQ(items.size(), 1u);
+  manager_.ProposedCheckpoints(items, Index(++index_));
+  RenewLater();
+  facts_.checkpoint_ms = items[0].remaining_ms;
+  Tell();
+  EXPECT_EQ(answers_, (Answers{}));
+  ASSERT_EQ(manager_.TakeClears(10).size(), 1u);
+  ++index_;
+  facts_.checkpoint_ms.reset();
+  Tell();
+  EXPECT_EQ(answers_, (Answers{"60"}));
+}
+
+TEST_F(LeaseManagerTest, WaitsForALeaderAndGivesUp) {
+  Grant(10);
+  RenewLater();
+  now_ms_ = 6000;
+  manager_.Tick();
+  EXPECT_EQ(answers_, (Answers{}));
+  now_ms_ = 7000;
+  manager_.Tick();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: no leader"}));
+  RenewLater();
+  Lead();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: no leader", "10"}));
+}
+
+TEST_F(LeaseManagerTest, AConfirmationEnds) {
+  Grant(10);
+  manager_.Promote();
+  manager_.Confirm(100);
+  EXPECT_EQ(manager_.Renew(kId), 10);
+  now_ms_ = 100;
+  EXPECT_EQ(manager_.Renew(kId), std::nullopt);
+  EXPECT_FALSE(manager_.HasWork());
+  manager_.Confirm(100);
+  EXPECT_EQ(manager_.Renew(kId), 10);
+}
+
+TEST_F(LeaseManagerTest, StopRefusesWhatWaitsAndWhatComes) {
+  Grant(10);
+  RenewLater();
+  manager_.Stop();
+  RenewLater();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: server stopped", "etcdserver: server stopped"}));
+  EXPECT_EQ(manager_.Renew(kId), std::nullopt);
+}
+
+// For the thread sanitizer: every kind of thread at once, and no waiter is forgotten.
+TEST_F(LeaseManagerTest, ManyThreads) {
+  Lead();
+  std::atomic<int> asked = 0;
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> threads;
+  for (int n = 0; n < 3; ++n) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 3000; ++i) {
+        if (manager_.Renew(kId).has_value()) continue;
+        ++asked;
+        manager_.RenewLater(kId, [&](const absl::StatusOr<int64_t>&) { ++answered; });
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    for (int i = 0; i < 1000; ++i) {
+      Grant(2);
+      now_ms_ += 2100;
+      const std::vector<lease::LeaseName> due = manager_.TakeDue(500);
+      if (!due.empty() && i % 3 == 0) {
+        manager_.RefusedDue(due);
+      } else {
+        End();
+      }
+      manager_.Tick();
+      manager_.All();
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  manager_.Stop();
+  EXPECT_EQ(asked, answered);
+}
+
+}  // namespace
+}  // namespace cairn::server

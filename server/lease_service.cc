@@ -1,0 +1,275 @@
+#include "server/lease_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/errors.h"
+#include "base/status.h"
+#include "server/command.h"
+#include "server/lease_apply.h"
+#include "server/lease_manager.h"
+#include "server/response_buffer.h"
+#include "server/rpc/proto.h"
+#include "server/wire.h"
+
+namespace cairn::server {
+
+namespace {
+
+using api::Error;
+using api::ToStatus;
+using etcdserverpb::LeaseGrantRequest;
+using etcdserverpb::LeaseKeepAliveRequest;
+using etcdserverpb::LeaseKeepAliveResponse;
+using etcdserverpb::LeaseLeasesRequest;
+using etcdserverpb::LeaseLeasesResponse;
+using etcdserverpb::LeaseRevokeRequest;
+using etcdserverpb::LeaseStatus;
+using etcdserverpb::LeaseTimeToLiveRequest;
+using etcdserverpb::LeaseTimeToLiveResponse;
+using rpc::StreamCall;
+using rpc::UnaryCall;
+
+constexpr std::string_view kServiceName = "etcdserverpb.Lease";
+
+// What an RPC thread lists or reads itself; more goes to the read pool.
+constexpr int64_t kSmallAnswerItems = 1000;
+
+uint64_t FirstId(MemberId member) {
+  const auto now_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                std::chrono::system_clock::now().time_since_epoch())
+                                                .count());
+  constexpr uint64_t kFiveBytes = (uint64_t{1} << 40) - 1;
+  return (member.value() << 48) | ((now_ms & kFiveBytes) << 8);
+}
+
+uint64_t OnWire(int64_t number) { return static_cast<uint64_t>(number); }
+
+// One keepalive stream: a message in, its answer out, then the next, as etcd does. It owns itself:
+// exactly one callback is pending at any time (of a read, of a renewal, or of room in the queue),
+// so plain pointers in them are safe and cost no allocation. It goes when it has finished the call.
+class KeepAliveStream {
+ public:
+  static void Start(const ServiceContext& context, std::shared_ptr<StreamCall> call) {
+    (new KeepAliveStream(context, std::move(call)))->ReadNext();
+  }
+
+ private:
+  KeepAliveStream(const ServiceContext& context, std::shared_ptr<StreamCall> call)
+      : context_(context), call_(std::move(call)) {}
+
+  void ReadNext() {
+    call_->Read([this](rpc::ReadResult result, std::string_view message) {
+      if (result == rpc::ReadResult::kMessage) return Renew(message);
+      Finish(result == rpc::ReadResult::kEnd ? absl::OkStatus()
+                                             : ToStatus(Error::kRequestCanceled));
+    });
+  }
+
+  void Renew(std::string_view message) {
+    LeaseKeepAliveRequest request;
+    if (absl::Status status = rpc::Parse(message, request); !status.ok()) {
+      return Finish(std::move(status));
+    }
+    id_ = LeaseId(request.id());
+    // Before the renewal, so that nobody sees one at a revision after the revocation.
+    revision_ = context_.store.published().revision;
+    LeaseManager& leases = context_.node.leases();
+    if (const std::optional<int64_t> ttl_s = leases.Renew(id_)) return Answer(*ttl_s);
+    leases.RenewLater(id_, [this](absl::StatusOr<int64_t> ttl_s) {
+      if (!ttl_s.ok()) return Finish(std::move(ttl_s).status());
+      Answer(*ttl_s);
+    });
+  }
+
+  void Answer(int64_t ttl_s) {
+    char bytes[kHeaderFieldBytesMax + 2 * (1 + base::kVarintBytesMax)];
+    char* end = StoreHeaderField(bytes, context_.Header(revision_));
+    end = wire::StoreNumberField(end, LeaseKeepAliveResponse::kIDFieldNumber, OnWire(id_.value()));
+    end = wire::StoreNumberField(end, LeaseKeepAliveResponse::kTTLFieldNumber, OnWire(ttl_s));
+    const auto size_bytes = static_cast<size_t>(end - bytes);
+    if (call_->Write(rpc::SliceList(rpc::Slice::CopyOf({bytes, size_bytes})))) return ReadNext();
+    call_->OnWritable([this] { ReadNext(); });
+  }
+
+  void Finish(absl::Status status) {
+    call_->Finish(std::move(status));
+    delete this;
+  }
+
+  const ServiceContext& context_;
+  const std::shared_ptr<StreamCall> call_;
+  LeaseId id_;
+  Revision revision_;
+};
+
+}  // namespace
+
+LeaseService::LeaseService(const ServiceContext& context)
+    : context_(context), next_id_(FirstId(context.node.member_id())) {}
+
+void LeaseService::Register(rpc::ServiceTable& table) {
+  const auto unary = [&](std::string_view method,
+                         void (LeaseService::*handler)(std::unique_ptr<UnaryCall>)) {
+    table.AddUnary(kServiceName, method, [this, handler](std::unique_ptr<UnaryCall> call) {
+      (this->*handler)(std::move(call));
+    });
+  };
+  unary("LeaseGrant", &LeaseService::Grant);
+  unary("LeaseRevoke", &LeaseService::Revoke);
+  unary("LeaseTimeToLive", &LeaseService::TimeToLive);
+  unary("LeaseLeases", &LeaseService::Leases);
+  table.AddStream(kServiceName, "LeaseKeepAlive",
+                  [this](std::shared_ptr<StreamCall> call) { KeepAlive(std::move(call)); });
+}
+
+LeaseId LeaseService::PickId() {
+  constexpr uint64_t kNoSign = ~(uint64_t{1} << 63);
+  while (true) {
+    const LeaseId id(static_cast<int64_t>(next_id_.fetch_add(1) & kNoSign));
+    if (id != LeaseId(0) && !context_.node.leases().Find(id).has_value()) return id;
+  }
+}
+
+void LeaseService::Grant(std::unique_ptr<UnaryCall> call) {
+  LeaseGrantRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  if (status.ok()) {
+    // Rows of leases are not part of the state's size.
+    const auto held_bytes = static_cast<int64_t>(context_.node.leases().count()) * kLeaseCostBytes;
+    status = CheckGrowth(context_, held_bytes + kLeaseCostBytes);
+  }
+  if (status.ok() && request.ttl() > kLeaseTtlMaxS) status = ToStatus(Error::kLeaseTtlTooLarge);
+  if (!status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  LeaseGrantRequest granted;
+  granted.set_ttl(std::max(request.ttl(), context_.limits.lease_ttl_min_s));
+  granted.set_id(request.id() == 0 ? PickId().value() : request.id());
+  ProposeAndAnswer(context_, CommandKind::kLeaseGrant, granted.SerializeAsString(),
+                   std::move(call));
+}
+
+void LeaseService::Revoke(std::unique_ptr<UnaryCall> call) {
+  LeaseRevokeRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  if (!status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  ProposeAndAnswer(context_, CommandKind::kLeaseRevoke, request.SerializeAsString(),
+                   std::move(call));
+}
+
+void LeaseService::KeepAlive(std::shared_ptr<StreamCall> call) {
+  if (absl::Status status = Admit(context_, *call, OnLearner::kRefuse); !status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  KeepAliveStream::Start(context_, std::move(call));
+}
+
+void LeaseService::TimeToLive(std::unique_ptr<UnaryCall> call) {
+  LeaseTimeToLiveRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  if (!status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  const bool can_read_now = context_.node.CanReadNow();
+  if (can_read_now) {
+    const std::optional<lease::LeaseView> view = context_.node.leases().Find(LeaseId(request.id()));
+    const bool is_small =
+        !request.keys() || !view.has_value() || view->facts.key_count <= kSmallAnswerItems;
+    if (is_small) return AnswerTimeToLive(std::move(call), request);
+  }
+  // The call goes along only when it is taken; otherwise it is refused here.
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  if (!can_read_now) {
+    context_.node.ReadBarrier([this, shared, request](absl::Status read) {
+      if (!read.ok()) return (*shared)->Finish(std::move(read));
+      AnswerTimeToLive(std::move(*shared), request);
+    });
+    return;
+  }
+  const auto answer = [this, shared, request] { AnswerTimeToLive(std::move(*shared), request); };
+  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
+                                    const LeaseTimeToLiveRequest& request) {
+  const LeaseId id(request.id());
+  const ResponseHeader header = context_.HeaderNow();
+  const std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
+  std::string body;
+  wire::AppendNumberField(body, LeaseTimeToLiveResponse::kIDFieldNumber, OnWire(id.value()));
+  if (!view.has_value()) {
+    wire::AppendNumberField(body, LeaseTimeToLiveResponse::kTTLFieldNumber, OnWire(-1));
+    call->Finish(WithHeader(header, body));
+    return;
+  }
+  if (!view->remaining_ms.has_value()) {
+    call->Finish(ToStatus(Error::kLeaderChanged));
+    return;
+  }
+  const int64_t remaining_s = *view->remaining_ms / lease::kMillisecondsPerSecond;
+  wire::AppendNumberField(body, LeaseTimeToLiveResponse::kTTLFieldNumber, OnWire(remaining_s));
+  wire::AppendNumberField(body, LeaseTimeToLiveResponse::kGrantedTTLFieldNumber,
+                          OnWire(view->facts.ttl_s));
+  if (!request.keys() || view->facts.key_count == 0) {
+    call->Finish(WithHeader(header, body));
+    return;
+  }
+  ResponseBuffer out(context_.budget, kResponseBudgetWait);
+  bool has_room = out.Append(body);
+  const std::string prefix = LeaseKeysPrefix(id);
+  const absl::Status scanned =
+      context_.store.ScanMeta(prefix, [&](std::string_view row, std::string_view) {
+        const std::string_view key = row.substr(prefix.size());
+        std::string start;
+        wire::AppendFieldStart(start, LeaseTimeToLiveResponse::kKeysFieldNumber, key.size());
+        has_room = has_room && out.Append(start) && out.Append(key);
+        return has_room;
+      });
+  if (!scanned.ok() || !has_room) {
+    call->Finish(scanned.ok() ? out.refusal() : scanned);
+    return;
+  }
+  call->Finish(out.FinishWithHeader(header));
+}
+
+void LeaseService::Leases(std::unique_ptr<UnaryCall> call) {
+  LeaseLeasesRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  if (!status.ok()) {
+    call->Finish(std::move(status));
+    return;
+  }
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const auto answer = [this, shared] {
+    ResponseBuffer out(context_.budget, kResponseBudgetWait);
+    bool has_room = true;
+    for (const lease::LeaseView& view : context_.node.leases().All()) {
+      const uint64_t id = OnWire(view.id.value());
+      std::string item;
+      wire::AppendFieldStart(item, LeaseLeasesResponse::kLeasesFieldNumber,
+                             wire::NumberFieldBytes(id));
+      wire::AppendNumberField(item, LeaseStatus::kIDFieldNumber, id);
+      has_room = has_room && out.Append(item);
+    }
+    if (!has_room) return (*shared)->Finish(out.refusal());
+    (*shared)->Finish(out.FinishWithHeader(context_.HeaderNow()));
+  };
+  if (context_.node.leases().count() <= static_cast<size_t>(kSmallAnswerItems)) return answer();
+  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+}  // namespace cairn::server

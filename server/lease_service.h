@@ -1,0 +1,50 @@
+// etcdserverpb.Lease: grants and revocations go through the log, renewals and looks do not.
+//
+// Translates and checks; the rules are lease/lessor.h's and lease_apply.h's. Any thread.
+#ifndef CAIRN_SERVER_LEASE_SERVICE_H_
+#define CAIRN_SERVER_LEASE_SERVICE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "api/rpc.pb.h"
+#include "base/ids.h"
+#include "server/rpc/call.h"
+#include "server/rpc/service_table.h"
+#include "server/service_context.h"
+
+namespace cairn::server {
+
+// etcd's bound, about 285 years: a time to live beyond it is a mistake.
+inline constexpr int64_t kLeaseTtlMaxS = 9'000'000'000;
+
+// What a lease counts for the quota, as etcd counts it.
+inline constexpr int64_t kLeaseCostBytes = 64;
+
+class LeaseService {
+ public:
+  // What `context` refers to must outlive this object.
+  explicit LeaseService(const ServiceContext& context);
+
+  void Register(rpc::ServiceTable& table);
+
+ private:
+  void Grant(std::unique_ptr<rpc::UnaryCall> call);
+  void Revoke(std::unique_ptr<rpc::UnaryCall> call);
+  void KeepAlive(std::shared_ptr<rpc::StreamCall> call);
+  void TimeToLive(std::unique_ptr<rpc::UnaryCall> call);
+  void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
+                        const etcdserverpb::LeaseTimeToLiveRequest& request);
+  void Leases(std::unique_ptr<rpc::UnaryCall> call);
+  // An id that no lease has now, above 0.
+  LeaseId PickId();
+
+  const ServiceContext context_;
+  // As etcd makes them: 2 bytes of the member's id, 5 of the clock at start, 1 to count from there.
+  std::atomic<uint64_t> next_id_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_LEASE_SERVICE_H_
