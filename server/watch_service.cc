@@ -103,7 +103,7 @@ void WatchService::Run() {
     TakeChanges();
     hub_.Tick(NowMs());
     BeginHistory();
-    // Who has taken its history needs the next step, and who was overtaken by a compaction hears it.
+    // Who has taken its history needs the next step; who was overtaken by a compaction hears it.
     for (std::vector<watch::StreamId> ready = hub_.TakeReady(); !ready.empty();
          ready = hub_.TakeReady()) {
       for (const watch::StreamId id : ready) Serve(id);

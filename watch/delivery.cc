@@ -60,7 +60,7 @@ void Hub::Skip(Revision through) {
   if (through == cursor_) return;
   const Revision told = std::exchange(cursor_, through);
   for (auto& [id, stream] : streams_) {
-    for (const std::unique_ptr<Watcher>& watcher : stream->watchers) {
+    for (Watcher* const watcher : InOrder(*stream)) {
       if (!watcher->is_joined) continue;
       if (watcher->state == Watcher::State::kSynced && !watcher->is_dirty) {
         watcher->next = std::max(watcher->next, told + 1);

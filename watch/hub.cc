@@ -69,7 +69,7 @@ StreamId Hub::OpenStream() {
 void Hub::CloseStream(StreamId id) {
   Stream* const stream = Find(id);
   if (stream == nullptr) return;
-  while (!stream->watchers.empty()) Remove(**stream->watchers.begin());
+  for (Watcher* const watcher : InOrder(*stream)) Remove(*watcher);
   streams_.erase(id);
 }
 
@@ -258,6 +258,15 @@ void Hub::ActivateFuture() {
   }
 }
 
+std::vector<Watcher*> Hub::InOrder(const Stream& stream) {
+  std::vector<Watcher*> watchers;
+  watchers.reserve(stream.watchers.size());
+  for (const std::unique_ptr<Watcher>& watcher : stream.watchers) watchers.push_back(watcher.get());
+  std::sort(watchers.begin(), watchers.end(),
+            [](const Watcher* a, const Watcher* b) { return a->id < b->id; });
+  return watchers;
+}
+
 void Hub::Remove(Watcher& watcher) {
   Stream& stream = *watcher.stream;
   if (watcher.is_joined) Leave(watcher);
@@ -305,7 +314,7 @@ void Hub::Tick(int64_t now_ms) {
     stream->next_progress_ms = now_ms_ + ProgressPauseMs(*stream);
     // Who does not take what it was sent gets no more of it.
     if (stream->is_blocked) continue;
-    for (const std::unique_ptr<Watcher>& watcher : stream->watchers) {
+    for (Watcher* const watcher : InOrder(*stream)) {
       if (!watcher->progress_notify || std::exchange(watcher->sent_since_tick, false)) continue;
       if (watcher->state != Watcher::State::kSynced || watcher->is_dirty) continue;
       if (watcher->began_in_future && watcher->next > cursor_) continue;

@@ -14,7 +14,6 @@
 #ifndef CAIRN_WATCH_HUB_H_
 #define CAIRN_WATCH_HUB_H_
 
-#include <absl/container/flat_hash_map.h>
 #include <absl/functional/function_ref.h>
 
 #include <cstddef>
@@ -191,6 +190,8 @@ class Hub {
   // Takes the watcher out of everything and deletes it.
   void Remove(Watcher& watcher);
   void ActivateFuture();
+  // A stream's watchers by id: whatever goes through all of them does so in one order.
+  static std::vector<Watcher*> InOrder(const Stream& stream);
 
   // Batches and parcels.
   void Touch(Group& group, uint32_t index);
@@ -227,7 +228,8 @@ class Hub {
   Revision cursor_;
   int64_t now_ms_;
   uint64_t next_stream_ = 1;
-  absl::flat_hash_map<StreamId, std::unique_ptr<Stream>> streams_;
+  // Ordered, so that what the hub does depends on the calls alone.
+  std::map<StreamId, std::unique_ptr<Stream>> streams_;
   size_t watchers_ = 0;
   size_t lagging_watchers_ = 0;
   size_t range_bytes_ = 0;

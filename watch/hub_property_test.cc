@@ -492,7 +492,7 @@ class World {
 };
 
 TEST(HubProperty, EveryPromiseUnderRandomWorlds) {
-  constexpr uint64_t kSeeds = 2000;
+  constexpr uint64_t kSeeds = 500;
   constexpr int kSteps = 800;
   int64_t responses = 0;
   int64_t fragments = 0;

@@ -3,6 +3,7 @@
 Every step asserts; the first one that fails ends the run with a traceback and exit code 1.
 """
 
+import queue
 import sys
 
 import etcd3
@@ -161,6 +162,57 @@ def compaction(client):
     assert client.get("compacted")[0] == b"2"
 
 
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def watches(client):
+    revision = client.put("watched/a", "1").header.revision
+    events, cancel = client.watch_prefix("watched/", start_revision=revision, prev_kv=True)
+    single, cancel_single = client.watch("watched/b", start_revision=revision)
+    client.put("watched/a", "2")
+    client.put("elsewhere", "x")
+    client.put("watched/b", "3")
+    client.delete("watched/a")
+    seen = [(type(e).__name__, e.key, e.value, e.prev_value) for e in take(events, 4)]
+    assert seen == [
+        ("PutEvent", b"watched/a", b"1", b""),
+        ("PutEvent", b"watched/a", b"2", b"1"),
+        ("PutEvent", b"watched/b", b"3", b""),
+        ("DeleteEvent", b"watched/a", b"", b"2"),
+    ], seen
+    assert [(e.key, e.value) for e in take(single, 1)] == [(b"watched/b", b"3")]
+    cancel()
+    cancel_single()
+    # Callbacks of several watchers over one stream.
+    received = queue.Queue()
+    ids = [
+        client.add_watch_callback("called/%d" % n, lambda response: received.put(response))
+        for n in range(5)
+    ]
+    for n in range(5):
+        client.put("called/%d" % n, str(n))
+    keys = []
+    while len(keys) < 5:
+        keys += [event.key for event in received.get(timeout=60).events]
+    assert sorted(keys) == [b"called/%d" % n for n in range(5)], keys
+    for watch_id in ids:
+        client.cancel_watch(watch_id)
+
+
+def watch_of_the_compacted(client):
+    for value in range(4):
+        revision = client.put("forgotten", str(value)).header.revision
+    client.compact(revision)
+    events, _ = client.watch("forgotten", start_revision=revision - 2)
+    try:
+        next(events)
+    except etcd3.exceptions.RevisionCompactedError as error:
+        assert error.compacted_revision == revision, error.compacted_revision
+    else:
+        raise AssertionError("a watch from a compacted revision was not cancelled")
+
+
 def maintenance(client):
     client.defragment()
     assert list(client.list_alarms()) == []
@@ -189,6 +241,8 @@ def main():
         leases,
         status_and_members,
         compaction,
+        watches,
+        watch_of_the_compacted,
         maintenance,
         errors,
     ):
