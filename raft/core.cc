@@ -257,6 +257,7 @@ CoreStatus Core::Impl::Status() const {
   if (leader == nullptr) return status;
   status.transfer_target = leader->transfer_target;
   status.uncommitted_bytes = leader->uncommitted_bytes;
+  status.confirmed_round = leader->rounds.confirmed_round();
   for (const auto& [id, peer] : leader->peers) {
     if (id == options_.id) continue;
     status.peers.push_back(

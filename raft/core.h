@@ -104,6 +104,8 @@ struct CoreStatus {
   Index before_tail;  // The entry before the first one in memory.
   size_t tail_bytes = 0;
   size_t uncommitted_bytes = 0;  // 0 unless leader.
+  // The last heartbeat round that a quorum has answered; 0 unless leader (read_index.h).
+  uint64_t confirmed_round = 0;
   Configuration configuration;
   std::vector<PeerStatus> peers;  // Empty unless leader; without this member.
 };

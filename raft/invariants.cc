@@ -138,6 +138,19 @@ std::string GroupChecker::SawMember(const CoreStatus& status) {
   return {};
 }
 
+std::string GroupChecker::SawCommitted(MemberId member, EntryId entry) {
+  const Term known = committed_terms_.try_emplace(entry.index, entry.term).first->second;
+  if (known == entry.term) return {};
+  return fmt::format("member {} commits at {} an entry of term {}, another one of term {}", member,
+                     entry.index, entry.term, known);
+}
+
+EntryId GroupChecker::last_committed() const {
+  if (committed_terms_.empty()) return {};
+  const auto& [index, term] = *committed_terms_.rbegin();
+  return {.term = term, .index = index};
+}
+
 std::string GroupChecker::SawApplied(MemberId member, const Entry& entry) {
   const auto [first, is_new] = applied_.try_emplace(entry.index, entry);
   const Entry& known = first->second;

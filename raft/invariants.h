@@ -33,16 +33,22 @@ class GroupChecker {
   // Election safety: at most one leader in a term. Call after each step of any member.
   std::string SawMember(const CoreStatus& status);
 
+  // Every member that takes an index for committed means the same entry.
+  std::string SawCommitted(MemberId member, EntryId entry);
+
   // State-machine safety: every member applies the same entry at an index.
   std::string SawApplied(MemberId member, const Entry& entry);
 
   // Leader completeness: a leader's log reaches at least everything that was ever committed in a
   // term before its own. Called from SawMember.
   Index committed() const { return committed_.index; }
+  // The last entry that any member took for committed.
+  EntryId last_committed() const;
 
  private:
   std::map<Term, MemberId> leaders_;
   std::map<Index, Entry> applied_;
+  std::map<Index, Term> committed_terms_;
   EntryId committed_;  // The highest commit index seen, and the term of the member that saw it.
 };
 

@@ -177,6 +177,85 @@ void TestMember::Input(const std::function<void(Core&)>& input) {
        {CheckMember(after), CheckStep(before, after), cluster_.checker.SawMember(after)}) {
     if (!violation.empty()) cluster_.Report(fmt::format("member {}: {}", id(), violation));
   }
+  CheckProgress(before, after);
+}
+
+void TestMember::CheckProgress(const CoreStatus& before, const CoreStatus& after) {
+  const bool is_leader = after.role == RoleKind::kLeader;
+  if (is_leader && (before.role != RoleKind::kLeader || before.term != after.term)) {
+    cluster_.SawElected(after.term);
+    const EntryId committed = cluster_.checker.last_committed();
+    if (committed.index <= after.last.index) {
+      const Term held = TermAt(committed.index).value_or(committed.term);
+      if (held != committed.term) {
+        cluster_.Report(
+            fmt::format("leader {} of term {} holds at {} an entry of term {}, but one "
+                        "of term {} was committed",
+                        id(), after.term, committed.index, held, committed.term));
+      }
+    }
+  }
+  if (is_leader && after.confirmed_round > 0) {
+    cluster_.SawRoundConfirmed(id(), after.term, after.confirmed_round);
+  }
+  if (after.commit == before.commit) return;
+  for (Index index = before.commit + 1; index <= after.commit; ++index) {
+    const std::optional<Term> term = TermAt(index);
+    if (!term.has_value()) continue;  // A snapshot came instead of the entries.
+    const std::string violation = cluster_.checker.SawCommitted(id(), {*term, index});
+    if (!violation.empty()) cluster_.Report(violation);
+  }
+  if (!is_leader) return;
+  // What a leader takes for committed survives the loss of any minority.
+  const EntryId committed{TermAt(after.commit).value_or(Term(0)), after.commit};
+  const Configuration& configuration = after.configuration;
+  if (!cluster_.IsDurableAtMajority(configuration.voters, committed) ||
+      (!configuration.outgoing.empty() &&
+       !cluster_.IsDurableAtMajority(configuration.outgoing, committed))) {
+    cluster_.Report(fmt::format("leader {} of term {} commits {}, which no quorum holds durably",
+                                id(), after.term, DescribeId(committed)));
+  }
+}
+
+std::optional<Term> TestMember::TermAt(Index index) const {
+  const std::vector<Entry> found = core_->Entries(index, index + 1, 1);
+  if (!found.empty()) return found.front().term;
+  if (index == marker_.index) return marker_.term;
+  if (index < marker_.index || index > DiskLast().index) return std::nullopt;
+  return log_.at(index - marker_.index - 1).term;
+}
+
+bool TestMember::HoldsDurably(EntryId entry) const {
+  if (entry.index <= marker_.index) return true;
+  return entry.index <= DiskLast().index &&
+         log_.at(entry.index - marker_.index - 1).term == entry.term;
+}
+
+void TestMember::CheckPromise(const Message& message) {
+  std::string_view broken;
+  if (hard_state_.term < message.term) broken = "names a term that is not durable";
+  if (const auto* vote = std::get_if<VoteReply>(&message.body)) {
+    const bool is_durable =
+        hard_state_.term == vote->campaign_term && hard_state_.vote == message.to;
+    if (vote->is_granted && !vote->is_pre_vote && !is_durable)
+      broken = "is a vote that is not durable";
+  } else if (const auto* request = std::get_if<VoteRequest>(&message.body)) {
+    const bool is_durable = hard_state_.term == request->campaign_term && hard_state_.vote == id();
+    if (!request->is_pre_vote && !is_durable) broken = "asks for votes before its own is durable";
+  } else if (const auto* accepted = std::get_if<AppendAccepted>(&message.body)) {
+    if (accepted->match > DiskLast().index) broken = "accepts what is not durable";
+  }
+  if (!broken.empty()) {
+    cluster_.Report(fmt::format("message {} {}", DescribeMessage(message), broken));
+  }
+}
+
+void TestMember::Send(Message message) {
+  CheckPromise(message);
+  if (const auto* heartbeat = std::get_if<Heartbeat>(&message.body)) {
+    cluster_.SawRoundSent(id(), message.term, heartbeat->round);
+  }
+  cluster_.Post(std::move(message));
 }
 
 void TestMember::CheckReadState(const ReadState& read) {
@@ -210,7 +289,7 @@ void TestMember::Drain() {
       cluster_.snapshots.emplace_back(id(), wanted);
     }
     const bool needs_log = ready.needs_log();
-    for (Message& message : ready.messages_now) cluster_.Post(std::move(message));
+    for (Message& message : ready.messages_now) Send(std::move(message));
     if (needs_log) {
       writes_.push_back({ready.number, ready.hard_state, std::move(ready.entries), ready.commit,
                          std::move(ready.messages_after_append)});
@@ -239,7 +318,7 @@ void TestMember::CompleteWrites(size_t count) {
     writes_.pop_front();
     WriteToDisk(write);
     number = write.number;
-    for (Message& message : write.after) cluster_.Post(std::move(message));
+    for (Message& message : write.after) Send(std::move(message));
   }
   if (number > 0) Input([&](Core& core) { core.LogDurable(number); });
 }
@@ -429,6 +508,36 @@ void TestCluster::HandleSnapshot(bool fails) {
   sender.Input([&, peer = wanted.peer](Core& core) {
     core.SnapshotStatus(peer, sender.flushed(), arrives);
   });
+}
+
+bool TestCluster::IsDurableAtMajority(const std::vector<MemberId>& voters, EntryId entry) const {
+  size_t holders = 0;
+  for (const MemberId id : voters) {
+    const auto found = members_.find(id);
+    if (found != members_.end() && found->second->HoldsDurably(entry)) ++holders;
+  }
+  return 2 * holders > voters.size();
+}
+
+void TestCluster::SawElected(Term term) { elected_at_.try_emplace(term, ++events_); }
+
+void TestCluster::SawRoundSent(MemberId leader, Term term, uint64_t round) {
+  rounds_sent_at_[{leader, term}].try_emplace(round, ++events_);
+}
+
+void TestCluster::SawRoundConfirmed(MemberId leader, Term term, uint64_t round) {
+  auto& sent = rounds_sent_at_[{leader, term}];
+  const auto found = sent.find(round);
+  if (found == sent.end()) return;  // Checked before, or nobody had to be asked.
+  for (auto later = elected_at_.upper_bound(term); later != elected_at_.end(); ++later) {
+    if (later->second < found->second) {
+      Report(
+          fmt::format("leader {} of term {} is confirmed by round {}, sent after the election "
+                      "of term {}",
+                      leader, term, round, later->first));
+    }
+  }
+  sent.erase(sent.begin(), std::next(found));
 }
 
 void TestCluster::Report(const std::string& violation) {

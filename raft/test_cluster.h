@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -78,6 +79,8 @@ class TestMember {
   void InstallFrom(const TestMember& from);
 
   Index flushed() const { return Index(flushed_); }
+  // Whether the disk holds that entry, or a snapshot that covers it.
+  bool HoldsDurably(EntryId entry) const;
   bool all_applied() const { return core_->applied() + 1 == apply_limit_; }
 
  private:
@@ -90,6 +93,12 @@ class TestMember {
   };
 
   void WriteToDisk(const Write& write);
+  // What leaves for the network must be true of the disk at that moment (thesis figure 3.1).
+  void CheckPromise(const Message& message);
+  void Send(Message message);
+  // What a step newly committed, and who was newly elected.
+  void CheckProgress(const CoreStatus& before, const CoreStatus& after);
+  std::optional<Term> TermAt(Index index) const;
   const Configuration& ConfigurationAt(Index index) const;
   EntryId DiskLast() const;
   void CheckReadState(const ReadState& read);
@@ -150,6 +159,15 @@ class TestCluster {
   void Report(const std::string& violation);
   const std::string& violation() const { return violation_; }
 
+  // More than half of `voters` hold `entry` on their disks. Counted one by one, not with the
+  // arithmetic that is under test.
+  bool IsDurableAtMajority(const std::vector<MemberId>& voters, EntryId entry) const;
+  // Leadership is confirmed only by answers to what was sent before any later leader was elected
+  // (core.h, IsLeadershipConfirmed).
+  void SawElected(Term term);
+  void SawRoundSent(MemberId leader, Term term, uint64_t round);
+  void SawRoundConfirmed(MemberId leader, Term term, uint64_t round);
+
   GroupChecker checker;
   // Snapshots that leaders want to send.
   std::deque<std::pair<MemberId, SnapshotWanted>> snapshots;
@@ -169,6 +187,11 @@ class TestCluster {
   std::deque<Message> network_;
   std::set<std::pair<MemberId, MemberId>> blocked_;
   std::string violation_;
+
+  // Order of things, in which no clock has a part.
+  uint64_t events_ = 0;
+  std::map<Term, uint64_t> elected_at_;
+  std::map<std::pair<MemberId, Term>, std::map<uint64_t, uint64_t>> rounds_sent_at_;
 };
 
 }  // namespace cairn::raft
