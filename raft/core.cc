@@ -9,14 +9,23 @@
 #include "raft/quorum.h"
 
 namespace cairn::raft {
+namespace {
+
+// Takes the entries along.
+Log RestoreLog(RestoredState& restored) {
+  const EntryId before = restored.entries.empty() ? restored.last : restored.before_entries;
+  return Log(before, restored.applied.index, restored.last, restored.hard_state.commit,
+             std::move(restored.entries));
+}
+
+}  // namespace
 
 Core::Impl::Impl(const CoreOptions& options, RestoredState restored)
     : options_(options),
       random_(options.random_seed),
       term_(restored.hard_state.term),
       vote_(restored.hard_state.vote),
-      log_(restored.before_first, restored.applied, restored.last, restored.hard_state.commit,
-           std::move(restored.entries)),
+      log_(RestoreLog(restored)),
       configuration_(std::move(restored.configuration)),
       replay_through_(log_.commit()),
       // Entries beyond the commit index may hold a change.
@@ -29,6 +38,7 @@ Core::Impl::Impl(const CoreOptions& options, RestoredState restored)
   CAIRN_CHECK_GE(options.heartbeat_ticks, 1u);
   CAIRN_CHECK_GE(options.election_timeout_ticks, 2 * options.heartbeat_ticks);
   CAIRN_CHECK_LE(log_.last().term, term_);
+  CAIRN_CHECK_LE(restored.before_first.index, restored.applied.index);
   // Told once, so that an observer needs no special case for the start.
   last_soft_state_.term = term_ + 1;
   ResetElectionTimer();
@@ -122,6 +132,11 @@ void Core::Impl::Trace(TraceKind kind, MemberId member, Index index, uint64_t de
 void Core::Impl::LogDurable(uint64_t number) {
   CAIRN_CHECK_LE(number, ready_number_);
   log_.WriteFinished(number);
+  if (number > last_log_durable_) {
+    // Never above the last write, or the two would not meet again.
+    last_log_durable_ = std::min(number, last_log_write_);
+    log_progress_tick_ = tick_;
+  }
   while (!hard_state_writes_.empty() && hard_state_writes_.front().number <= number) {
     durable_term_ = hard_state_writes_.front().term;
     durable_vote_ = hard_state_writes_.front().vote;
@@ -212,7 +227,11 @@ Ready Core::Impl::TakeReady() {
     handed_out_vote_ = vote_;
     hard_state_writes_.push_back({ready.number, term_, vote_});
   }
-  if (ready.needs_log()) log_.WriteStarted(ready.number);
+  if (ready.needs_log()) {
+    log_.WriteStarted(ready.number);
+    if (last_log_write_ == last_log_durable_) log_progress_tick_ = tick_;
+    last_log_write_ = ready.number;
+  }
   ready.committed = {log_.applying() + 1, log_.applying() + 1};
   if (!is_installing_) {
     ready.committed.limit = std::max(ready.committed.limit, log_.apply_limit());
@@ -305,6 +324,7 @@ void Core::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
   impl_->SnapshotStatus(peer, index, is_installed);
 }
 bool Core::TransferLeadership(MemberId target) { return impl_->TransferLeadership(target); }
+MemberId Core::BestSuccessor() const { return impl_->BestSuccessor(); }
 bool Core::BeginInstall(EntryId snapshot) { return impl_->BeginInstall(snapshot); }
 void Core::FinishInstall(EntryId snapshot, Configuration configuration) {
   impl_->FinishInstall(snapshot, std::move(configuration));

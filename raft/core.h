@@ -41,6 +41,9 @@ struct CoreOptions {
   // Entries kept in memory. Older ones are read back from the log. What is not yet durable or not
   // yet committed stays in memory whatever its size; uncommitted_bytes_max bounds that.
   size_t tail_bytes_max = size_t{64} << 20;
+  // A leader of several voters leaves when its log has completed nothing for so long: twice the
+  // election timeout, that a slow sync does not cost what it would cost to elect another.
+  uint32_t log_stall_ticks = 20;
   // A leader refuses proposals while more than this is appended and not committed.
   size_t uncommitted_bytes_max = size_t{64} << 20;
 };
@@ -57,6 +60,9 @@ struct RestoredState {
   // The end of the log: consecutive, through `last`. Must hold every entry above the commit index
   // (after raising); may hold older ones, which spares reading them again for the replay.
   std::vector<Entry> entries;
+  // The entry before the first of `entries`; ignored when there are none. Its term must be true:
+  // a restarted member proves by it what it knows to be committed.
+  EntryId before_entries;
 };
 
 enum class ProposeOutcome : uint8_t {
@@ -164,7 +170,8 @@ class Core {
   void SnapshotStatus(MemberId peer, Index index, bool is_installed);
 
   // Asks a leader to hand over to `target`, a voter. Returns false when this member is not the
-  // leader, or `target` is not another voter. Gives up after an election timeout (3.10).
+  // leader, or `target` is not another voter (in a joint phase: of the new half). Gives up after an
+  // election timeout (3.10).
   bool TransferLeadership(MemberId target);
 
   // A snapshot of the leader has arrived and been verified. Returns false when it is not wanted
@@ -194,15 +201,22 @@ class Core {
   Term term() const;
   bool is_leader() const;
   MemberId leader() const;  // 0: none known.
+  // Whom a leader that wants to leave should choose: the voter that answers and holds most, 0 when
+  // there is none. Of those that hold the same, always the same one.
+  MemberId BestSuccessor() const;
   Index commit() const;
   Index applied() const;
   Index durable() const;
   EntryId last() const;
   const Configuration& configuration() const;
 
-  // Leader, with a quorum that acknowledged a heartbeat sent less than an election timeout ago,
-  // and no transfer under way: nobody else can have been elected meanwhile (6.4.1, given clocks
-  // that tick alike). For deciding, never for reading.
+  // Leader, with a quorum that acknowledged a heartbeat sent less than an election timeout ago, and
+  // no transfer under way. Then no later leader was elected before that heartbeat was sent: an
+  // answer and a vote of one member come in one order. So whatever this member decides while it is
+  // confirmed, it decides at most an election timeout after a successor's election, and that much a
+  // new leader adds to every lease (given clocks that tick alike). More is not promised: a voter
+  // that restarts, or a transfer thought to be over, may elect another at once, which 6.4.1 would
+  // have to exclude. For deciding who renews and expires leases, never for reading.
   bool IsLeadershipConfirmed() const;
   // Leader that has committed an entry of its own term.
   bool HasCommittedInTerm() const;

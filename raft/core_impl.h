@@ -1,8 +1,8 @@
 // The state and the rules of the core. Private to raft/: users include core.h.
 //
-// One class over five files, one concern each: core.cc (life, terms, Ready), election.cc,
-// replication.cc, reads.cc, snapshot.cc. Sending appends and starting read rounds is put off until
-// TakeReady, so that all inputs given between two Readies share their messages.
+// One class over six files, one concern each: core.cc (life, terms, Ready), election.cc,
+// transfer.cc, replication.cc, reads.cc, snapshot.cc. Sending appends and starting read rounds is
+// put off until TakeReady, so that all inputs given between two Readies share their messages.
 #ifndef CAIRN_RAFT_CORE_IMPL_H_
 #define CAIRN_RAFT_CORE_IMPL_H_
 
@@ -70,8 +70,9 @@ class Core::Impl {
   bool IsLeadershipConfirmed() const;
   bool HasCommittedInTerm() const;
 
-  // election.cc
+  // transfer.cc
   bool TransferLeadership(MemberId target);
+  MemberId BestSuccessor() const;
 
   // replication.cc
   ProposeResult Propose(std::vector<Proposal> proposals, Forwarding forwarding);
@@ -121,10 +122,16 @@ class Core::Impl {
   bool IgnoresCampaign(const VoteRequest& request, MemberId from);
   void On(const Message& message, const VoteRequest& request);
   void On(const Message& message, const VoteReply& reply);
-  void On(const Message& message, const TimeoutNow& request);
   void CountVotes();
   void LearnCommitted(EntryId committed);
+
+  // --- transfer.cc ---
   void ContinueTransfer(Leader& leader);
+  void ExpireTransfer(Leader& leader);
+  void On(const Message& message, const TimeoutNow& request);
+  bool IsLogStalled() const;
+  // Whether the leadership has ended.
+  bool LeaveIfLogStalled();
 
   // --- replication.cc ---
   void TickLeader(Leader& leader);
@@ -184,6 +191,11 @@ class Core::Impl {
 
   // What has been handed out, and what of it is durable.
   uint64_t ready_number_ = 0;
+  // The last Ready for the log, the last known durable, and when that last went forward: a write
+  // completed, or the first one started.
+  uint64_t last_log_write_ = 0;
+  uint64_t last_log_durable_ = 0;
+  uint64_t log_progress_tick_ = 0;
   struct HardStateWrite {
     uint64_t number;
     Term term;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace cairn::raft {
@@ -100,6 +101,28 @@ TEST(CoreWithOneVoter, CampaignsWhenTheReplayIsDone) {
   core.Applied(Index(2));
   EXPECT_TRUE(core.is_leader());
   EXPECT_EQ(core.term(), Term(2));
+}
+
+// Seed 6655 of the simulation: of two voters of a leaving half, one had restarted, knew that the
+// change was committed but not the term of that entry, and had a log too long to vote for the
+// other, who waited for ever to learn it.
+TEST(Core, ProvesAfterARestartWhatItKnowsToBeCommitted) {
+  RestoredState restored = Empty({kSelf, MemberId(2)});
+  restored.hard_state = {Term(2), MemberId(0), Index(2)};
+  restored.last = {Term(2), Index(3)};
+  restored.entries = {{Term(2), Index(3), EntryKind::kEmpty, nullptr}};
+  restored.before_entries = {Term(1), Index(2)};
+  Core core({.id = kSelf}, std::move(restored));
+  core.Step({MemberId(2), kSelf, Term(2),
+             VoteRequest{.is_pre_vote = true,
+                         .campaign_term = Term(3),
+                         .last = {Term(1), Index(2)},
+                         .committed = {}}});
+  const Ready ready = core.TakeReady();
+  ASSERT_EQ(ready.messages_now.size(), 1u);
+  const auto& reply = std::get<VoteReply>(ready.messages_now[0].body);
+  EXPECT_FALSE(reply.is_granted);
+  EXPECT_EQ(reply.committed, (EntryId{Term(1), Index(2)}));
 }
 
 TEST(Core, ProposeSaysWhatHappened) {

@@ -1,4 +1,4 @@
-// Elections: timers, pre-vote, votes, leader transfer (thesis 3.4, 3.10, 4.2.3, 9.6).
+// Elections: timers, pre-vote, votes (thesis 3.4, 4.2.3, 9.6).
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -20,7 +20,7 @@ void Core::Impl::TickElection() {
   ++election_elapsed_ticks_;
   if (election_elapsed_ticks_ < election_deadline_ticks_) return;
   ResetElectionTimer();
-  if (IsVoter(configuration_, options_.id) && !is_installing_) {
+  if (IsVoter(configuration_, options_.id) && !is_installing_ && !IsLogStalled()) {
     if (MayCampaign()) {
       Campaign(CampaignKind::kPreVote);
       return;
@@ -156,7 +156,7 @@ void Core::Impl::On(const Message& message, const VoteRequest& request) {
 // "This entry is committed" is true for ever, whoever says so; and who holds the very entry holds
 // everything before it (log matching, 3.5).
 void Core::Impl::LearnCommitted(EntryId committed) {
-  if (is_leader() || is_installing_ || committed.term == Term(0)) return;
+  if (is_leader() || is_installing_) return;
   if (log_.TermAt(committed.index) == committed.term) log_.CommitTo(committed.index);
 }
 
@@ -171,33 +171,6 @@ void Core::Impl::On(const Message& message, const VoteReply& reply) {
     candidate->votes.try_emplace(message.from, reply.is_granted);
     CountVotes();
   }
-}
-
-bool Core::Impl::TransferLeadership(MemberId target) {
-  auto* leader = std::get_if<Leader>(&role_);
-  if (leader == nullptr || target == options_.id || !IsVoter(configuration_, target)) return false;
-  if (leader->transfer_target == target) return true;
-  leader->transfer_target = target;
-  leader->transfer_tick = tick_;
-  Trace(TraceKind::kTransferStarted, target);
-  ContinueTransfer(*leader);
-  has_appends_to_send_ = true;
-  return true;
-}
-
-// The target campaigns only with everything, or it could not win (3.10). Proposals are refused
-// meanwhile, so it gets there.
-void Core::Impl::ContinueTransfer(Leader& leader) {
-  if (leader.transfer_target == MemberId(0)) return;
-  if (leader.peers.at(leader.transfer_target).match() != log_.last().index) return;
-  Send(leader.transfer_target, TimeoutNow{});
-}
-
-void Core::Impl::On(const Message& message, const TimeoutNow&) {
-  const auto* follower = std::get_if<Follower>(&role_);
-  if (follower == nullptr || follower->leader != message.from) return;
-  if (!IsVoter(configuration_, options_.id) || is_installing_ || !MayCampaign()) return;
-  Campaign(CampaignKind::kTransfer);
 }
 
 }  // namespace cairn::raft

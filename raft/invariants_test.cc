@@ -69,6 +69,20 @@ TEST(Invariants, StepsNeverGoBack) {
   }
 }
 
+// Seed 875 of the simulation: a pre-vote granted and then, in the same term and the same Ready, a
+// vote.
+TEST(Invariants, OnlyVotesWaitForTheDisk) {
+  Ready ready;
+  ready.hard_state = HardState{Term(1), MemberId(3), Index(0)};
+  ready.committed = {Index(1), Index(1)};
+  VoteReply reply{.is_pre_vote = true, .campaign_term = Term(2), .is_granted = true};
+  ready.messages_now = {{MemberId(2), MemberId(1), Term(1), reply}};
+  EXPECT_EQ(CheckReady(ready, Index(1)), "");
+  reply = {.campaign_term = Term(1), .is_granted = true};
+  ready.messages_now = {{MemberId(2), MemberId(3), Term(1), reply}};
+  EXPECT_EQ(CheckReady(ready, Index(1)), "a vote leaves before it is durable");
+}
+
 TEST(Invariants, GroupsHaveOneLeaderATermAndOneHistory) {
   GroupChecker checker;
   EXPECT_EQ(checker.SawMember(Good()), "");

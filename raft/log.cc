@@ -9,20 +9,18 @@ namespace cairn::raft {
 
 size_t EntryBytes(const Entry& entry) { return sizeof(Entry) + entry.data_bytes(); }
 
-Log::Log(EntryId marker, EntryId applied, EntryId last, Index commit, std::vector<Entry> tail)
-    : last_(last),
-      commit_(std::max(commit, applied.index)),
-      applying_(applied.index),
-      applied_(applied.index),
+Log::Log(EntryId before_tail, Index applied, EntryId last, Index commit, std::vector<Entry> tail)
+    : before_tail_(before_tail.index),
+      before_tail_term_(before_tail.term),
+      last_(last),
+      commit_(std::max(commit, applied)),
+      applying_(applied),
+      applied_(applied),
       handed_out_(last.index),
       durable_(last.index) {
-  CAIRN_CHECK_LE(marker.index, applied.index);
   CAIRN_CHECK_LE(commit_, last.index);
-  before_tail_ = tail.empty() ? last.index : tail.front().index - 1;
   CAIRN_CHECK_LE(before_tail_, commit_);
-  for (const EntryId& known : {EntryId{}, marker, applied, last}) {
-    if (known.index == before_tail_) before_tail_term_ = known.term;
-  }
+  CAIRN_CHECK(!tail.empty() || before_tail == last);
   for (Entry& entry : tail) {
     CAIRN_CHECK_EQ(entry.index, before_tail_ + tail_.size() + 1);
     tail_bytes_ += EntryBytes(entry);
@@ -84,9 +82,7 @@ void Log::DropFrom(Index first) {
   while (last_.index >= first) {
     tail_bytes_ -= EntryBytes(tail_.back());
     tail_.pop_back();
-    // With the whole tail gone the term may be unknown; the caller appends the superseding entry
-    // before anyone can ask.
-    last_ = {.term = tail_.empty() ? before_tail_term_.value_or(Term(0)) : tail_.back().term,
+    last_ = {.term = tail_.empty() ? before_tail_term_ : tail_.back().term,
              .index = last_.index - 1};
   }
   handed_out_ = std::min(handed_out_, last_.index);
@@ -110,7 +106,7 @@ EntryId Log::LastAtMost(Term term, Index index, Index foot) const {
 void Log::CommitTo(Index index) { commit_ = std::max(commit_, std::min(index, last_.index)); }
 
 EntryId Log::committed() const {
-  return {.term = TermAt(commit_).value_or(Term(0)), .index = commit_};
+  return {.term = commit_ == before_tail_ ? before_tail_term_ : At(commit_).term, .index = commit_};
 }
 
 std::vector<Entry> Log::TakeUnwritten() {

@@ -27,9 +27,9 @@ size_t EntryBytes(const Entry& entry);
 
 class Log {
  public:
-  // `tail` is consecutive and ends in `last` (or is empty); everything in it is durable.
-  // `marker` and `applied` tell the terms of two indexes that may lie right before it.
-  Log(EntryId marker, EntryId applied, EntryId last, Index commit, std::vector<Entry> tail);
+  // `tail` is consecutive, starts behind `before_tail` and ends in `last`; or it is empty, and
+  // before_tail equals `last`. Everything in it is durable.
+  Log(EntryId before_tail, Index applied, EntryId last, Index commit, std::vector<Entry> tail);
 
   EntryId last() const { return last_; }
   Index commit() const { return commit_; }
@@ -39,7 +39,7 @@ class Log {
   Index before_tail() const { return before_tail_; }
   size_t tail_bytes() const { return tail_bytes_; }
 
-  // The term of the entry at `index`, when it is in memory or right before the tail and known.
+  // The term of the entry at `index`, when it is in memory or right before the tail.
   std::optional<Term> TermAt(Index index) const;
 
   // Whether a candidate with `candidate_last` may be elected by this log (thesis 3.6.1).
@@ -62,7 +62,7 @@ class Log {
 
   // Raises the commit index to `index`, at most last().
   void CommitTo(Index index);
-  // The id of the last committed entry; term 0 when it is not known any more.
+  // The id of the last committed entry: in memory or right before it, so always known.
   EntryId committed() const;
 
   // --- Writing ---
@@ -106,7 +106,7 @@ class Log {
   void Push(Entry entry);
 
   Index before_tail_;
-  std::optional<Term> before_tail_term_;  // Unknown after a restart in mid-log.
+  Term before_tail_term_;
   EntryId last_;
   Index commit_;
   Index applying_;

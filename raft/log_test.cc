@@ -22,7 +22,8 @@ Log WithTerms(const std::vector<uint64_t>& terms, uint64_t commit = 0) {
   std::vector<Entry> entries;
   for (const uint64_t term : terms) entries.push_back(At(term, entries.size() + 1));
   const EntryId last = terms.empty() ? EntryId{} : Id(terms.back(), terms.size());
-  return Log({}, {}, last, Index(commit), std::move(entries));
+  const EntryId before = terms.empty() ? last : EntryId{};
+  return Log(before, Index(0), last, Index(commit), std::move(entries));
 }
 
 TEST(LogSlice, KnowsItsRules) {
@@ -126,15 +127,16 @@ TEST(Log, TrimKeepsWhatIsUncommittedOrNotDurable) {
   EXPECT_TRUE(log.Slice(Index(2), Index(4), 100).empty());
 }
 
-TEST(Log, RestartInMidLogDoesNotKnowTheTermBeforeItsTail) {
-  const Log log(Id(1, 3), Id(1, 5), Id(2, 9), Index(8), {At(2, 8), At(2, 9)});
+TEST(Log, RestartInMidLogKnowsTheTermBeforeItsTail) {
+  const Log log(Id(1, 7), Index(5), Id(2, 9), Index(8), {At(2, 8), At(2, 9)});
   EXPECT_EQ(log.before_tail(), Index(7));
-  EXPECT_EQ(log.TermAt(Index(7)), std::nullopt);
+  EXPECT_EQ(log.TermAt(Index(7)), Term(1));
   EXPECT_EQ(log.TermAt(Index(8)), Term(2));
+  EXPECT_EQ(log.committed(), Id(2, 8));
   EXPECT_TRUE(log.Matches(Id(2, 7)));
   EXPECT_EQ(log.durable(), Index(9));
-  const Log applied(Id(1, 3), Id(1, 7), Id(2, 9), Index(8), {At(2, 8), At(2, 9)});
-  EXPECT_EQ(applied.TermAt(Index(7)), Term(1));
+  const Log edge(Id(1, 7), Index(5), Id(2, 9), Index(7), {At(2, 8), At(2, 9)});
+  EXPECT_EQ(edge.committed(), Id(1, 7));
 }
 
 TEST(Log, ResetContinuesFromASnapshot) {

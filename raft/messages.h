@@ -31,8 +31,8 @@ struct VoteRequest {
   EntryId last;  // The candidate's last entry (election restriction, thesis 3.6.1).
   // The leader asked for this election, so a voter that still hears from it must not refuse.
   bool is_transfer = false;
-  // The last entry that the sender knows committed (term 0: its term is not known). Whoever holds
-  // that very entry may take it for committed too. Configurations take effect when applied, so
+  // The last entry that the sender knows committed; {0, 0} for none. Whoever holds that very entry
+  // may take it for committed too. Configurations take effect when applied, so
   // without this a voter could need, for ever, the vote of one that the change has removed and
   // whose log is longer.
   EntryId committed;

@@ -73,6 +73,9 @@ std::string Describe(const TraceEvent& event) {
       return fmt::format("gives up handing over to {:x}", event.member.value());
     case TraceKind::kSnapshotInstalled:
       return fmt::format("continues from a snapshot at {}", event.index);
+    case TraceKind::kLogStalled:
+      return fmt::format("steps down at term {}: its log makes no progress; {:x} may follow", term,
+                         event.member.value());
   }
   CAIRN_CHECK(false, "no such trace event");
 }

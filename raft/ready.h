@@ -117,6 +117,7 @@ enum class TraceKind : uint8_t {
   kTransferStarted,    // member: the target.
   kTransferAborted,    // member: the target.
   kSnapshotInstalled,  // index.
+  kLogStalled,         // A leader leaves. member: the successor it has told, 0 if none.
 };
 
 struct TraceEvent {

@@ -36,14 +36,12 @@ void Core::Impl::TickLeader(Leader& leader) {
     BecomeFollower(term_, MemberId(0));
     return;
   }
-  if (leader.transfer_target != MemberId(0) &&
-      tick_ - leader.transfer_tick >= options_.election_timeout_ticks) {
-    Trace(TraceKind::kTransferAborted, leader.transfer_target);
-    leader.transfer_target = MemberId(0);
-  }
+  if (LeaveIfLogStalled()) return;
+  ExpireTransfer(leader);
   if (++heartbeat_elapsed_ticks_ < options_.heartbeat_ticks) return;
   heartbeat_elapsed_ticks_ = 0;
   StartRound(leader);
+  ContinueTransfer(leader);
 }
 
 std::optional<ProposeOutcome> Core::Impl::RefusalOf(const Leader& leader,

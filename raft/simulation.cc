@@ -28,8 +28,11 @@ Simulation::Simulation(uint64_t seed, bool keeps_story) : random_(seed) {
   members_max_ = voters + 2;
   TestCluster::Options options;
   options.seed = seed;
-  options.core.election_timeout_ticks = 10;
-  options.core.heartbeat_ticks = 1 + static_cast<uint32_t>(random_.Below(3));
+  options.core.election_timeout_ticks = 4 + static_cast<uint32_t>(random_.Below(7));
+  options.core.heartbeat_ticks =
+      1 + static_cast<uint32_t>(random_.Below(options.core.election_timeout_ticks / 2));
+  options.core.log_stall_ticks = 2 * options.core.election_timeout_ticks;
+  options.cut_spares_under_way = random_.Below(2) == 0;
   // So small that windows fill, tails are cut and the log is read back.
   options.core.append_bytes_max = 40;
   options.core.inflight_bytes_max = 400;
@@ -38,7 +41,7 @@ Simulation::Simulation(uint64_t seed, bool keeps_story) : random_(seed) {
   cluster_ = std::make_unique<TestCluster>(options, initial);
   cluster_->keeps_story = keeps_story;
   temper_.chaos = 1 + random_.Below(4);
-  temper_.heal_percent = 3 + random_.Below(60);
+  temper_.heal_percent = 1 + random_.Below(random_.Below(2) == 0 ? 5 : 60);
   temper_.ticks = 100 + random_.Below(200);
   temper_.has_odd_clocks = random_.Below(3) > 0;
 }
@@ -70,7 +73,7 @@ void Simulation::Step() {
   } else if (dice < 500) {
     DeliverSome();
   } else if (dice < 660) {
-    if (!is_disk_stalled_[member.id()]) member.CompleteWrites(1 + random_.Below(3));
+    member.CompleteWrites(1 + random_.Below(3));
   } else if (dice < 780) {
     member.Apply(1 + random_.Below(5));
   } else if (dice < 830) {
@@ -133,10 +136,26 @@ void Simulation::Isolate(MemberId id) {
   }
 }
 
+void Simulation::Delay(MemberId id) {
+  auto& network = cluster_->network();
+  const auto late = std::stable_partition(network.begin(), network.end(),
+                                          [&](const Message& message) { return message.to != id; });
+  if (late != network.end()) ++faults_[Fault::kLate];
+  late_.insert(late_.end(), late, network.end());
+  network.erase(late, network.end());
+}
+
+void Simulation::HandOverLate() {
+  auto& network = cluster_->network();
+  network.insert(network.begin(), late_.begin(), late_.end());
+  late_.clear();
+}
+
 void Simulation::Heal() {
+  HandOverLate();
   cluster_->Heal();
   clock_percent_.clear();
-  is_disk_stalled_.clear();
+  for (const MemberId id : cluster_->ids()) cluster_->member(id).set_disk_stalled(false);
 }
 
 void Simulation::CutPower() {
@@ -151,7 +170,13 @@ void Simulation::CutPower() {
   }
 }
 
-void Simulation::Disturb(TestMember& member) {
+TestMember& Simulation::Victim(TestMember& any) {
+  const MemberId leader = cluster_->leader();
+  return leader == MemberId(0) || random_.Below(2) == 0 ? any : cluster_->member(leader);
+}
+
+void Simulation::Disturb(TestMember& any) {
+  TestMember& member = Victim(any);
   const uint64_t dice = random_.Below(45);
   const uint64_t chaos = temper_.chaos;
   if (dice < chaos) {
@@ -170,13 +195,18 @@ void Simulation::Disturb(TestMember& member) {
     if (random_.Below(5) < chaos) CutPower();
   } else if (dice == 28) {
     ++faults_[Fault::kStalledDisk];
-    is_disk_stalled_[member.id()] = true;
+    member.set_disk_stalled(true);
   } else if (dice < 31) {
     if (!temper_.has_odd_clocks) return;
     ++faults_[Fault::kClock];
     clock_percent_[member.id()] = kClockPercents.at(random_.Below(kClockPercents.size()));
     // A process that is suspended while the others go on is what makes an old leader.
-    if (random_.Below(2) == 0) Isolate(member.id());
+    if (random_.Below(2) == 0) {
+      Delay(member.id());
+      Isolate(member.id());
+    }
+  } else if (dice == 31) {
+    if (random_.Below(4) == 0) HandOverLate();
   } else if (dice < 35) {
     const MemberId target = RandomMember();
     member.Input([&](Core& core) { core.TransferLeadership(target); });

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "raft/random.h"
@@ -42,6 +43,7 @@ class Simulation {
     kIsolation,
     kClock,
     kStalledDisk,
+    kLate,
   };
   const std::map<Fault, uint64_t>& faults() const { return faults_; }
 
@@ -59,9 +61,14 @@ class Simulation {
   void Tick(TestMember& member);
   void DeliverSome();
   void ProposeAt(TestMember& member);
-  void Disturb(TestMember& member);
+  void Disturb(TestMember& any);
+  // `any`, or as often the leader, whose troubles are everyone's.
+  TestMember& Victim(TestMember& any);
   void CutPower();
   void Isolate(MemberId id);
+  // What is under way to `id` comes late: with the next HandOverLate, however much later.
+  void Delay(MemberId id);
+  void HandOverLate();
   void Heal();
   void ChangeMembership(TestMember& member);
   std::string Settle();
@@ -76,7 +83,7 @@ class Simulation {
   uint64_t context_ = 0;
   // Ticks in 100 opportunities; 100 when absent.
   std::map<MemberId, uint64_t> clock_percent_;
-  std::map<MemberId, bool> is_disk_stalled_;
+  std::vector<Message> late_;
   std::map<Fault, uint64_t> faults_;
 };
 

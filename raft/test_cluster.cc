@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
@@ -155,6 +156,9 @@ void TestMember::Restart(uint64_t seed, size_t tail_extra) {
   for (const Entry& entry : log_) {
     if (entry.index >= first) restored.entries.push_back(entry);
   }
+  restored.before_entries = first == marker_.index + 1
+                                ? marker_
+                                : EntryId{log_.at(first - marker_.index - 2).term, first - 1};
   apply_limit_ = Index(flushed_) + 1;
   last_ready_ = 0;
   core_ = std::make_unique<Core>(options_, std::move(restored));
@@ -184,30 +188,52 @@ void TestMember::CheckProgress(const CoreStatus& before, const CoreStatus& after
   const bool is_leader = after.role == RoleKind::kLeader;
   if (is_leader && (before.role != RoleKind::kLeader || before.term != after.term)) {
     cluster_.SawElected(after.term);
-    const EntryId committed = cluster_.checker.last_committed();
-    if (committed.index <= after.last.index) {
-      const Term held = TermAt(committed.index).value_or(committed.term);
-      if (held != committed.term) {
-        cluster_.Report(
-            fmt::format("leader {} of term {} holds at {} an entry of term {}, but one "
-                        "of term {} was committed",
-                        id(), after.term, committed.index, held, committed.term));
-      }
-    }
+    CheckElected(after);
   }
   if (is_leader && after.confirmed_round > 0) {
     cluster_.SawRoundConfirmed(id(), after.term, after.confirmed_round);
   }
-  if (after.commit == before.commit) return;
+  if (after.commit > before.commit) CheckCommitted(before, after);
+}
+
+void TestMember::CheckElected(const CoreStatus& status) {
+  const EntryId committed = cluster_.checker.last_committed();
+  const Term held = committed.index <= status.last.index
+                        ? TermAt(committed.index).value_or(committed.term)
+                        : committed.term;
+  if (held != committed.term) {
+    cluster_.Report(
+        fmt::format("leader {} of term {} holds at {} an entry of term {}, but one of "
+                    "term {} was committed",
+                    id(), status.term, committed.index, held, committed.term));
+  }
+  // Any majority of neighbouring configurations shares a member; beyond that there is no promise.
+  const Index in_force = configurations_.rbegin()->first;
+  const auto behind = std::distance(cluster_.changes.upper_bound(in_force), cluster_.changes.end());
+  if (behind > 1) {
+    cluster_.Report(
+        fmt::format("leader {} of term {} was elected by the configuration of entry "
+                    "{}, {} changes behind",
+                    id(), status.term, in_force, behind));
+  }
+}
+
+void TestMember::CheckCommitted(const CoreStatus& before, const CoreStatus& after) {
   for (Index index = before.commit + 1; index <= after.commit; ++index) {
     const std::optional<Term> term = TermAt(index);
     if (!term.has_value()) continue;  // A snapshot came instead of the entries.
     const std::string violation = cluster_.checker.SawCommitted(id(), {*term, index});
     if (!violation.empty()) cluster_.Report(violation);
   }
-  if (!is_leader) return;
-  // What a leader takes for committed survives the loss of any minority.
+  const bool leads_on = before.role == RoleKind::kLeader && after.role == RoleKind::kLeader &&
+                        before.term == after.term;
+  if (!leads_on) return;
   const EntryId committed{TermAt(after.commit).value_or(Term(0)), after.commit};
+  if (committed.term != after.term) {
+    cluster_.Report(fmt::format("leader {} of term {} commits {} by counting (thesis 3.6.2)", id(),
+                                after.term, DescribeId(committed)));
+  }
+  // What a leader takes for committed survives the loss of any minority.
   const Configuration& configuration = after.configuration;
   if (!cluster_.IsDurableAtMajority(configuration.voters, committed) ||
       (!configuration.outgoing.empty() &&
@@ -232,16 +258,21 @@ bool TestMember::HoldsDurably(EntryId entry) const {
 }
 
 void TestMember::CheckPromise(const Message& message) {
+  // A vote of an earlier term than the disk's can never be given to another any more.
+  const auto holds_vote = [&](Term term, MemberId vote) {
+    return hard_state_.term > term || (hard_state_.term == term && hard_state_.vote == vote);
+  };
   std::string_view broken;
   if (hard_state_.term < message.term) broken = "names a term that is not durable";
   if (const auto* vote = std::get_if<VoteReply>(&message.body)) {
-    const bool is_durable =
-        hard_state_.term == vote->campaign_term && hard_state_.vote == message.to;
-    if (vote->is_granted && !vote->is_pre_vote && !is_durable)
+    const bool is_vote = vote->is_granted && !vote->is_pre_vote;
+    if (is_vote && !holds_vote(vote->campaign_term, message.to)) {
       broken = "is a vote that is not durable";
+    }
   } else if (const auto* request = std::get_if<VoteRequest>(&message.body)) {
-    const bool is_durable = hard_state_.term == request->campaign_term && hard_state_.vote == id();
-    if (!request->is_pre_vote && !is_durable) broken = "asks for votes before its own is durable";
+    if (!request->is_pre_vote && !holds_vote(request->campaign_term, id())) {
+      broken = "asks for votes before its own is durable";
+    }
   } else if (const auto* accepted = std::get_if<AppendAccepted>(&message.body)) {
     if (accepted->match > DiskLast().index) broken = "accepts what is not durable";
   }
@@ -313,6 +344,7 @@ void TestMember::WriteToDisk(const Write& write) {
 
 void TestMember::CompleteWrites(size_t count) {
   uint64_t number = 0;
+  if (is_disk_stalled_) return;
   for (; count > 0 && !writes_.empty(); --count) {
     Write write = std::move(writes_.front());
     writes_.pop_front();
@@ -342,6 +374,7 @@ void TestMember::Apply(size_t count) {
     applied = index;
     if (entry.kind == EntryKind::kConfiguration) {
       configurations_[index] = DecodeConfiguration(*entry.data);
+      cluster_.changes.insert(index);
       Input([&](Core& core) { core.ConfigurationApplied(configurations_[index], index); });
     }
     Input([&](Core& core) { core.Applied(index); });
@@ -428,7 +461,7 @@ std::string TestCluster::Deliver(size_t position, bool keeps_copy) {
   if (!keeps_copy) {
     network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(position));
   }
-  if (IsBlocked(message.from, message.to)) return {};
+  if (!options_.cut_spares_under_way && IsBlocked(message.from, message.to)) return {};
   std::string text = keeps_story ? DescribeMessage(message) : std::string();
   if (keeps_story) story.push_back(text);
   const auto to = members_.find(message.to);
@@ -444,9 +477,8 @@ size_t TestCluster::Stabilize(size_t deliveries_max) {
     for (auto& [id, member] : members_) {
       if (!member->is_up()) continue;
       member->Drain();
-      if (member->pending_writes() > 0 || member->pending_reads() > 0 || !member->all_applied()) {
-        is_busy = true;
-      }
+      const bool writes = member->pending_writes() > 0 && !member->is_disk_stalled();
+      if (writes || member->pending_reads() > 0 || !member->all_applied()) is_busy = true;
       member->CompleteWrites(std::numeric_limits<size_t>::max());
       member->Apply(std::numeric_limits<size_t>::max());
       member->AnswerLogRead(false);
@@ -503,7 +535,8 @@ void TestCluster::HandleSnapshot(bool fails) {
   if (!sender.is_up() || sender.core().term() != wanted.term) return;
   const auto to = members_.find(wanted.peer);
   const bool arrives = !fails && to != members_.end() && to->second->is_up() &&
-                       !IsBlocked(from, wanted.peer) && sender.flushed() >= wanted.index;
+                       !to->second->is_disk_stalled() && !IsBlocked(from, wanted.peer) &&
+                       sender.flushed() >= wanted.index;
   if (arrives) to->second->InstallFrom(sender);
   sender.Input([&, peer = wanted.peer](Core& core) {
     core.SnapshotStatus(peer, sender.flushed(), arrives);

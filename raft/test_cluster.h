@@ -60,8 +60,10 @@ class TestMember {
   void Input(const std::function<void(Core&)>& input);
   // Takes every Ready there is.
   void Drain();
-  // The `count` oldest writes become durable, and are reported.
+  // The `count` oldest writes become durable, and are reported; none while the disk is stalled.
   void CompleteWrites(size_t count);
+  void set_disk_stalled(bool is_stalled) { is_disk_stalled_ = is_stalled; }
+  bool is_disk_stalled() const { return is_disk_stalled_; }
   // Applies up to `count` entries that may be applied.
   void Apply(size_t count);
   // Answers the oldest log read; with `fails` as a disk would that has trouble.
@@ -98,6 +100,8 @@ class TestMember {
   void Send(Message message);
   // What a step newly committed, and who was newly elected.
   void CheckProgress(const CoreStatus& before, const CoreStatus& after);
+  void CheckElected(const CoreStatus& status);
+  void CheckCommitted(const CoreStatus& before, const CoreStatus& after);
   std::optional<Term> TermAt(Index index) const;
   const Configuration& ConfigurationAt(Index index) const;
   EntryId DiskLast() const;
@@ -117,6 +121,7 @@ class TestMember {
 
   // What does not.
   std::deque<Write> writes_;
+  bool is_disk_stalled_ = false;
   std::deque<LogRead> log_reads_;
   Index apply_limit_ = Index(1);
   uint64_t last_ready_ = 0;
@@ -127,6 +132,8 @@ class TestCluster {
   struct Options {
     uint64_t seed = 1;
     CoreOptions core;  // Without id and seed.
+    // A cut link still delivers what was sent before.
+    bool cut_spares_under_way = false;
   };
 
   TestCluster(Options options, const Configuration& initial);
@@ -169,6 +176,8 @@ class TestCluster {
   void SawRoundConfirmed(MemberId leader, Term term, uint64_t round);
 
   GroupChecker checker;
+  // Entries that anyone's application put into force as a configuration.
+  std::set<Index> changes;
   // Snapshots that leaders want to send.
   std::deque<std::pair<MemberId, SnapshotWanted>> snapshots;
   // Context -> what was committed anywhere when it was asked for.

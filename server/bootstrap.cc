@@ -141,8 +141,10 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   raft.applied = {applied.term, applied.index};
   raft.before_first = recovered.before_first;
   raft.last = recovered.last;
-  CAIRN_ASSIGN_OR_RETURN(raft.entries,
-                         ReadTail(*member.wal, raft.hard_state.commit, recovered.last.index));
+  const Index commit = raft.hard_state.commit;
+  CAIRN_ASSIGN_OR_RETURN(raft.entries, ReadTail(*member.wal, commit, recovered.last.index));
+  CAIRN_ASSIGN_OR_RETURN(const Term commit_term, member.wal->TermAt(commit));
+  raft.before_entries = {commit_term, commit};
   return member;
 }
 

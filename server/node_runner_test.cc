@@ -349,6 +349,7 @@ TEST_F(NodeRunnerTest, WithoutALeaderProposalsTimeOutAndReadsWait) {
   auto entries = member->wal->ReadEntries(Index(1), Index(2), 1);
   ASSERT_TRUE(entries.ok());
   restored.entries = *entries;
+  restored.before_entries = {};
   FatalCounter fatal;
   NodeRunnerOptions options = TestRunnerOptions(*member);
   options.proposal_timeout = milliseconds(50);

@@ -1,0 +1,22 @@
+"""Writes a source file with one rule broken.
+
+Usage: mutate.py FILE OUTPUT OLD NEW
+
+OLD must stand in FILE exactly once, so that a mutant cannot outlive the rule that it breaks.
+"""
+
+import sys
+
+
+def main(path, output, old, new):
+    with open(path, encoding="utf-8") as source:
+        text = source.read()
+    found = text.count(old)
+    if found != 1:
+        sys.exit("%s holds %d times: %s" % (path, found, old))
+    with open(output, "w", encoding="utf-8") as mutated:
+        mutated.write(text.replace(old, new))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
