@@ -23,10 +23,10 @@ KeyValueView KeyOnly(std::string_view key) {
 }  // namespace
 
 BatchState::BatchState(Backend* backend, PublishedState* published,
-                       const std::atomic<int>* removal_holds)
+                       const RemovalTurns* removal_turns)
     : backend_(backend),
       published_(published),
-      removal_holds_(removal_holds),
+      removal_turns_(removal_turns),
       rows_(backend->NewBatch()) {}
 
 void BatchState::Begin() {
@@ -93,7 +93,7 @@ absl::Status BatchState::SetCompactWatermark(Revision watermark) {
 absl::StatusOr<bool> BatchState::ApplyRemoval(const RemovalStep& step) {
   CAIRN_CHECK(!in_txn_ && !is_committed_);
   if (step.empty()) return true;
-  if (step.from != state_.removal_cursor || removal_holds_->load() > 0) return false;
+  if (step.from != state_.removal_cursor || removal_turns_->is_held()) return false;
   CAIRN_CHECK_LE(step.to.main, state_.published.watermark);
   overlay_.BeginTxn();
   int64_t size_bytes = step.size_bytes;

@@ -7,7 +7,6 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -21,6 +20,7 @@
 #include "mvcc/overlay.h"
 #include "mvcc/published.h"
 #include "mvcc/removal.h"
+#include "mvcc/removal_turns.h"
 #include "mvcc/row_codec.h"
 #include "mvcc/row_reader.h"
 #include "mvcc/types.h"
@@ -30,8 +30,8 @@ namespace cairn::mvcc {
 
 class BatchState {
  public:
-  // All outlive this. `removal_holds` above 0 asks removal to rest.
-  BatchState(Backend* backend, PublishedState* published, const std::atomic<int>* removal_holds);
+  // All outlive this.
+  BatchState(Backend* backend, PublishedState* published, const RemovalTurns* removal_turns);
 
   // -- The batch.
   void Begin();
@@ -83,7 +83,7 @@ class BatchState {
 
   Backend* const backend_;
   PublishedState* const published_;
-  const std::atomic<int>* const removal_holds_;
+  const RemovalTurns* const removal_turns_;
   const std::unique_ptr<RowBatch> rows_;
 
   bool is_open_ = false;

@@ -1,10 +1,15 @@
 // HashKV against values that etcd 3.7.3 gave for the same operations.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "mvcc/history.h"
 #include "mvcc/mem_backend.h"
+#include "mvcc/removal_turns.h"
 #include "mvcc/store.h"
 
 namespace cairn::mvcc {
@@ -97,6 +102,58 @@ TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
   } while (RemoveSome());
   Put("q", "1");  // 11
   EXPECT_EQ(Hash(), 708117097u);
+}
+
+// Threads that hash one after the other, so that some hash is always under way.
+TEST_F(HashTest, HashesInALoopLeaveRemovalItsTurn) {
+  for (int i = 0; i < 2000; ++i) Put("k", std::to_string(i));
+  Compact(2001);
+  std::atomic<bool> is_done = false;
+  std::vector<std::thread> hashers;
+  for (int i = 0; i < 2; ++i) {
+    hashers.emplace_back([&] {
+      while (!is_done) EXPECT_TRUE(store_->HashKv(kCurrent).ok());
+    });
+  }
+  while (store_->removed_through() < Revision(2001)) {
+    const auto step = store_->FindRemovalStep(100);
+    ASSERT_TRUE(step.ok());
+    if (step->empty()) {
+      std::this_thread::yield();
+      continue;
+    }
+    Batch batch = store_->BeginBatch();
+    ASSERT_TRUE(batch.ApplyRemoval(*step).ok());
+    Commit(batch);
+  }
+  is_done = true;
+  for (std::thread& hasher : hashers) hasher.join();
+}
+
+TEST(RemovalTurnsTest, AWaitingRemovalGoesBeforeTheNextHold) {
+  RemovalTurns turns;
+  EXPECT_TRUE(turns.Ask());
+  auto first = std::make_unique<RemovalTurns::Hold>(turns);
+  auto second = std::make_unique<RemovalTurns::Hold>(turns);
+  EXPECT_FALSE(turns.Ask());
+  std::atomic<bool> has_third = false;
+  std::thread third([&] {
+    const RemovalTurns::Hold hold(turns);
+    has_third = true;
+  });
+  first.reset();
+  EXPECT_FALSE(turns.Ask());
+  EXPECT_FALSE(has_third);
+  second.reset();
+  turns.Finish();
+  third.join();
+  EXPECT_TRUE(has_third);
+  EXPECT_TRUE(turns.Ask());
+  // A removal that does not come back for its turn holds up nobody for ever.
+  auto fourth = std::make_unique<RemovalTurns::Hold>(turns);
+  EXPECT_FALSE(turns.Ask());
+  fourth.reset();
+  const RemovalTurns::Hold fifth(turns);
 }
 
 TEST_F(HashTest, AnswersWithWhatItStoodAt) {

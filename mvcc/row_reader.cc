@@ -6,6 +6,9 @@
 namespace cairn::mvcc {
 namespace {
 
+// What finding an older version costs, in rows of a walk: a few point reads.
+constexpr int64_t kFollowEffort = 16;
+
 // Rows read from below are remembered in the overlay up to this much, so that a batch of many reads
 // stays small.
 constexpr size_t kCleanRowsBytesMax = size_t{4} << 20;
@@ -127,17 +130,24 @@ absl::StatusOr<RowReader::Outcome> RowReader::Get(std::string_view key, Revision
 
 absl::StatusOr<RowReader::Scanned> RowReader::Scan(const KeyRange& range, Revision at,
                                                    Values values, bool count_rest,
-                                                   KeyValueVisitor visit) const {
+                                                   KeyValueVisitor visit,
+                                                   int64_t effort_max) const {
   Scanned scanned;
   bool is_visiting = true;
   const auto visit_while_wanted = [&](const KeyValueView& kv) {
     if (is_visiting) is_visiting = visit(kv);
     return true;
   };
+  int64_t effort = 0;
   KeysWalk walk(backend_, overlay_, range);
   for (; walk.Valid(); walk.Next()) {
     LatestRow latest;
     if (!DecodeLatestRow(walk.row(), latest)) return UnreadableLatestRow(walk.key());
+    effort += latest.revision.main > at ? kFollowEffort : 1;
+    if (effort > effort_max) {
+      scanned.is_cut = true;
+      break;
+    }
     // What is only counted needs no value.
     CAIRN_ASSIGN_OR_RETURN(
         const Outcome outcome,

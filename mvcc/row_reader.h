@@ -60,6 +60,7 @@ class RowReader {
   struct Scanned {
     Outcome outcome = Outcome::kFound;  // Or kMissing, where it stopped.
     int64_t count = 0;
+    bool is_cut = false;
   };
 
   explicit RowReader(const Backend& backend, Overlay* overlay = nullptr)
@@ -71,7 +72,7 @@ class RowReader {
 
   // As Store::Scan.
   absl::StatusOr<Scanned> Scan(const KeyRange& range, Revision at, Values values, bool count_rest,
-                               KeyValueVisitor visit) const;
+                               KeyValueVisitor visit, int64_t effort_max = kAnyEffort) const;
 
   // False when there is no such row.
   absl::StatusOr<bool> GetRevision(RowRevision row,

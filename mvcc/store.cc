@@ -1,6 +1,5 @@
 #include "mvcc/store.h"
 
-#include <atomic>
 #include <utility>
 
 #include "base/check.h"
@@ -10,6 +9,7 @@
 #include "mvcc/batch_state.h"
 #include "mvcc/history.h"
 #include "mvcc/published.h"
+#include "mvcc/removal_turns.h"
 #include "mvcc/row_reader.h"
 #include "mvcc/schema.h"
 
@@ -24,18 +24,6 @@ absl::Status LostRow(Revision at) {
                      "state: a row that a read at revision {} needs is missing", at);
 }
 
-// Asks removal to rest while it lives.
-class RemovalHold {
- public:
-  explicit RemovalHold(std::atomic<int>& holds) : holds_(holds) { holds_.fetch_add(1); }
-  ~RemovalHold() { holds_.fetch_sub(1); }
-  RemovalHold(const RemovalHold&) = delete;
-  RemovalHold& operator=(const RemovalHold&) = delete;
-
- private:
-  std::atomic<int>& holds_;
-};
-
 // The first key that does not begin with `prefix` any more; empty when there is none.
 std::string PrefixLimit(std::string_view prefix) {
   std::string limit(prefix);
@@ -49,7 +37,7 @@ std::string PrefixLimit(std::string_view prefix) {
 class Store::Impl {
  public:
   explicit Impl(std::unique_ptr<Backend> backend_owned)
-      : backend(std::move(backend_owned)), batch(backend.get(), &state, &removal_holds) {}
+      : backend(std::move(backend_owned)), batch(backend.get(), &state, &removal_turns) {}
 
   absl::Status Load(const StoreIdentity& identity);
   absl::Status Create(const StoreIdentity& identity);
@@ -61,7 +49,7 @@ class Store::Impl {
 
   const std::unique_ptr<Backend> backend;
   PublishedState state;
-  mutable std::atomic<int> removal_holds{0};
+  mutable RemovalTurns removal_turns;
   BatchState batch;
   mutable base::Mutex mutex;
   EntryApplied durable ABSL_GUARDED_BY(mutex);
@@ -180,10 +168,11 @@ absl::StatusOr<ScanResult> Store::Scan(const ScanOptions& options, KeyValueVisit
   const RowReader reader(*impl_->backend);
   ScanResult result;
   const auto read = [&](Revision at) -> absl::StatusOr<RowReader::Outcome> {
-    CAIRN_ASSIGN_OR_RETURN(
-        const RowReader::Scanned scanned,
-        reader.Scan(options.range, at, options.values, options.count_rest, visit));
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned scanned,
+                           reader.Scan(options.range, at, options.values, options.count_rest, visit,
+                                       options.effort_max));
     result.count = scanned.count;
+    result.is_cut = scanned.is_cut;
     return scanned.outcome;
   };
   CAIRN_ASSIGN_OR_RETURN(result.point, impl_->ReadAt(options.at, restart, read));
@@ -234,7 +223,7 @@ absl::Status Store::ScanMeta(
 }
 
 absl::StatusOr<HashKvResult> Store::HashKv(Revision at) const {
-  const RemovalHold hold(impl_->removal_holds);
+  const RemovalTurns::Hold hold(impl_->removal_turns);
   const RowReader reader(*impl_->backend);
   for (;;) {
     const Published before = impl_->state.LoadPublished();
@@ -280,12 +269,14 @@ absl::StatusOr<uint32_t> Store::Hash() const {
 
 absl::StatusOr<RemovalStep> Store::FindRemovalStep(int rows_max) const {
   const StateRow state = impl_->state.Load();
-  if (impl_->removal_holds.load() > 0) {
-    RemovalStep rest;
-    rest.from = state.removal_cursor;
-    rest.to = state.removal_cursor;
+  RemovalStep rest;
+  rest.from = state.removal_cursor;
+  rest.to = state.removal_cursor;
+  if (!(state.removal_cursor < RowRevision{state.published.watermark, 0})) {
+    impl_->removal_turns.Finish();
     return rest;
   }
+  if (!impl_->removal_turns.Ask()) return rest;
   return mvcc::FindRemovalStep(*impl_->backend, state, rows_max);
 }
 

@@ -43,12 +43,17 @@ struct ScanOptions {
   Values values = Values::kFetch;
   // After the visitor stopped the scan, go on counting the keys that follow.
   bool count_rest = false;
+  // How many rows may be looked at, deleted ones too; an older version counts as some. The scan
+  // ends before what would exceed it. Store only: a transaction's scan has no bound.
+  int64_t effort_max = kAnyEffort;
 };
 
 struct ScanResult {
   ReadPoint point;
   // Keys visited (the one that stopped the scan too) plus, with count_rest, those that follow.
   int64_t count = 0;
+  // effort_max ended the scan; what was visited and counted is a part.
+  bool is_cut = false;
 };
 
 struct HashKvResult {

@@ -9,6 +9,7 @@
 #include <absl/status/status.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -31,6 +32,9 @@ struct KeyRange {
 // Whether a read brings values along. Without them, `value` of each view is empty, and values that
 // do not stand in the key's own row are not fetched.
 enum class Values : uint8_t { kSkip, kFetch };
+
+// A scan that may look at as many rows as it takes.
+inline constexpr int64_t kAnyEffort = std::numeric_limits<int64_t>::max();
 
 // Names "the current revision" in a read.
 inline constexpr Revision kCurrent{0};

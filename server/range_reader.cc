@@ -253,7 +253,8 @@ class RangeRead {
   // Adds the keys of a range to the count while the effort lasts.
   absl::StatusOr<ReadPoint> CountSome(const mvcc::KeyRange& keys, Revision at) {
     const int64_t counted_before = count_;
-    const ScanOptions options = {.range = keys, .at = at, .values = mvcc::Values::kSkip};
+    const ScanOptions options = {
+        .range = keys, .at = at, .values = mvcc::Values::kSkip, .effort_max = effort_->rows_max};
     CAIRN_ASSIGN_OR_RETURN(ScanResult result,
                            source_.Scan(
                                options,
@@ -262,6 +263,7 @@ class RangeRead {
                                  return !too_large_;
                                },
                                [this, counted_before] { count_ = counted_before; }));
+    if (result.is_cut) too_large_ = true;
     return result.point;
   }
 
@@ -270,10 +272,12 @@ class RangeRead {
     // A target without an order cuts before it sorts (etcd-semantics.md section 3).
     cuts_first_ =
         in_order || (request_.sort_order() == RangeRequest::NONE && !HasFilters(request_));
-    const ScanOptions options = {.range = range_.keys,
-                                 .at = at_,
-                                 .values = ValuesFor(request_),
-                                 .count_rest = effort_ == nullptr};
+    const ScanOptions options = {
+        .range = range_.keys,
+        .at = at_,
+        .values = ValuesFor(request_),
+        .count_rest = effort_ == nullptr,
+        .effort_max = effort_ == nullptr ? mvcc::kAnyEffort : effort_->rows_max};
     CAIRN_ASSIGN_OR_RETURN(ScanResult result, source_.Scan(
                                                   options,
                                                   [this, in_order](const KeyValueView& kv) {
@@ -281,6 +285,7 @@ class RangeRead {
                                                                     : VisitSorted(kv);
                                                   },
                                                   [this] { Restart(); }));
+    if (result.is_cut) too_large_ = true;
     if (too_large_ || refused_) return result.point;
     if (!in_order) {
       more_ = request_.limit() > 0 && sorted_.added() > request_.limit();

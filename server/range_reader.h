@@ -23,7 +23,7 @@ namespace cairn::server {
 
 // What a thread that must not be held up may spend on one read.
 struct ReadEffort {
-  int64_t rows_max = 0;
+  int64_t rows_max = 0;  // Looked at, deleted ones too (ScanOptions::effort_max).
   size_t bytes_max = 0;
 };
 // For RPC threads (design section 3): a millisecond of work at most. Also covers the walk that

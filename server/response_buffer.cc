@@ -42,6 +42,7 @@ struct ResponseBudget::Charge::State {
   base::Mutex mutex;
   base::ConditionVariable freed;
   int64_t used_bytes ABSL_GUARDED_BY(mutex) = 0;
+  int waiting ABSL_GUARDED_BY(mutex) = 0;
 };
 
 ResponseBudget::Charge::Charge(std::shared_ptr<State> state, int64_t size_bytes)
@@ -74,11 +75,12 @@ std::optional<ResponseBudget::Charge> ResponseBudget::Take(int64_t size_bytes,
   while (state_->used_bytes + size_bytes > state_->limit_bytes) {
     // What does not fit an empty budget is not worth waiting for.
     if (wait.count() == 0 || size_bytes > state_->limit_bytes) return std::nullopt;
+    if (state_->waiting >= kResponseBudgetWaitersMax) return std::nullopt;
     if (!deadline) deadline = std::chrono::steady_clock::now() + wait;
-    if (!state_->freed.WaitUntil(state_->mutex, *deadline) &&
-        state_->used_bytes + size_bytes > state_->limit_bytes) {
-      return std::nullopt;
-    }
+    ++state_->waiting;
+    const bool in_time = state_->freed.WaitUntil(state_->mutex, *deadline);
+    --state_->waiting;
+    if (!in_time && state_->used_bytes + size_bytes > state_->limit_bytes) return std::nullopt;
   }
   state_->used_bytes += size_bytes;
   return Charge(state_, size_bytes);

@@ -28,6 +28,10 @@ inline constexpr int64_t kResponseBudgetBytes = int64_t{256} << 20;
 // server takes to send a few large answers, shorter than a client waits.
 inline constexpr std::chrono::milliseconds kResponseBudgetWait{2000};
 
+// So many may wait at a time, others are refused at once: of two read threads one stays free for
+// reads whose answers are small or that answer with a number.
+inline constexpr int kResponseBudgetWaitersMax = 1;
+
 class ResponseBudget {
  public:
   explicit ResponseBudget(int64_t limit_bytes = kResponseBudgetBytes);
@@ -49,7 +53,8 @@ class ResponseBudget {
     int64_t size_bytes_ = 0;
   };
 
-  // None when `size_bytes` are not free within `wait`; blocks for that long at most (0: never).
+  // None when `size_bytes` are not free within `wait`; blocks for that long at most (0: never, nor
+  // when kResponseBudgetWaitersMax others do already).
   std::optional<Charge> Take(int64_t size_bytes, std::chrono::milliseconds wait);
 
   int64_t used_bytes() const;

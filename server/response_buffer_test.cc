@@ -93,6 +93,24 @@ TEST(ResponseBudget, WaitsForOthersToFinish) {
   EXPECT_EQ(budget.used_bytes(), 0);
 }
 
+// Slow readers of huge answers must not hold every thread that reads.
+TEST(ResponseBudget, OneWaitsAtATime) {
+  ResponseBudget budget(1000);
+  std::optional<ResponseBudget::Charge> charge = budget.Take(1000, milliseconds(0));
+  std::atomic<int> refused = 0;
+  const auto take = [&] {
+    if (!budget.Take(1000, std::chrono::hours(1))) ++refused;
+  };
+  std::thread one(take);
+  std::thread two(take);
+  // Whichever waits, the other returns.
+  while (refused == 0) std::this_thread::yield();
+  charge.reset();
+  one.join();
+  two.join();
+  EXPECT_EQ(refused, 1);
+}
+
 TEST(ResponseBudget, MayGoBeforeItsCharges) {
   std::optional<ResponseBudget::Charge> charge;
   {

@@ -329,6 +329,26 @@ TEST_F(ServicesTest, LargeReadsGoToThePool) {
   EXPECT_EQ(Range(R"(key: "k" range_end: "l")"), Text(Error::kTooManyRequests));
 }
 
+// What nobody gets to see is work all the same.
+TEST_F(ServicesTest, ReadsPastManyDeletedRowsGoToThePool) {
+  for (int i = 0; i < 1500; ++i) Put(fmt::format("key: \"k{:04}\" value: \"v\"", i));
+  Delete(R"(key: "k" range_end: "k1499")");
+  const std::string last = R"(header { revision: 1502 } kvs { key: "k1499" create_revision: 1501 )"
+                           R"(mod_revision: 1501 version: 1 value: "v" } count: 1)";
+  EXPECT_EQ(Range(R"(key: "k" range_end: "l")"), last);
+  EXPECT_EQ(node_.pooled, 1);
+  EXPECT_EQ(Range(R"(key: "k" range_end: "l" count_only: true)"),
+            "header { revision: 1502 } count: 1");
+  EXPECT_EQ(node_.pooled, 2);
+  // So is going back in time.
+  EXPECT_EQ(Range(R"(key: "k" range_end: "k0100" count_only: true revision: 1501)"),
+            "header { revision: 1502 } count: 100");
+  EXPECT_EQ(node_.pooled, 3);
+  EXPECT_EQ(Range(R"(key: "k1" range_end: "l" limit: 1)"), last);
+  EXPECT_EQ(Range(R"(key: "k1400" range_end: "l")"), last);
+  EXPECT_EQ(node_.pooled, 3);
+}
+
 TEST_F(ServicesTest, StreamsARangeAtOneRevision) {
   for (int i = 0; i < 1000; ++i) {
     Put(fmt::format("key: \"k{:04}\" value: \"{}\"", i, std::string(5000, 'v')));

@@ -1,6 +1,7 @@
 #include "wal/opening.h"
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -17,6 +18,36 @@ namespace {
 absl::Status Remove(Fs& fs, const std::string& directory, const std::string& name) {
   return fs.Remove(PathOf(directory, name));
 }
+
+// What was cut off earlier is kept for people, but not for ever: a member that crashes in a loop
+// must not fill its disk. Each is at most a segment.
+constexpr size_t kBrokenFilesKept = 8;
+
+// A file that holds what was cut off a segment; later ones of a segment have higher numbers.
+struct BrokenFile {
+  uint64_t sequence = 0;
+  uint64_t number = 0;
+
+  static constexpr std::string_view kMiddle = ".broken.";
+
+  static std::optional<BrokenFile> Parse(std::string_view name) {
+    const size_t middle = name.find(kMiddle);
+    if (middle == std::string_view::npos) return std::nullopt;
+    const std::optional<uint64_t> sequence = SegmentSequence(name.substr(0, middle));
+    const std::string_view digits = name.substr(middle + kMiddle.size());
+    BrokenFile file;
+    const auto [end, problem] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), file.number);
+    if (!sequence || problem != std::errc() || end != digits.data() + digits.size()) {
+      return std::nullopt;
+    }
+    file.sequence = *sequence;
+    return file;
+  }
+  std::string Name() const { return fmt::format("{}{}{}", SegmentName(sequence), kMiddle, number); }
+
+  friend auto operator<=>(const BrokenFile&, const BrokenFile&) = default;
+};
 
 absl::StatusCode CodeOf(VerdictKind kind) {
   switch (kind) {
@@ -42,6 +73,7 @@ class Opening {
     std::string bytes;
     for (const std::string& name : names) {
       if (IsUnfinishedSegmentName(name)) unfinished_.push_back(name);
+      if (const auto broken = BrokenFile::Parse(name)) broken_.push_back(*broken);
       const std::optional<uint64_t> sequence = SegmentSequence(name);
       if (!sequence) continue;
       CAIRN_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
@@ -155,15 +187,21 @@ class Opening {
     recovered.torn_bytes = bytes;
     recovered.torn_segment = SegmentName(segment.sequence);
     recovered.torn_offset = verdict_.cut_offset;
-    for (int n = 1;; ++n) {
-      recovered.broken_file = fmt::format("{}.broken.{}", recovered.torn_segment, n);
-      auto file = fs_.Create(PathOf(directory_, recovered.broken_file));
-      if (file.status().code() == absl::StatusCode::kAlreadyExists) continue;
-      CAIRN_RETURN_IF_ERROR(file.status());
-      CAIRN_RETURN_IF_ERROR((*file)->Write(0, cut));
-      CAIRN_RETURN_IF_ERROR((*file)->Sync());
-      return fs_.SyncDirectory(directory_);
+    std::sort(broken_.begin(), broken_.end());
+    uint64_t number = 1;
+    for (const BrokenFile& file : broken_) {
+      if (file.sequence == segment.sequence) number = file.number + 1;
     }
+    recovered.broken_file = BrokenFile{segment.sequence, number}.Name();
+    CAIRN_ASSIGN_OR_RETURN(auto file, fs_.Create(PathOf(directory_, recovered.broken_file)));
+    CAIRN_RETURN_IF_ERROR(file->Write(0, cut));
+    CAIRN_RETURN_IF_ERROR(file->Sync());
+    CAIRN_RETURN_IF_ERROR(fs_.SyncDirectory(directory_));
+    // The new one is safe: the oldest may go.
+    for (size_t i = 0; i + kBrokenFilesKept <= broken_.size(); ++i) {
+      CAIRN_RETURN_IF_ERROR(Remove(fs_, directory_, broken_[i].Name()));
+    }
+    return absl::OkStatus();
   }
 
   // Everything behind the last segment, newest first; a whole log keeps one fitting spare.
@@ -224,6 +262,7 @@ class Opening {
   Fs& fs_;
   const std::string directory_;
   std::vector<std::string> unfinished_;
+  std::vector<BrokenFile> broken_;
   std::vector<SegmentFile> files_;  // Parallel to scans_.
   std::vector<SegmentScan> scans_;
   Verdict verdict_;

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -117,6 +118,34 @@ TEST(RecoveryTest, Verdicts) {
       EXPECT_TRUE(fs.Exists(kTestDirectory + "/" + recovered.broken_file));
     }
     EXPECT_EQ(got, c.expected);
+  }
+}
+
+// A member that is torn again and again keeps the newest of what was cut, and no more.
+TEST(RecoveryTest, FilesOfWhatWasCutAreBounded) {
+  FaultFs fs;
+  ASSERT_NO_FATAL_FAILURE(MakeLog(fs));
+  const auto names_of_broken = [&fs] {
+    std::vector<std::string> broken;
+    const auto names = fs.ListDirectory(kTestDirectory);
+    EXPECT_TRUE(names.ok());
+    for (const std::string& name : *names) {
+      if (name.find(".broken.") != std::string::npos) broken.push_back(name);
+    }
+    return broken;
+  };
+  fs.SetContent(kTestDirectory + "/" + SegmentName(2) + ".broken.x", "somebody's own");
+  for (int round = 1; round <= 20; ++round) {
+    SCOPED_TRACE(round);
+    Harm(fs, "zero 2 3 1");
+    const auto opened = Wal::Open(fs, kTestDirectory, kOptions, kTestIdentity);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    ASSERT_TRUE(opened->recovered.torn_tail_cut);
+    EXPECT_EQ(opened->recovered.broken_file, SegmentName(2) + ".broken." + std::to_string(round));
+    EXPECT_TRUE(fs.Exists(kTestDirectory + "/" + opened->recovered.broken_file));
+    EXPECT_EQ(names_of_broken().size(), static_cast<size_t>(std::min(round, 8)) + 1);
+    ASSERT_TRUE(WriteAndSync(*opened->wal, EntriesOf(7, 7, 1, 1200)).ok());
+    fs.Restart();
   }
 }
 
