@@ -330,9 +330,17 @@ TEST_F(StartupTest, TruncatedSegment) {
   server.Kill();
   const Written written = LastWritten(server.data_dir());
   const std::string whole = ReadFile(written.path.string());
-  fs::resize_file(written.path, written.size_bytes / 2);
-  EXPECT_THAT(ExpectRefusal(server, 1), HasSubstr(written.path.filename().string()));
-  std::ofstream(written.path, std::ios::binary | std::ios::trunc) << whole;
+  // Nothing left, a piece of the header, half of the batches, all but the last proven ones.
+  for (const size_t size : {size_t{0}, size_t{100}, written.size_bytes / 2,
+                            written.size_bytes - written.size_bytes / 10}) {
+    SCOPED_TRACE(fmt::format("{} of {} bytes", size, written.size_bytes));
+    fs::resize_file(written.path, size);
+    EXPECT_THAT(
+        ExpectRefusal(server, 1),
+        AllOf(HasSubstr(server.data_dir()),
+              testing::AnyOf(HasSubstr(written.path.filename().string()), HasSubstr("no log in"))));
+    std::ofstream(written.path, std::ios::binary | std::ios::trunc) << whole;
+  }
   const absl::Status started = server.Start();
   ASSERT_TRUE(started.ok()) << started;
   ExpectFilled(server, kKeys);
