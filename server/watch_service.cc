@@ -66,7 +66,9 @@ WatchService::WatchService(const ServiceContext& context, WatchFeed& feed, Watch
     : context_(context),
       feed_(feed),
       options_(std::move(options)),
-      hub_(options_.hub, context.store.published().revision, 0),
+      // The feed says where it begins, when the first watcher comes: what is published meanwhile
+      // must not count as told.
+      hub_(options_.hub, Revision(0), 0),
       history_(context.store,
                [queue = queue_](HistoryStep step) {
                  queue->Add({.kind = Post::Kind::kHistory, .step = std::move(step)});
@@ -240,9 +242,7 @@ void WatchService::OnRequest(watch::StreamId id, std::string_view bytes) {
 void WatchService::Create(watch::StreamId id, const WatchCreateRequest& request) {
   if (!is_feed_enabled_) {
     is_feed_enabled_ = true;
-    hub_.Skip(std::max(hub_.cursor(), feed_.Enable([queue = queue_] {
-      queue->Add({.kind = Post::Kind::kChanges});
-    })));
+    hub_.Skip(feed_.Enable([queue = queue_] { queue->Add({.kind = Post::Kind::kChanges}); }));
   }
   watch::CreateRequest create = {.id = watch::WatchId(request.watch_id()),
                                  .key = request.key(),
@@ -274,6 +274,7 @@ void WatchService::TakeChanges() {
 }
 
 void WatchService::BeginHistory() {
+  if (has_failed_) return;
   const std::optional<watch::HistoryRequest> request =
       hub_.NextHistory(context_.store.published().watermark);
   if (request.has_value()) history_.Begin(*request);
