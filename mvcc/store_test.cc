@@ -202,6 +202,40 @@ TEST_F(StoreTest, AbandonedBatchAndAbortedTransactionLeaveNothing) {
   EXPECT_EQ(store_->logical_size_bytes(), size_bytes);
 }
 
+// Side rows as an open batch sees them: its own over the written ones, and not those it deleted.
+TEST_F(StoreTest, AScanOfSideRowsSeesTheBatch) {
+  {
+    Batch batch = store_->BeginBatch();
+    for (const char* key : {"k/a1", "k/a3", "k/a5", "k/b"}) batch.PutMeta(key, "old");
+    ASSERT_TRUE(batch.Commit(Next()).ok());
+  }
+  Batch batch = store_->BeginBatch();
+  const auto scan = [&](std::string_view prefix, size_t rows_max) {
+    std::string rows;
+    size_t count = 0;
+    EXPECT_TRUE(batch
+                    .ScanMeta(prefix,
+                              [&](std::string_view key, std::string_view value) {
+                                rows += fmt::format("{}={} ", key, value);
+                                return ++count < rows_max;
+                              })
+                    .ok());
+    return rows;
+  };
+  EXPECT_EQ(scan("k/a", 9), "k/a1=old k/a3=old k/a5=old ");
+  batch.PutMeta("k/a2", "new");
+  batch.PutMeta("k/a3", "new");
+  batch.PutMeta("k/a6", "new");
+  batch.DeleteMeta("k/a1");
+  batch.DeleteMeta("k/a4");
+  EXPECT_EQ(scan("k/a", 9), "k/a2=new k/a3=new k/a5=old k/a6=new ");
+  EXPECT_EQ(scan("k/a", 2), "k/a2=new k/a3=new ");
+  EXPECT_EQ(scan("k/b", 9), "k/b=old ");
+  EXPECT_EQ(scan("l/", 9), "");
+  batch.DeleteMeta("k/b");
+  EXPECT_EQ(scan("k/b", 9), "");
+}
+
 TEST_F(StoreTest, SideRowsMoveWithTheirBatch) {
   Batch batch = store_->BeginBatch();
   batch.PutMeta("m/1", "one");

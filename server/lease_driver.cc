@@ -53,14 +53,17 @@ void LeaseDriver::Run(bool is_tick) {
   has_more_ = false;
   if (core_.IsSoleVoterReady()) {
     leases_.Confirm(lease::Lessor::kForEver);
-  } else if (core_.raft().IsLeadershipConfirmed()) {
-    leases_.Confirm(tick_ms_);
+  } else {
+    // Also takes back what a member that was alone had been told.
+    leases_.Confirm(core_.raft().IsLeadershipConfirmed() ? tick_ms_ : 0);
   }
   if (!is_free || !leases_.HasWork()) return;
+  is_refused_ = false;
   ProposeClears();
   ProposeDue();
   ProposeCheckpoints();
-  has_more_ = !waits_for_applied() && leases_.HasWork();
+  // What the core refuses now it refuses for a while: the next tick tries again.
+  has_more_ = !is_refused_ && !waits_for_applied() && leases_.HasWork();
 }
 
 std::optional<Index> LeaseDriver::Propose(CommandKind kind, LeaseBatch batch) {
@@ -70,7 +73,10 @@ std::optional<Index> LeaseDriver::Propose(CommandKind kind, LeaseBatch batch) {
                                       batch.SerializeAsString());
   const raft::ProposeResult result =
       core_.ProposeAsLeader(std::make_shared<const std::string>(std::move(payload)));
-  if (result.outcome != raft::ProposeOutcome::kAccepted) return std::nullopt;
+  if (result.outcome != raft::ProposeOutcome::kAccepted) {
+    is_refused_ = true;
+    return std::nullopt;
+  }
   under_way_ = std::max(under_way_, result.first_index);
   return result.first_index;
 }

@@ -57,6 +57,7 @@ class LeaseDriver {
   Term primary_term_;
   Index under_way_;  // The last entry of ours.
   bool has_more_ = false;
+  bool is_refused_ = false;  // Something, in this run.
 };
 
 }  // namespace cairn::server

@@ -195,5 +195,53 @@ TEST_F(LeaseDriverTest, AWaitingRenewalIsAnsweredWhenTheMemberStops) {
   EXPECT_TRUE(status.ok() || status == api::ToStatus(api::Error::kServerStopped)) << status;
 }
 
+// What the core refuses is not asked for again before the next tick: no thread spins on it.
+TEST(LeaseDriverRefusalTest, WaitsForATickAfterARefusal) {
+  lease::Milliseconds now_ms = 0;
+  LeaseManager leases({.lessor = {}, .wait = {}, .now_ms = [&] { return now_ms; }});
+  NodeCoreOptions options;
+  options.raft.id = MemberId(1);
+  options.raft.uncommitted_bytes_max = 1;
+  raft::RestoredState restored;
+  restored.hard_state = {.term = Term(1), .commit = Index(1)};
+  restored.configuration.voters = {MemberId(1)};
+  restored.applied = {Term(1), Index(1)};
+  restored.last = {Term(1), Index(1)};
+  NodeCore core(options, std::move(restored));
+  LeaseDriver driver(leases, core, MemberId(1), 7, 100);
+  uint64_t written = 0;
+  const auto take_work = [&] {
+    const Work work = core.TakeWork();
+    for (const LogWrite& write : work.log) written = write.number;
+    for (const ApplyRange& apply : work.apply) core.Applied(apply.range.limit - 1);
+    return !work.log.empty() || !work.apply.empty();
+  };
+  const auto sync = [&] {
+    while (take_work()) core.LogDurable(written);
+  };
+  driver.Run(true);
+  EXPECT_FALSE(leases.is_primary());
+  sync();
+  driver.Run(false);
+  ASSERT_TRUE(leases.is_primary());
+  const lease::LeaseFacts facts = {.granted = Index(2), .ttl_s = 10};
+  leases.Applied(Index(2), std::vector{lease::LeaseUpdate{LeaseId(1), facts}});
+  now_ms = 10'100;
+
+  // Somebody's entry is not committed yet, and that is all the core takes.
+  raft::Payload filler = std::make_shared<const std::string>("filler");
+  ASSERT_EQ(core.ProposeAsLeader(filler).outcome, raft::ProposeOutcome::kAccepted);
+  driver.Run(true);
+  EXPECT_FALSE(driver.has_more());
+  EXPECT_FALSE(driver.waits_for_applied());
+  EXPECT_EQ(leases.Renew(LeaseId(1)), 10);  // It is not being revoked.
+
+  now_ms = 20'200;
+  sync();
+  driver.Run(true);
+  EXPECT_TRUE(driver.waits_for_applied());
+  EXPECT_EQ(leases.Renew(LeaseId(1)), std::nullopt);
+}
+
 }  // namespace
 }  // namespace cairn::server

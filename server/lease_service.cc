@@ -61,8 +61,10 @@ class KeepAliveStream {
   KeepAliveStream(const ServiceContext& context, std::shared_ptr<StreamCall> call)
       : context_(context), call_(std::move(call)) {}
 
+  // A callback that runs at once may end this stream, so the call is held here.
   void ReadNext() {
-    call_->Read([this](rpc::ReadResult result, std::string_view message) {
+    const std::shared_ptr<StreamCall> call = call_;
+    call->Read([this](rpc::ReadResult result, std::string_view message) {
       if (result == rpc::ReadResult::kMessage) return Renew(message);
       Finish(result == rpc::ReadResult::kEnd ? absl::OkStatus()
                                              : ToStatus(Error::kRequestCanceled));
@@ -92,7 +94,8 @@ class KeepAliveStream {
     end = wire::StoreNumberField(end, LeaseKeepAliveResponse::kTTLFieldNumber, OnWire(ttl_s));
     const auto size_bytes = static_cast<size_t>(end - bytes);
     if (call_->Write(rpc::SliceList(rpc::Slice::CopyOf({bytes, size_bytes})))) return ReadNext();
-    call_->OnWritable([this] { ReadNext(); });
+    const std::shared_ptr<StreamCall> call = call_;
+    call->OnWritable([this] { ReadNext(); });
   }
 
   void Finish(absl::Status status) {
