@@ -221,8 +221,13 @@ TEST_F(LeaseServiceTest, BytesThatAreNoRequest) {
 class KeepAliveTest : public LeaseServiceTest {
  protected:
   rpc::FakeStreamCall Open(rpc::FakeCallOptions options = {}) {
-    return rpc::StartStream(services_.table(), "/etcdserverpb.Lease/LeaseKeepAlive",
-                            std::move(options));
+    streams_.push_back(rpc::StartStream(services_.table(), "/etcdserverpb.Lease/LeaseKeepAlive",
+                                        std::move(options)));
+    return streams_.back();
+  }
+  // As a transport does that stops: every stream hears of its end.
+  void TearDown() override {
+    for (rpc::FakeStreamCall& stream : streams_) stream.Cancel();
   }
   static std::string Ask(int64_t id) {
     LeaseKeepAliveRequest request;
@@ -240,6 +245,8 @@ class KeepAliveTest : public LeaseServiceTest {
     EXPECT_EQ(response.header().raft_term(), 3u);
     return fmt::format("{}: {} at {}", response.id(), response.ttl(), response.header().revision());
   }
+
+  std::vector<rpc::FakeStreamCall> streams_;
 };
 
 TEST_F(KeepAliveTest, AnswersInOrderAndEndsWithTheClient) {
