@@ -28,6 +28,16 @@ using etcdserverpb::RangeResponse;
 using etcdserverpb::TxnRequest;
 using etcdserverpb::TxnResponse;
 
+bool HasFilters(const RangeRequest& request) {
+  return request.min_mod_revision() != 0 || request.max_mod_revision() != 0 ||
+         request.min_create_revision() != 0 || request.max_create_revision() != 0;
+}
+
+bool HasTargetWithoutOrder(const RangeRequest& request) {
+  return request.sort_order() == RangeRequest::NONE && request.sort_target() != RangeRequest::KEY &&
+         RangeRequest::SortTarget_IsValid(request.sort_target()) && !HasFilters(request);
+}
+
 // After the first difference the stores may differ; a few more tell whether they do.
 constexpr int64_t kDifferencesMax = 5;
 constexpr int kInvalidArgument = 3;
@@ -170,12 +180,17 @@ void Session::Step(const Operation& operation) {
     ++report_.allowed;
     const RangeRequest& request = stream->request;
     const bool is_plain = request.sort_order() == RangeRequest::NONE &&
-                          request.sort_target() == RangeRequest::KEY &&
-                          request.min_mod_revision() == 0 && request.max_mod_revision() == 0 &&
-                          request.min_create_revision() == 0 && request.max_create_revision() == 0;
+                          request.sort_target() == RangeRequest::KEY && !HasFilters(request);
     // The texts of the refusals are pinned by the tests of wrong input.
     StepBoth(is_plain ? operation : Operation(request), request);
     return;
+  }
+  if (const auto* stream = std::get_if<RangeStream>(&operation);
+      stream != nullptr && rules_.sorts_stream_chunks && HasTargetWithoutOrder(stream->request)) {
+    ++report_.allowed;
+    RangeRequest request = stream->request;
+    request.clear_sort_target();
+    return StepBoth(operation, request);
   }
   if (const auto* hash = std::get_if<HashKVRequest>(&operation)) {
     if (!MayHashHere(hash->revision())) return;
