@@ -122,7 +122,9 @@ int Run(const Command& command, EndSignals& ends) {
   fmt::print("{}", (*server)->Banner());
   std::fflush(stdout);
 
-  LOG(INFO) << "stopping on " << strsignal(ends.Wait());
+  // Before the line is begun, which takes its time from then.
+  const int signal = ends.Wait();
+  LOG(INFO) << "stopping on " << strsignal(signal);
   if (absl::Status status = (*server)->Stop(); !status.ok()) {
     fmt::print(stderr, "cairn: while stopping: {}\n", cairn::base::Message(status));
     return 1;
