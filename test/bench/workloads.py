@@ -194,11 +194,11 @@ def _million(run):
     if "H1" in run.selected:
         run.record_load(f"H1 HashKV, {label}", run.load(
             **run.measured(**once, operation="hashkv")))
-    if "M1" in run.selected:
+    if "M5" in run.selected:
         run.load(operation="put", total=4 * keys, **fast)
         time.sleep(_SETTLE_SECONDS)
-        run.record_memory("M1 memory, 5 versions a key")
-        run.record("M1 memory, 5 versions a key", "disk_mib", run.server.disk_mib())
+        run.record_memory("M5 memory, 5 versions a key")
+        run.record("M5 memory, 5 versions a key", "disk_mib", run.server.disk_mib())
 
 
 def _versions(run):
@@ -263,7 +263,7 @@ SCENARIOS = [
     ({"T1"}, False, _txn(1)),
     ({"T1"}, False, _txn(8)),
     ({"T1"}, False, _txn(64)),
-    ({"M1", "O1", "S1", "H1"}, True, _million),
+    ({"M1", "O1", "S1", "H1", "M5"}, True, _million),
     ({"V1"}, True, _versions),
     ({"C1"}, True, _compaction),
 ]
