@@ -19,9 +19,9 @@ struct ReferenceRules {
   bool keys_only_drops_lease = true;
   // 3.7: KV.RangeStream. With an older reference the stream is compared with the reference's Range.
   bool has_range_stream = true;
-  // 3.7: RangeStream with a sort target and no order sorts each of its chunks by the target, goes on
-  // behind the key that came last in that order, and so leaves out and miscounts keys. Cairn streams
-  // in the order of keys; that is compared with the reference's Range.
+  // 3.7: RangeStream with a sort target and no order sorts each of its chunks by the target, goes
+  // on behind the key that came last in that order, and so leaves out and miscounts keys. Cairn
+  // streams in the order of keys; that is compared with the reference's Range.
   bool sorts_stream_chunks = true;
   // 3.6: HashKVResponse.hash_revision. Removed from the comparison with an older reference.
   bool has_hash_revision = true;
