@@ -70,11 +70,18 @@ HistoryStep HistoryReader::Read(const Job& job) const {
   HistoryStep step;
   absl::Status failure;
   std::string previous;
+  // Where the step is cut, because what its events replaced is large.
+  std::optional<Revision> cut_after;
   const auto visit = [&](const mvcc::Event& event) {
     const bool is_wanted =
         job.ranges.empty() || std::any_of(job.ranges.begin(), job.ranges.end(),
                                           [&](const Range& it) { return it.Contains(event.key); });
-    if (!is_wanted || !failure.ok()) return;
+    if (!is_wanted || !failure.ok() || cut_after.has_value()) return;
+    if (step.bytes_.size() >= kStepBytesMax &&
+        step.items_.back().event.revision.main != event.revision.main) {
+      cut_after = event.revision.main - 1;
+      return;
+    }
     HistoryStep::Item item = {.event = event};
     item.event.key = item.event.key_value = {};
     // KeyValue begins with the key: a tag of one byte, its length, its bytes.
@@ -99,7 +106,7 @@ HistoryStep HistoryReader::Read(const Job& job) const {
   const absl::StatusOr<Revision> through =
       store_.ReadEvents({.first = job.first, .last = job.last}, visit);
   step.status = through.ok() ? failure : through.status();
-  if (step.status.ok()) step.through = *through;
+  if (step.status.ok()) step.through = cut_after.value_or(*through);
   return step;
 }
 

@@ -45,6 +45,10 @@ class HistoryStep {
 
 class HistoryReader {
  public:
+  // A step ends with the revision that reaches this, what its events replaced included. More than
+  // the 256 KiB of rows that the store reads at a time, so that ordinary steps end there.
+  static constexpr size_t kStepBytesMax = size_t{1} << 20;
+
   // `done` gets each result on the reader's thread, and must not block.
   HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done);
   // Stops.

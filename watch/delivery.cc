@@ -44,8 +44,9 @@ void Hub::Notify(std::span<const mvcc::Event> events, Revision through,
       }
       bytes += events[end++].key_value.size();
     }
-    Ingest(events.subspan(begin, end - begin), find_previous);
-    begin = end;
+    const size_t taken = Ingest(events.subspan(begin, end - begin), find_previous);
+    begin += taken;
+    if (begin < end) limit = events[begin].revision.main - 1;
     cursor_ = limit;
     ActivateFuture();
   }
@@ -87,11 +88,19 @@ void Hub::Touch(Group& group, uint32_t index) {
   }
 }
 
-void Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous) {
-  if (events.empty() || watchers_ == 0) return;
+size_t Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous) {
+  if (events.empty() || watchers_ == 0) return events.size();
   std::shared_ptr<EventBatch> batch;
   std::string previous;
-  for (const mvcc::Event& event : events) {
+  size_t previous_bytes = 0;
+  size_t taken = 0;
+  for (; taken < events.size(); ++taken) {
+    const mvcc::Event& event = events[taken];
+    // What events replaced may be far larger than they are, and is known only now.
+    if (previous_bytes >= options_.batch_bytes &&
+        event.revision.main != events[taken - 1].revision.main) {
+      break;
+    }
     bool wants_plain = false;
     bool wants_previous = false;
     index_.Match(event.key, [&](Group& group) {
@@ -102,10 +111,11 @@ void Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previo
     });
     if (!wants_plain && !wants_previous) continue;
     const bool has_previous = wants_previous && find_previous(event, previous);
+    if (has_previous) previous_bytes += previous.size();
     batch->Add(event, wants_plain, wants_previous,
                has_previous ? std::optional<std::string_view>(previous) : std::nullopt);
   }
-  if (batch == nullptr) return;
+  if (batch == nullptr) return taken;
   Retained& retained = Retain(*batch);
   for (const Touched& touched : touched_) {
     Group& group = *touched.group;
@@ -126,6 +136,7 @@ void Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previo
   }
   touched_.clear();
   DropRetained();
+  return taken;
 }
 
 // --- Batches and parcels ---

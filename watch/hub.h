@@ -195,7 +195,8 @@ class Hub {
 
   // Batches and parcels.
   void Touch(Group& group, uint32_t index);
-  void Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous);
+  // Makes one batch of as many events as it takes, whole revisions, and says how many those were.
+  size_t Ingest(std::span<const mvcc::Event> events, PreviousFinder find_previous);
   Retained& Retain(const EventBatch& batch);
   Parcel* MakeParcel(const std::shared_ptr<const EventBatch>& batch, Retained& retained,
                      Group& group, std::span<const Run> runs, Revision through);

@@ -1,9 +1,10 @@
-// What an idle watcher costs.
+// What an idle watcher costs, and one that takes nothing.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 
 #include <string>
+#include <vector>
 
 #include "watch/hub.h"
 
@@ -45,6 +46,33 @@ TEST(HubMemory, AnIdleWatcherTakesAtMost300Bytes) {
              shared);
   EXPECT_LE(distinct, 300);
   EXPECT_LE(shared, 300);
+}
+
+// Deletions of large values: small themselves, large with what they replaced.
+TEST(HubMemory, WhatEventsReplacedCountsForTheBounds) {
+  constexpr int kEvents = 1000;
+  const HubOptions options{.retained_bytes_max = size_t{64} << 10, .batch_bytes = size_t{4} << 10};
+  Hub hub(options, Revision(1), 0);
+  const StreamId stream = hub.OpenStream();
+  hub.Create(stream, {.key = "a", .wants_previous = true}, {.revision = Revision(1)});
+  // KeyValue{key: "a"}.
+  const std::string key_value =
+      "\x0a\x01"
+      "a";
+  std::vector<mvcc::Event> events;
+  for (int64_t i = 2; i < 2 + kEvents; ++i) {
+    events.push_back({.kind = mvcc::ChangeKind::kDeletion,
+                      .revision = {Revision(i), 0},
+                      .key = "a",
+                      .key_value = key_value});
+  }
+  hub.Notify(events, Revision(1 + kEvents), [](const mvcc::Event&, std::string& previous) {
+    previous.assign(4096, 'v');
+    return true;
+  });
+  EXPECT_LE(hub.stats().retained_bytes, options.retained_bytes_max);
+  EXPECT_EQ(hub.cursor(), Revision(1 + kEvents));
+  EXPECT_EQ(hub.stats().lagging, 1u);
 }
 
 }  // namespace
