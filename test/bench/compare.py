@@ -15,6 +15,7 @@ import sys
 
 import figures
 import processes
+import stream_workloads
 import workloads
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +31,8 @@ def parse_arguments(arguments):
                         help="comma-separated, of " + ",".join(workloads.WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
     parser.add_argument("--long-rounds", type=int, default=3,
-                        help="the same for R5, M1, O1, S1, H1, V1 and C1, which take minutes")
+                        help="the same for those that take minutes: R5, M1, O1, S1, H1, V1, C1, "
+                             "A6, A7, K4")
     parser.add_argument("--seconds", type=float, default=5, help="measured time of one load")
     parser.add_argument("--warmup-seconds", type=float, default=2)
     parser.add_argument("--keys", type=int, default=1000000, help="of M1, O1, S1 and H1")
@@ -38,6 +40,14 @@ def parse_arguments(arguments):
     parser.add_argument("--compaction-rows", type=int, default=1000000, help="superseded, for C1")
     parser.add_argument("--compaction-put-rate", type=int, default=5000,
                         help="puts a second beside the compaction of C1")
+    parser.add_argument("--watch-puts", type=int, default=400, help="of A1: each is 10,000 events")
+    parser.add_argument("--matching-puts", type=int, default=4000,
+                        help="of A5: each is 1,000 events")
+    parser.add_argument("--stop-seconds", type=float, default=60, help="of the consumers of A7")
+    parser.add_argument("--expiry-ttl-seconds", type=int, default=25,
+                        help="of K4: long enough to grant all leases within it")
+    parser.add_argument("--expiry-put-rate", type=int, default=1000,
+                        help="puts a second beside the expiry of K4")
     parser.add_argument("--server-cpus", default="0")
     parser.add_argument("--client-cpus", default="1")
     parser.add_argument("--quota-bytes", type=int, default=32 << 30)
@@ -121,6 +131,8 @@ def probe_limits(settings, driver):
             )
             say("limit " + lines[-1])
 
+    streams = probe_streams(settings, driver, lines)
+
     def echo(operation, clients):
         return echoes[operation, clients]["throughput"]
 
@@ -135,7 +147,38 @@ def probe_limits(settings, driver):
     for name in ("R3 get linearizable", "R4 get serializable"):
         limits[f"{name}, 100 / 10"] = echo("get", 100)
         limits[f"{name}, 1000 / 100"] = echo("get", 1000)
+    limits.update(streams)
     return limits, lines
+
+
+def probe_streams(settings, driver, lines):
+    """The same for streams: messages a second. Adds to `lines`."""
+    # One server for each: nothing of one is charged to the other.
+    loads = {
+        # A bare message for each event; a server that puts several into one may pass it.
+        stream_workloads.A1: dict(operation="watch", streams=100, watchers=1, connections=10,
+                                  clients=1, start_revision=20000, history=20000),
+        stream_workloads.K2: dict(operation="held-keepalive", streams=100, connections=10,
+                                  warmup_ms=int(settings.warmup_seconds * 1000),
+                                  duration_ms=int(settings.seconds * 1000)),
+    }
+    limits = {}
+    for workload, flags in loads.items():
+        server = processes.EchoServer(os.path.join(_HERE, "echo_server"), settings.server_cpus)
+        try:
+            server.wait(driver)
+            result = driver.run(endpoint=server.endpoint, server_pid=server.pid, **flags)
+        finally:
+            server.stop()
+        what = "watch events" if flags["operation"] == "watch" else "keepalives"
+        limits[workload] = result["requests"] / result["seconds"]
+        lines.append(
+            f"bare gRPC streams of {what}, 100 streams / 10 connections: "
+            f"{limits[workload]:,.0f} messages/s, server {result['server_cpu_us']:.2f} us each, "
+            f"client {result['client_cpu_us']:.2f} us each (L3)"
+        )
+        say("limit " + lines[-1])
+    return limits
 
 
 class Comparison:

@@ -13,11 +13,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/status.h"
 
 namespace cairn::bench {
 namespace {
+
+// SETTINGS_INITIAL_WINDOW_SIZE of RFC 9113, section 6.5.2.
+constexpr int kInitialWindowBytes = 65535;
 
 absl::StatusOr<int> ConnectSocket(const std::string& endpoint) {
   const size_t colon = endpoint.rfind(':');
@@ -48,13 +52,28 @@ absl::StatusOr<int> ConnectSocket(const std::string& endpoint) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint) {
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint,
+                                                       ReadAhead read_ahead) {
   CAIRN_ASSIGN_OR_RETURN(const int file, ConnectSocket(endpoint));
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_MINIMAL_STACK, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
   arguments.SetMaxReceiveMessageSize(-1);
+  if (read_ahead == ReadAhead::kLeast) {
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kInitialWindowBytes);
+  }
   return grpc::CreateCustomInsecureChannelFromFd(endpoint, file, arguments);
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<grpc::GenericStub>>> ConnectStubs(
+    const std::string& endpoint, uint32_t count, ReadAhead read_ahead) {
+  std::vector<std::unique_ptr<grpc::GenericStub>> stubs;
+  for (uint32_t i = 0; i < count; ++i) {
+    CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(endpoint, read_ahead));
+    stubs.push_back(std::make_unique<grpc::GenericStub>(std::move(channel)));
+  }
+  return stubs;
 }
 
 void DisableLockOrderCheck() {

@@ -9,15 +9,29 @@
 
 #include <absl/status/statusor.h>
 #include <grpcpp/channel.h>
+#include <grpcpp/generic/generic_stub.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace cairn::bench {
 
+// How far gRPC reads ahead of who reads a stream.
+enum class ReadAhead {
+  kAdaptive,  // as it finds best for throughput: up to megabytes
+  kLeast,     // HTTP/2's initial window, so that who stops reading stops the server
+};
+
 // Connects to HOST:PORT. InvalidArgument if it does not read so or HOST has no address, Unavailable
 // if nobody accepts there.
-absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint);
+absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint,
+                                                       ReadAhead read_ahead = ReadAhead::kAdaptive);
+
+// The same `count` times, each with a stub of its own.
+absl::StatusOr<std::vector<std::unique_ptr<grpc::GenericStub>>> ConnectStubs(
+    const std::string& endpoint, uint32_t count, ReadAhead read_ahead = ReadAhead::kAdaptive);
 
 // Switches off the lock-order check that the distribution's Abseil runs under gRPC's mutexes. Once,
 // before any channel exists.

@@ -12,8 +12,10 @@
 
 #include "base/status.h"
 #include "test/bench/connection.h"
+#include "test/bench/lease_load.h"
 #include "test/bench/load.h"
 #include "test/bench/options.h"
+#include "test/bench/watch_load.h"
 
 namespace cairn::bench {
 namespace {
@@ -53,6 +55,7 @@ void Print(const Report& report) {
                PerRequestUs(*report.server_cpu_ns, report.requests),
                wall_ns > 0 ? static_cast<double>(*report.server_cpu_ns) / wall_ns : 0);
   }
+  for (const auto& [name, value] : report.extra) fmt::print("\"{}\": {:.3f}, ", name, value);
   fmt::print("\"revision\": {}, \"count\": {}, \"hash\": {}}}\n", report.answer.revision,
              report.answer.count, report.answer.hash);
 }
@@ -69,6 +72,19 @@ void OnTerminate(int) { RequestStop(); }
 int Fail(const absl::Status& status, int code) {
   fmt::print(stderr, "driver: {}\n", base::Message(status));
   return code;
+}
+
+absl::StatusOr<Report> Run(const Options& options) {
+  switch (options.operation) {
+    case Operation::kWatch:
+      return RunWatch(options);
+    case Operation::kHeldKeepAlive:
+      return RunHeldKeepAlive(options);
+    case Operation::kExpiry:
+      return RunExpiry(options);
+    default:
+      return RunLoad(options);
+  }
 }
 
 int Main(const std::vector<std::string_view>& arguments) {
@@ -90,7 +106,7 @@ int Main(const std::vector<std::string_view>& arguments) {
     fmt::print("{{\"monotonic_ns\": {}}}\n", *time_ns);
     return 0;
   }
-  const auto report = RunLoad(*options);
+  const auto report = Run(*options);
   if (!report.ok()) return Fail(report.status(), 1);
   Print(*report);
   return 0;

@@ -33,6 +33,12 @@ UNITS = {
     "disk_mib": Unit("MiB", 0, False),
     "seconds": Unit("s", 3, False),
     "cpu_us_per_row": Unit("us/row", 2, False),
+    # With the watchers over without them.
+    "kept": Unit("x unwatched", 2, True),
+    # Disturbed over undisturbed.
+    "p99_ratio": Unit("x quiet", 2, False),
+    "grown_mib": Unit("MiB", 0, False),
+    "watcher_bytes": Unit("B", 0, False),
 }
 
 
@@ -71,6 +77,19 @@ BARS = [
     Bar("M1 memory, 1 version a key", "rss_mib", "ratio", at_most=1),
     Bar("O1 first read after SIGTERM", "seconds", "cairn", at_most=1),
     Bar("O1 first read after SIGKILL", "seconds", "cairn", at_most=5),
+    Bar("A1 watch, 100 streams x 100 watchers of one key", "throughput", "ratio", at_least=3),
+    Bar("A1 watch, 100 streams x 100 watchers of one key", "server_cpu_us", "ratio",
+        at_most=1 / 3),
+    Bar("A5 puts, 1,000 prefixes watched, one match a put", "kept", "cairn", at_least=0.85),
+    # No more lost than etcd loses.
+    Bar("A5 puts, 1,000 watchers match each", "kept", "ratio", at_least=1),
+    Bar("A6 1,000,000 idle watchers on 100 streams", "watcher_bytes", "cairn", at_most=300),
+    Bar("A7 100 of 1,000 consumers stopped", "p99_ratio", "cairn", at_most=1.5),
+    Bar("A7 100 of 1,000 consumers stopped", "grown_mib", "cairn", at_most=100),
+    Bar("K2 keepalive on 100 held streams, 100k leases", "throughput", "ratio", at_least=3),
+    Bar("K4 100,000 leases of one key end at once", "seconds", "cairn", at_most=5),
+    Bar("K4 100,000 leases of one key end at once, puts meanwhile", "p99_ratio", "cairn",
+        at_most=5),
 ]
 
 

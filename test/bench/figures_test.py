@@ -3,6 +3,7 @@
 import unittest
 
 import figures
+import stream_workloads
 
 
 def samples(pairs):
@@ -85,6 +86,15 @@ class Tables(unittest.TestCase):
                 self.assertIn(bar.figure, figures.UNITS)
                 self.assertEqual((bar.at_least is None) + (bar.at_most is None), 1)
                 self.assertIn(bar.of, ("ratio", "cairn"))
+
+    def test_the_bars_of_streams_name_workloads_that_exist(self):
+        names = {
+            value for value in vars(stream_workloads).values() if isinstance(value, str)
+        } | {stream_workloads.expiry_name(100000)}
+        for bar in figures.BARS:
+            if bar.workload[:1] in "AK":
+                with self.subTest(bar):
+                    self.assertIn(bar.workload.removesuffix(", puts meanwhile"), names)
 
 
 if __name__ == "__main__":

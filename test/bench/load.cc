@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "test/bench/byte_buffer.h"
 #include "test/bench/connection.h"
 #include "test/bench/process_stats.h"
 
@@ -29,21 +30,6 @@ static_assert(std::atomic<bool>::is_always_lock_free, "written by a signal handl
 constexpr uint64_t kErrorsMax = 1000;
 // Pause between two attempts to reach a server that is starting: the resolution of the figure.
 constexpr std::chrono::milliseconds kWaitStep{1};
-
-std::string BytesOf(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Dump(&slices).ok()) return bytes;
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return bytes;
-}
-
-grpc::ByteBuffer BufferOf(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
 
 // One client: at most one request in flight. Its address is the tag of its events.
 struct Client {
@@ -65,7 +51,8 @@ class Load {
   explicit Load(const Options& options)
       : options_(options),
         method_(MethodOf(options.operation)),
-        is_stream_(options.operation == Operation::kRangeStream),
+        is_stream_(options.operation == Operation::kRangeStream ||
+                   options.operation == Operation::kKeepAlive),
         source_(options) {}
   ~Load();
   Load(const Load&) = delete;
@@ -88,7 +75,7 @@ class Load {
   void Complete(Client& client, Clock::time_point now);
   absl::Status UpdatePhase(Clock::time_point now);
   absl::Status BeginMeasure(Clock::time_point now);
-  absl::Status EndMeasure(Clock::time_point now);
+  absl::Status EndMeasure();
   absl::Status CheckExpectation() const;
 
   const Options options_;
@@ -110,6 +97,7 @@ class Load {
   Clock::time_point phase_start_;
   Clock::time_point next_due_;
   std::chrono::nanoseconds interval_{0};
+  Meter meter_;
   Report report_;
 };
 
@@ -125,10 +113,7 @@ Load::~Load() {
 }
 
 absl::Status Load::Open() {
-  for (uint32_t i = 0; i < options_.connections; ++i) {
-    CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(options_.endpoint));
-    stubs_.push_back(std::make_unique<grpc::GenericStub>(std::move(channel)));
-  }
+  CAIRN_ASSIGN_OR_RETURN(stubs_, ConnectStubs(options_.endpoint, options_.connections));
   clients_.resize(options_.clients);
   for (uint32_t i = 0; i < options_.clients; ++i) {
     clients_[i].stub = stubs_[i % options_.connections].get();
@@ -250,23 +235,14 @@ absl::Status Load::BeginMeasure(Clock::time_point now) {
   phase_start_ = now;
   completed_ = 0;
   report_.response_bytes = 0;
-  report_.client_cpu_ns = OwnCpuTimeNs();
-  if (options_.server_pid != 0) {
-    CAIRN_ASSIGN_OR_RETURN(report_.server_cpu_ns, CpuTimeNs(options_.server_pid));
-  }
+  CAIRN_ASSIGN_OR_RETURN(meter_, Meter::Begin(options_.server_pid));
   return absl::OkStatus();
 }
 
-absl::Status Load::EndMeasure(Clock::time_point now) {
+absl::Status Load::EndMeasure() {
   phase_ = Phase::kDrain;
   report_.requests = completed_;
-  report_.seconds = std::chrono::duration<double>(now - phase_start_).count();
-  report_.client_cpu_ns = OwnCpuTimeNs() - report_.client_cpu_ns;
-  if (options_.server_pid != 0) {
-    CAIRN_ASSIGN_OR_RETURN(const int64_t end, CpuTimeNs(options_.server_pid));
-    report_.server_cpu_ns = end - *report_.server_cpu_ns;
-  }
-  return absl::OkStatus();
+  return meter_.End(report_);
 }
 
 absl::Status Load::CheckExpectation() const {
@@ -289,7 +265,7 @@ absl::Status Load::UpdatePhase(Clock::time_point now) {
   } else if (phase_ == Phase::kMeasure) {
     if (must_end || (options_.total != 0 && completed_ + report_.errors >= options_.total) ||
         (options_.duration_ms != 0 && elapsed_ms >= options_.duration_ms)) {
-      return EndMeasure(now);
+      return EndMeasure();
     }
   }
   return absl::OkStatus();
@@ -349,7 +325,30 @@ absl::StatusOr<std::string> TryOnce(const Options& options, const std::string& r
 
 }  // namespace
 
+absl::StatusOr<Meter> Meter::Begin(int32_t server_pid) {
+  Meter meter;
+  meter.server_pid_ = server_pid;
+  meter.start_ = Clock::now();
+  meter.client_cpu_ns_ = OwnCpuTimeNs();
+  if (server_pid != 0) {
+    CAIRN_ASSIGN_OR_RETURN(meter.server_cpu_ns_, CpuTimeNs(server_pid));
+  }
+  return meter;
+}
+
+absl::Status Meter::End(Report& report) const {
+  report.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  report.client_cpu_ns = OwnCpuTimeNs() - client_cpu_ns_;
+  if (server_pid_ != 0) {
+    CAIRN_ASSIGN_OR_RETURN(const int64_t end, CpuTimeNs(server_pid_));
+    report.server_cpu_ns = end - server_cpu_ns_;
+  }
+  return absl::OkStatus();
+}
+
 void RequestStop() { stop_requested = true; }
+
+bool StopRequested() { return stop_requested; }
 
 absl::StatusOr<Report> RunLoad(const Options& options) {
   Load load(options);

@@ -9,9 +9,12 @@
 
 #include <absl/status/statusor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "test/bench/histogram.h"
 #include "test/bench/options.h"
@@ -33,6 +36,24 @@ struct Report {
   std::optional<int64_t> server_cpu_ns;
   // Of the first request of the run, warm-up included.
   Answer answer;
+  // What only some operations have, by the name it has in the result.
+  std::vector<std::pair<std::string, double>> extra;
+};
+
+// What the measured part of a run costs in time and CPU.
+class Meter {
+ public:
+  // From now on; `server_pid` 0: the server's CPU is not counted. NotFound if there is no such
+  // process.
+  static absl::StatusOr<Meter> Begin(int32_t server_pid);
+  // Until now: fills in seconds and CPU.
+  absl::Status End(Report& report) const;
+
+ private:
+  int32_t server_pid_ = 0;
+  std::chrono::steady_clock::time_point start_;
+  int64_t client_cpu_ns_ = 0;
+  int64_t server_cpu_ns_ = 0;
 };
 
 // Runs the load to its bounds. Unavailable if nobody accepts connections, FailedPrecondition if the
@@ -41,6 +62,7 @@ absl::StatusOr<Report> RunLoad(const Options& options);
 
 // Ends a running load at its next answer, as if its time were over. Safe in a signal handler.
 void RequestStop();
+bool StopRequested();
 
 // Asks for the first key until a linearizable read is answered and returns the monotonic clock's
 // time of that moment in ns. Attempts are refused connections mostly, 1 ms apart.

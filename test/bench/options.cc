@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "test/bench/stream_wire.h"
 
 namespace cairn::bench {
 namespace {
@@ -17,6 +18,13 @@ constexpr uint64_t kClientsMax = 100'000;
 // etcd refuses requests over 1.5 MiB; the driver may go somewhat further to see that.
 constexpr uint64_t kValueBytesMax = 4 << 20;
 constexpr uint64_t kKeyBytesMax = 64 << 10;
+// A stream is a call that stays; the suite asks for 10,000.
+constexpr uint64_t kStreamsMax = 100'000;
+// The driver keeps 16 bytes for each watcher of all streams together.
+constexpr uint64_t kWatchersMax = 10'000'000;
+constexpr uint64_t kLeasesMax = 10'000'000;
+// etcd's own bound of a TTL.
+constexpr uint64_t kTtlSecondsMax = 9'000'000'000;
 // A run is bounded in time whatever else is asked for.
 constexpr uint64_t kLimitSecondsMax = 4 * 3600;
 constexpr uint64_t kMillisMax = kLimitSecondsMax * 1000;
@@ -31,6 +39,11 @@ constexpr std::array kOperations = std::to_array<std::pair<std::string_view, Ope
     {"hashkv", Operation::kHashKv},
     {"compact", Operation::kCompact},
     {"wait", Operation::kWait},
+    {"grant", Operation::kGrant},
+    {"keepalive", Operation::kKeepAlive},
+    {"watch", Operation::kWatch},
+    {"held-keepalive", Operation::kHeldKeepAlive},
+    {"expiry", Operation::kExpiry},
 });
 
 absl::Status Bad(std::string_view name, std::string_view value, std::string_view why) {
@@ -76,11 +89,36 @@ absl::Status TakeOperation(std::string_view value, Operation& field) {
 
 constexpr uint64_t kInt64Max = std::numeric_limits<int64_t>::max();
 
+// The flags of held streams and leases.
+absl::Status TakeStreamFlag(std::string_view name, std::string_view value, Options& o) {
+  if (name == "streams") return TakeNumber<uint32_t>(name, value, 1, kStreamsMax, o.streams);
+  if (name == "watchers") return TakeNumber<uint32_t>(name, value, 0, kWatchersMax, o.watchers);
+  if (name == "watched-parts") {
+    return TakeNumber<uint64_t>(name, value, 1, kRequestsMax, o.watched_parts);
+  }
+  if (name == "start-revision") {
+    return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.start_revision);
+  }
+  if (name == "history") return TakeNumber<uint64_t>(name, value, 0, kRequestsMax, o.history);
+  if (name == "stopped-streams") {
+    return TakeNumber<uint32_t>(name, value, 0, kStreamsMax, o.stopped_streams);
+  }
+  if (name == "stop-ms") return TakeNumber<uint64_t>(name, value, 0, kMillisMax, o.stop_ms);
+  if (name == "settle-ms") return TakeNumber<uint64_t>(name, value, 0, kMillisMax, o.settle_ms);
+  if (name == "leases") return TakeNumber<uint64_t>(name, value, 1, kLeasesMax, o.leases);
+  if (name == "ttl-seconds") {
+    return TakeNumber<uint64_t>(name, value, 1, kTtlSecondsMax, o.ttl_seconds);
+  }
+  return base::Error(absl::StatusCode::kInvalidArgument, "--{}: no such flag", name);
+}
+
 absl::Status TakeFlag(std::string_view name, std::optional<std::string_view> given, Options& o) {
   if (name == "random-keys") return TakeBool(name, given, o.random_keys);
   if (name == "serializable") return TakeBool(name, given, o.serializable);
   if (name == "keys-only") return TakeBool(name, given, o.keys_only);
   if (name == "count-only") return TakeBool(name, given, o.count_only);
+  if (name == "prev-kv") return TakeBool(name, given, o.prev_kv);
+  if (name == "leased") return TakeBool(name, given, o.leased);
   const std::string_view value = given.value_or("");
   if (name == "endpoint") {
     o.endpoint = value;
@@ -120,18 +158,49 @@ absl::Status TakeFlag(std::string_view name, std::optional<std::string_view> giv
   if (name == "range-limit") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.range_limit);
   if (name == "expect-count") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.expect_count);
   if (name == "server-pid") return TakeNumber<int32_t>(name, value, 0, 1 << 30, o.server_pid);
-  return base::Error(absl::StatusCode::kInvalidArgument, "--{}: no such flag", name);
+  return TakeStreamFlag(name, value, o);
 }
 
 // How many decimal digits the largest key number needs.
 size_t DigitsOf(uint64_t number) { return fmt::formatted_size("{}", number); }
 
+absl::Status CheckStreams(const Options& o) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  if (uint64_t{o.streams} * o.watchers > kWatchersMax) {
+    return base::Error(kInvalid, "--streams={} of --watchers={} are more than {} in all", o.streams,
+                       o.watchers, kWatchersMax);
+  }
+  if (o.watched_parts > o.key_space || o.key_space % o.watched_parts != 0) {
+    return base::Error(kInvalid, "--key-space={} is not a multiple of --watched-parts={}",
+                       o.key_space, o.watched_parts);
+  }
+  if (o.stopped_streams > o.streams) {
+    return base::Error(kInvalid, "--stopped-streams={} is more than --streams={}",
+                       o.stopped_streams, o.streams);
+  }
+  if ((o.stopped_streams == 0) != (o.stop_ms == 0)) {
+    return base::Error(kInvalid, "--stopped-streams and --stop-ms go together");
+  }
+  if (o.value_size_bytes < kStampBytes) {
+    return base::Error(kInvalid, "--value-size={} cannot hold the {} bytes of a time",
+                       o.value_size_bytes, kStampBytes);
+  }
+  return absl::OkStatus();
+}
+
+// Those that are bounded by what they count, and may do without other bounds.
+bool HasOwnBound(Operation operation) {
+  return operation == Operation::kWait || operation == Operation::kWatch ||
+         operation == Operation::kExpiry;
+}
+
 absl::Status CheckTogether(const Options& o) {
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-  if (o.total == 0 && o.duration_ms == 0 && o.operation != Operation::kWait) {
+  if (o.operation == Operation::kWatch) CAIRN_RETURN_IF_ERROR(CheckStreams(o));
+  if (o.total == 0 && o.duration_ms == 0 && !HasOwnBound(o.operation)) {
     return base::Error(kInvalid, "one of --total and --duration-ms must bound the run");
   }
-  if (o.connections > o.clients) {
+  if (o.connections > o.clients && o.connections > o.streams) {
     return base::Error(kInvalid, "--connections={} is more than --clients={}", o.connections,
                        o.clients);
   }
@@ -170,13 +239,17 @@ absl::StatusOr<Options> ParseOptions(const std::vector<std::string_view>& argume
 std::string Usage() {
   return "Drives load into one etcd-compatible endpoint and prints one line of JSON.\n"
          "  --endpoint=HOST:PORT   --server-pid=PID (counts its CPU)\n"
-         "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait\n"
+         "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait|\n"
+         "      grant|keepalive|held-keepalive|expiry|watch\n"
          "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop)\n"
          "  --total=N --duration-ms=N --warmup-total=N --warmup-ms=N --limit-seconds=N\n"
          "  --key-prefix=TEXT --key-size=BYTES --value-size=BYTES --first-key=N --key-space=N\n"
          "  --random-keys --seed=N --txn-puts=N\n"
          "  --revision=N --range-limit=N --serializable --keys-only --count-only\n"
-         "  --expect-count=N\n";
+         "  --expect-count=N\n"
+         "  --streams=N --watchers=N (each) --watched-parts=N --start-revision=N --history=N\n"
+         "  --prev-kv --stopped-streams=N --stop-ms=N --settle-ms=N\n"
+         "  --leases=N --ttl-seconds=N --leased\n";
 }
 
 }  // namespace cairn::bench

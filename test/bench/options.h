@@ -16,14 +16,19 @@
 namespace cairn::bench {
 
 enum class Operation {
-  kPut,          // one key a request
-  kTxn,          // txn_puts keys a request, no compares
-  kGet,          // one key
-  kRange,        // all keys under the prefix
-  kRangeStream,  // the same as a stream (etcd 3.7)
-  kHashKv,       // the hash of everything up to `revision`
-  kCompact,      // up to `revision`, answered when the old rows are gone
-  kWait,         // not a load: time until the first answered linearizable read
+  kPut,            // one key a request
+  kTxn,            // txn_puts keys a request, no compares
+  kGet,            // one key
+  kRange,          // all keys under the prefix
+  kRangeStream,    // the same as a stream (etcd 3.7)
+  kHashKv,         // the hash of everything up to `revision`
+  kCompact,        // up to `revision`, answered when the old rows are gone
+  kWait,           // not a load: time until the first answered linearizable read
+  kGrant,          // one lease a request, number and key number alike
+  kKeepAlive,      // one renewal on a stream of its own
+  kWatch,          // puts, and watchers on held streams that see them (`watch_load`)
+  kHeldKeepAlive,  // renewals on held streams (`lease_load`)
+  kExpiry,         // many leases end at once, beside puts (`lease_load`)
 };
 
 struct Options {
@@ -64,6 +69,29 @@ struct Options {
   bool count_only = false;
   // The count that every range must answer, checked once; negative: not checked.
   int64_t expect_count = -1;
+
+  // Held streams, dealt to connections in turn; with kWatch each has that many watchers.
+  uint32_t streams = 1;
+  uint32_t watchers = 1;
+  // The key space in this many equal parts; watcher n of all watches part n modulo it. A part of
+  // one key is watched as a key, a larger one as a range.
+  uint64_t watched_parts = 1;
+  // Watchers begin here (0: now) and find `history` events there each before what is put.
+  int64_t start_revision = 0;
+  uint64_t history = 0;
+  bool prev_kv = false;
+  // After the measured part this many streams are not read for a time while puts go on; then they
+  // are, and must be given everything.
+  uint32_t stopped_streams = 0;
+  uint64_t stop_ms = 0;
+  // Rest before the server's memory is read, both without and with the idle watchers.
+  uint64_t settle_ms = 0;
+
+  // Leases are numbered from 1 on like keys from 0 on: lease n + 1 goes with key n.
+  uint64_t leases = 1;
+  uint64_t ttl_seconds = 60;
+  // A put attaches its key to its lease.
+  bool leased = false;
 
   // The process whose CPU time is counted over the measured part; 0: none.
   int32_t server_pid = 0;

@@ -25,6 +25,20 @@ TEST(ParseOptions, TakesEveryKindOfFlag) {
   EXPECT_EQ(options->expect_count, -1);
 }
 
+TEST(ParseOptions, TakesTheFlagsOfStreams) {
+  const auto options = ParseOptions({"--operation=watch", "--streams=100", "--watchers=10000",
+                                     "--connections=100", "--stopped-streams=7", "--stop-ms=5",
+                                     "--key-space=6", "--watched-parts=3", "--prev-kv"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->operation, Operation::kWatch);
+  EXPECT_EQ(options->streams, 100u);
+  EXPECT_EQ(options->watchers, 10000u);
+  EXPECT_EQ(options->stopped_streams, 7u);
+  EXPECT_EQ(options->stop_ms, 5u);
+  EXPECT_EQ(options->watched_parts, 3u);
+  EXPECT_TRUE(options->prev_kv);
+}
+
 TEST(ParseOptions, WaitNeedsNoBound) { EXPECT_TRUE(ParseOptions({"--operation=wait"}).ok()); }
 
 struct RefusedCase {
@@ -55,6 +69,24 @@ TEST(ParseOptions, RefusesByName) {
       {"wrapping txn",
        {"--total=1", "--operation=txn", "--txn-puts=8", "--key-space=12"},
        "--key-space=12 is not a multiple of --txn-puts=8"},
+      {"unequal parts",
+       {"--operation=watch", "--key-space=10", "--watched-parts=3"},
+       "--key-space=10 is not a multiple of --watched-parts=3"},
+      {"too many watchers",
+       {"--operation=watch", "--streams=1001", "--watchers=10000"},
+       "--streams=1001 of --watchers=10000 are more than 10000000 in all"},
+      {"stop for no time",
+       {"--operation=watch", "--stopped-streams=1"},
+       "--stopped-streams and --stop-ms go together"},
+      {"more stopped than there are",
+       {"--operation=watch", "--stopped-streams=2", "--stop-ms=1"},
+       "--stopped-streams=2 is more than --streams=1"},
+      {"no room for a time",
+       {"--operation=watch", "--value-size=7"},
+       "--value-size=7 cannot hold the 8 bytes of a time"},
+      {"no lease lives 0 s",
+       {"--ttl-seconds=0"},
+       "--ttl-seconds=0: must be between 1 and 9000000000"},
   };
   for (const RefusedCase& c : cases) {
     SCOPED_TRACE(c.name);

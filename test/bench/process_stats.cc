@@ -3,6 +3,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
@@ -41,6 +42,27 @@ absl::StatusOr<int64_t> CpuTimeNs(int32_t pid) {
   if (!file) return base::Error(absl::StatusCode::kNotFound, "no process {}", pid);
   const std::string text(std::istreambuf_iterator<char>(file), {});
   return ParseCpuTimeNs(text, sysconf(_SC_CLK_TCK));
+}
+
+absl::StatusOr<uint64_t> ParseResidentBytes(std::string_view status) {
+  constexpr std::string_view kName = "\nVmRSS:";
+  const size_t name = status.find(kName);
+  if (name != status.npos) {
+    std::string_view rest = status.substr(name + kName.size());
+    rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    uint64_t kib = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), kib);
+    if (error == std::errc() && rest.substr(end - rest.data()).starts_with(" kB\n")) {
+      return kib << 10;
+    }
+  }
+  return base::Error(absl::StatusCode::kDataLoss, "no VmRSS in /proc/PID/status");
+}
+
+absl::StatusOr<uint64_t> ResidentBytes(int32_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  if (!file) return base::Error(absl::StatusCode::kNotFound, "no process {}", pid);
+  return ParseResidentBytes(std::string(std::istreambuf_iterator<char>(file), {}));
 }
 
 int64_t OwnCpuTimeNs() {

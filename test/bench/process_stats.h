@@ -19,6 +19,12 @@ absl::StatusOr<int64_t> ParseCpuTimeNs(std::string_view stat, int64_t ticks_per_
 // kernel's tick (10 ms). NotFound if there is no such process.
 absl::StatusOr<int64_t> CpuTimeNs(int32_t pid);
 
+// Resident memory in bytes from the text of /proc/PID/status. DataLoss if it does not say.
+absl::StatusOr<uint64_t> ParseResidentBytes(std::string_view status);
+
+// What process `pid` has in memory. NotFound if there is no such process.
+absl::StatusOr<uint64_t> ResidentBytes(int32_t pid);
+
 // The CPU time of this process, exact.
 int64_t OwnCpuTimeNs();
 

@@ -28,6 +28,25 @@ TEST(ParseCpuTimeNs, RefusesEveryTruncationBeforeTheLastField) {
   EXPECT_TRUE(ParseCpuTimeNs(line, 100).ok());
 }
 
+TEST(ParseResidentBytes, TakesTheLineOfThatName) {
+  const std::string text = "Name:\tVmRSS:\nVmHWM:\t  9 kB\nVmRSS:\t   1234 kB\nRssAnon:\t 1 kB\n";
+  const auto bytes = ParseResidentBytes(text);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(*bytes, 1234u << 10);
+  const size_t line_end = text.find("kB\nRss") + 3;
+  for (size_t size = 0; size < line_end; ++size) {
+    SCOPED_TRACE(size);
+    EXPECT_FALSE(ParseResidentBytes(text.substr(0, size)).ok());
+  }
+}
+
+TEST(ResidentBytes, OfThisProcessAndOfNone) {
+  const auto bytes = ResidentBytes(getpid());
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_GT(*bytes, 1u << 16);
+  EXPECT_EQ(ResidentBytes(0x7fffffff).status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST(CpuTimeNs, OfThisProcessAndOfNone) {
   EXPECT_TRUE(CpuTimeNs(getpid()).ok());
   EXPECT_EQ(CpuTimeNs(0x7fffffff).status().code(), absl::StatusCode::kNotFound);

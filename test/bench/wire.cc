@@ -3,78 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <random>
 
 #include "base/check.h"
+#include "test/bench/proto_bytes.h"
+#include "test/bench/stream_wire.h"
 
 namespace cairn::bench {
 namespace {
-
-enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
-
-void AppendVarint(uint64_t value, std::string& out) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
-
-// proto3 leaves zero out.
-void AppendNumber(uint32_t field, uint64_t value, std::string& out) {
-  if (value == 0) return;
-  AppendVarint(field << 3 | kVarint, out);
-  AppendVarint(value, out);
-}
-
-void AppendBytes(uint32_t field, std::string_view value, std::string& out) {
-  AppendVarint(field << 3 | kBytes, out);
-  AppendVarint(value.size(), out);
-  out.append(value);
-}
-
-bool TakeVarint(std::string_view& bytes, uint64_t& value) {
-  value = 0;
-  for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-    const auto byte = static_cast<uint8_t>(bytes.front());
-    bytes.remove_prefix(1);
-    value |= uint64_t{byte & 0x7fu} << shift;
-    if (byte < 0x80) return true;
-  }
-  return false;
-}
-
-struct Field {
-  uint32_t number = 0;
-  uint64_t value = 0;      // of a varint
-  std::string_view bytes;  // of a length-delimited field
-};
-
-bool TakeField(std::string_view& bytes, Field& field) {
-  uint64_t tag = 0;
-  if (!TakeVarint(bytes, tag)) return false;
-  field = {.number = static_cast<uint32_t>(tag >> 3)};
-  uint64_t length = 0;
-  switch (tag & 7) {
-    case kVarint:
-      return TakeVarint(bytes, field.value);
-    case kFixed64:
-      length = 8;
-      break;
-    case kFixed32:
-      length = 4;
-      break;
-    case kBytes:
-      if (!TakeVarint(bytes, length)) return false;
-      break;
-    default:
-      return false;
-  }
-  if (length > bytes.size()) return false;
-  field.bytes = bytes.substr(0, length);
-  bytes.remove_prefix(length);
-  return true;
-}
 
 // ResponseHeader.revision.
 bool ReadHeader(std::string_view bytes, Answer& answer) {
@@ -115,6 +52,14 @@ const char* MethodOf(Operation operation) {
       return "/etcdserverpb.Maintenance/HashKV";
     case Operation::kCompact:
       return "/etcdserverpb.KV/Compact";
+    case Operation::kGrant:
+      return kGrantMethod;
+    case Operation::kKeepAlive:
+    case Operation::kHeldKeepAlive:
+      return kKeepAliveMethod;
+    case Operation::kWatch:
+    case Operation::kExpiry:
+      return "/etcdserverpb.KV/Put";
   }
   CAIRN_CHECK(false, "no such operation");
   return nullptr;
@@ -138,6 +83,17 @@ void RequestSource::AppendKey(uint64_t number, std::string& out) const {
   out.resize(limit);
 }
 
+std::optional<uint64_t> RequestSource::NumberOf(std::string_view key) const {
+  if (key.size() < options_.key_prefix.size() + digits_) return std::nullopt;
+  uint64_t number = 0;
+  const std::string_view digits = key.substr(options_.key_prefix.size(), digits_);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  std::string whole;
+  AppendKey(number, whole);
+  return whole == key ? std::optional(number) : std::nullopt;
+}
+
 uint64_t RequestSource::KeyNumber(uint64_t request) const {
   const uint64_t turn = options_.random_keys ? Mix(options_.seed ^ Mix(request)) : request;
   return options_.first_key + turn % options_.key_space;
@@ -150,6 +106,12 @@ void RequestSource::AppendPut(uint64_t key_number, uint64_t request, std::string
   if (options_.value_size_bytes == 0) return;
   const size_t place = Mix(request ^ key_number << 32) % kValuePoolBytes;
   AppendBytes(2, std::string_view(value_pool_).substr(place, options_.value_size_bytes), out);
+}
+
+void RequestSource::AppendStampedPut(uint64_t number, int64_t time_ns, std::string& out) {
+  AppendPut(KeyNumber(number), number, out);
+  // The value is what a put without a lease ends with.
+  Stamp(time_ns, out.data() + out.size() - options_.value_size_bytes);
 }
 
 void RequestSource::AppendTxn(uint64_t request, std::string& out) {
@@ -191,7 +153,17 @@ void RequestSource::Encode(uint64_t number, std::string& out) {
   out.clear();
   switch (options_.operation) {
     case Operation::kPut:
-      return AppendPut(KeyNumber(number), number, out);
+    case Operation::kWatch:
+    case Operation::kExpiry:
+      AppendPut(KeyNumber(number), number, out);
+      // PutRequest.lease; the fields of a message come in any order.
+      return AppendNumber(3, options_.leased ? KeyNumber(number) + 1 : 0, out);
+    case Operation::kGrant:
+      return AppendGrant(static_cast<int64_t>(options_.ttl_seconds),
+                         static_cast<int64_t>(KeyNumber(number)) + 1, out);
+    case Operation::kKeepAlive:
+    case Operation::kHeldKeepAlive:
+      return AppendKeepAlive(static_cast<int64_t>(KeyNumber(number)) + 1, out);
     case Operation::kTxn:
       return AppendTxn(number, out);
     case Operation::kGet:

@@ -30,8 +30,16 @@ class RequestSource {
   // sort by it, and a tail that differs from key to key.
   void AppendKey(uint64_t number, std::string& out) const;
 
- private:
+  // The number of a key that AppendKey made; absent for any other.
+  std::optional<uint64_t> NumberOf(std::string_view key) const;
+
+  // Appends the put that is request `number`, its value beginning with the time that it is sent.
+  void AppendStampedPut(uint64_t number, int64_t time_ns, std::string& out);
+
+  // The key that request `number` is about.
   uint64_t KeyNumber(uint64_t request) const;
+
+ private:
   void AppendPut(uint64_t key_number, uint64_t request, std::string& out);
   void AppendTxn(uint64_t request, std::string& out);
   void AppendRange(std::string_view key, bool to_prefix_end, std::string& out) const;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "api/rpc.pb.h"
+#include "test/bench/stream_wire.h"
 
 namespace cairn::bench {
 namespace {
@@ -167,6 +168,64 @@ TEST(ReadAnswer, NoTruncationIsReadAsMore) {
     EXPECT_EQ(answer->count, 0);
   }
   EXPECT_GT(refused, 300);
+}
+
+TEST(RequestSource, AKeysNumberIsReadBack) {
+  Options options;
+  options.key_prefix = "p/";
+  options.key_size_bytes = 16;
+  options.key_space = 1000;
+  const RequestSource source(options);
+  for (const uint64_t number : {0, 7, 999}) {
+    std::string key;
+    source.AppendKey(number, key);
+    EXPECT_EQ(source.NumberOf(key), number);
+    key.back() = static_cast<char>(key.back() + 1);
+    EXPECT_EQ(source.NumberOf(key), std::nullopt);
+  }
+  EXPECT_EQ(source.NumberOf("p/99"), std::nullopt);
+  EXPECT_EQ(source.NumberOf("p/ 99"), std::nullopt);
+}
+
+TEST(RequestSource, AStampedPutIsThePutButForItsTime) {
+  Options options;
+  options.value_size_bytes = 20;
+  options.key_space = 10;
+  RequestSource source(options);
+  std::string plain;
+  source.Encode(3, plain);
+  std::string stamped;
+  source.AppendStampedPut(3, 42, stamped);
+  etcdserverpb::PutRequest a;
+  etcdserverpb::PutRequest b;
+  ASSERT_TRUE(a.ParseFromString(plain));
+  ASSERT_TRUE(b.ParseFromString(stamped));
+  EXPECT_EQ(a.key(), b.key());
+  EXPECT_EQ(StampOf(b.value()), 42);
+  EXPECT_EQ(a.value().substr(kStampBytes), b.value().substr(kStampBytes));
+}
+
+TEST(RequestSource, ALeaseGoesWithItsKey) {
+  Options options;
+  options.key_space = 10;
+  options.leased = true;
+  options.ttl_seconds = 9;
+  std::string bytes;
+  RequestSource(options).Encode(13, bytes);
+  etcdserverpb::PutRequest put;
+  ASSERT_TRUE(put.ParseFromString(bytes));
+  EXPECT_EQ(put.lease(), 4);
+  options.operation = Operation::kGrant;
+  RequestSource(options).Encode(13, bytes);
+  etcdserverpb::LeaseGrantRequest grant;
+  ASSERT_TRUE(grant.ParseFromString(bytes));
+  EXPECT_EQ(grant.id(), 4);
+  EXPECT_EQ(grant.ttl(), 9);
+  options.operation = Operation::kKeepAlive;
+  RequestSource(options).Encode(13, bytes);
+  etcdserverpb::LeaseKeepAliveRequest keep_alive;
+  ASSERT_TRUE(keep_alive.ParseFromString(bytes));
+  EXPECT_EQ(keep_alive.id(), 4);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ figures.py knows which of them have a bar.
 
 import time
 
+import stream_workloads
 from processes import Failure
 
 _GRPC_UNIMPLEMENTED = "12:"
@@ -266,5 +267,5 @@ SCENARIOS = [
     ({"M1", "O1", "S1", "H1", "M5"}, True, _million),
     ({"V1"}, True, _versions),
     ({"C1"}, True, _compaction),
-]
+] + stream_workloads.SCENARIOS
 WORKLOADS = sorted(set().union(*(names for names, _, _ in SCENARIOS)))
