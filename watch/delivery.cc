@@ -274,7 +274,8 @@ Message Hub::TakeEvents(Watcher& watcher) {
 void Hub::TakeHistory(Watcher& watcher, Message& message) {
   Parcel* const parcel = std::exchange(watcher.history, nullptr);
   watcher.next = parcel->through + 1;
-  message.revision = cursor_;
+  // As far as the past goes: what has happened since follows with its own revision.
+  message.revision = watcher.pending == nullptr ? cursor_ : watcher.pending->first - 1;
   for (const Run& run : parcel->runs) {
     message.events.push_back(
         {parcel->batch, parcel->batch->Bytes(EncodingOf(*parcel->group), run)});

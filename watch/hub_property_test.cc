@@ -46,6 +46,8 @@ struct Client {
   size_t position = 0;
   Revision start;
   bool is_created = false;
+  // Of the last response with events.
+  Revision header;
   std::vector<mvccpb::Event> fragments;
 
   bool Wants(const Past& past) const {
@@ -394,6 +396,8 @@ class World {
       last = past.revision.main;
     }
     EXPECT_GE(message.revision, last);
+    EXPECT_GE(message.revision, client.header) << "the header's revision went back";
+    client.header = message.revision;
     for (size_t i = client.position; i < past_.size() && past_[i].revision.main == last; ++i) {
       EXPECT_FALSE(client.Wants(past_[i])) << "revision " << last << " was cut";
     }
