@@ -80,6 +80,7 @@ void LeaseManager::Tick() {
           stay.push_back(std::move(waiter));
         } else {
           answers.emplace_back(std::move(waiter.done), api::ToStatus(error));
+          --waiters_;
         }
       }
       it->second = std::move(stay);
@@ -158,7 +159,10 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
       answer = api::ToStatus(api::Error::kServerStopped);
     } else if (const std::optional<int64_t> ttl_s = RenewLocked(id)) {
       answer = *ttl_s;
+    } else if (waiters_ == kWaitersMax) {
+      answer = api::ToStatus(api::Error::kTooManyRequests);
     } else {
+      ++waiters_;
       waiting_[id].push_back({std::move(done), Now() + options_.wait.count()});
       return;
     }
@@ -172,6 +176,7 @@ void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {
   const std::optional<int64_t> ttl_s = RenewLocked(id);
   if (!ttl_s.has_value()) return;
   for (Waiter& waiter : found->second) answers.emplace_back(std::move(waiter.done), *ttl_s);
+  waiters_ -= found->second.size();
   waiting_.erase(found);
 }
 
@@ -219,6 +224,7 @@ void LeaseManager::Stop() {
       }
     }
     waiting_.clear();
+    waiters_ = 0;
   }
   Give(std::move(answers));
 }

@@ -3,9 +3,9 @@
 //
 // The apply thread tells what changed (before anyone is answered), the node thread who leads and
 // what became of proposals, RPC threads renew and look. A renewal takes the lock for one look-up;
-// nothing under the lock waits or does I/O. Waiting keepalives are bounded by the streams that the
-// transport admits: each stream has one message under way. Callbacks run without the lock, on the
-// thread that ended the wait, and must not block.
+// nothing under the lock waits or does I/O. A stream has one keepalive under way, which waits on
+// when its client has gone; so the number of waiting ones is bounded here. Callbacks run without
+// the lock, on the thread that ended the wait, and must not block.
 #ifndef CAIRN_SERVER_LEASE_MANAGER_H_
 #define CAIRN_SERVER_LEASE_MANAGER_H_
 
@@ -37,8 +37,11 @@ struct LeaseManagerOptions {
 
 class LeaseManager {
  public:
+  // Keepalives that wait: each holds its stream, some 11 KB of the transport's.
+  static constexpr size_t kWaitersMax = 20'000;
+
   // The whole time to live of the renewed lease, 0 if there is no such lease; or why that cannot be
-  // told: UNAVAILABLE "no leader", "request timed out" or "server stopped".
+  // told: UNAVAILABLE "no leader", "request timed out" or "server stopped", "too many requests".
   using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t> ttl_s)>;
 
   explicit LeaseManager(LeaseManagerOptions options);
@@ -95,6 +98,8 @@ class LeaseManager {
   mutable base::Mutex mutex_;
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
+  // All together.
+  size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -75,6 +75,30 @@ TEST_F(LeaseManagerTest, ARenewalOfALeaseThatIsBeingRevokedFindsNone) {
   EXPECT_EQ(answers_, (Answers{"0", "0"}));
 }
 
+TEST_F(LeaseManagerTest, SoManyMayWaitAndNoMore) {
+  Grant(10);  // Nobody leads.
+  size_t told = 0;
+  for (size_t i = 0; i < LeaseManager::kWaitersMax; ++i) {
+    manager_.RenewLater(LeaseId(static_cast<int64_t>(i % 100)),
+                        [&told](const absl::StatusOr<int64_t>&) { ++told; });
+  }
+  EXPECT_EQ(told, 0u);
+  RenewLater();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: too many requests"}));
+  // Those whose time is over make room, and so do those who are answered.
+  now_ms_ = 7'000;
+  manager_.Tick();
+  EXPECT_EQ(told, LeaseManager::kWaitersMax);
+  for (size_t i = 0; i < LeaseManager::kWaitersMax; ++i) {
+    manager_.RenewLater(kId, [&told](const absl::StatusOr<int64_t>&) { ++told; });
+  }
+  Lead();
+  EXPECT_EQ(told, 2 * LeaseManager::kWaitersMax);
+  manager_.Demote();
+  RenewLater();
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
 TEST_F(LeaseManagerTest, ARefusedRevocationLetsTheRenewalThrough) {
   Lead();
   Grant(10);
