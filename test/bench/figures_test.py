@@ -1,5 +1,6 @@
 """Tests of figures.py: verdicts, ratios and tables from numbers made up here."""
 
+import collections
 import unittest
 
 import figures
@@ -87,14 +88,57 @@ class Tables(unittest.TestCase):
                 self.assertEqual((bar.at_least is None) + (bar.at_most is None), 1)
                 self.assertIn(bar.of, ("ratio", "cairn"))
 
-    def test_the_bars_of_streams_name_workloads_that_exist(self):
-        names = {
-            value for value in vars(stream_workloads).values() if isinstance(value, str)
-        } | {stream_workloads.expiry_name(100000)}
+
+class FakeRun:
+    """Stands in for workloads.Run: every load answers with the same figures."""
+
+    class Settings:
+        seconds, warmup_seconds, stop_seconds = 5, 2, 60
+        watch_puts, matching_puts = 400, 4000
+        expiry_ttl_seconds, expiry_put_rate = 25, 1000
+
+    def __init__(self):
+        self.settings = self.Settings()
+        self.values = {}
+        self.loads = []
+
+    def measured(self, **flags):
+        return {"warmup_ms": 2000, "duration_ms": 5000, **flags}
+
+    def load(self, **flags):
+        self.loads.append(flags)
+        return collections.defaultdict(lambda: 1.0)
+
+    def record(self, workload, figure, value):
+        self.values[workload, figure] = value
+
+    def record_load(self, workload, result):
+        for figure in ("throughput", "p50_us", "p99_us", "server_cpu_us"):
+            self.record(workload, figure, result[figure])
+
+
+class StreamWorkloads(unittest.TestCase):
+    def setUp(self):
+        self.run_of_all = FakeRun()
+        for _, _, scenario in stream_workloads.SCENARIOS:
+            scenario(self.run_of_all)
+
+    def test_every_figure_has_a_unit(self):
+        for workload, figure in self.run_of_all.values:
+            with self.subTest(workload):
+                self.assertIn(figure, figures.UNITS)
+
+    def test_every_bar_of_streams_has_its_figure(self):
         for bar in figures.BARS:
             if bar.workload[:1] in "AK":
                 with self.subTest(bar):
-                    self.assertIn(bar.workload.removesuffix(", puts meanwhile"), names)
+                    self.assertIn((bar.workload, bar.figure), self.run_of_all.values)
+
+    def test_every_load_is_bounded(self):
+        for flags in self.run_of_all.loads:
+            with self.subTest(flags):
+                bounds = {"total", "duration_ms", "history", "settle_ms", "leases"}
+                self.assertTrue(bounds & set(flags))
 
 
 if __name__ == "__main__":
