@@ -63,6 +63,8 @@ def core_mutants(mutants):
             name = "mutant_%s_test" % name,
             size = "small",
             data = ["//third_party:tsan.supp"],
+            # Left out under sanitizers: what is wrong there is wrong on purpose.
+            tags = ["mutant"],
             deps = [
                 ":mutant_%s_object" % name,
                 ":mutant_main",

@@ -81,6 +81,11 @@ bool Progress::Reject(Index rejected, Index retry_after) {
   return true;
 }
 
+void Progress::Postpone() {
+  if (state_ != ProgressState::kProbe) BecomeProbe();
+  is_waiting_ = true;
+}
+
 bool Progress::IsPaused() const {
   switch (state_) {
     case ProgressState::kProbe:

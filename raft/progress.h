@@ -55,6 +55,9 @@ class Progress {
 
   // Whether nothing may be sent before something is heard.
   bool IsPaused() const;
+  // What to send next cannot be had now: the same again after a sign of life. While probing, the
+  // place where the search has got to stays.
+  void Postpone();
   // A sign of life: one more append may go out.
   void Resume() { is_waiting_ = false; }
 

@@ -5,6 +5,30 @@
 namespace cairn::raft {
 namespace {
 
+// A seed of test/sim: a read of the log failed while a new leader, to whom nobody has matched yet,
+// looked for the place; it began again at entry 1, which was removed, and asked for a snapshot.
+TEST(Progress, APostponedProbeStaysWhereItHasGotTo) {
+  Progress peer(Index(101), 1000);
+  peer.Sent(Index(100), 0);
+  ASSERT_TRUE(peer.Reject(Index(100), Index(35)));
+  EXPECT_EQ(peer.next(), Index(36));
+  peer.Postpone();
+  EXPECT_EQ(peer.next(), Index(36));
+  EXPECT_TRUE(peer.IsPaused());
+  peer.Resume();
+  EXPECT_FALSE(peer.IsPaused());
+
+  // What is sent ahead is in doubt, what is acknowledged is not.
+  Progress replicating(Index(11), 1000);
+  replicating.Acknowledge(Index(10));
+  replicating.BecomeReplicate();
+  replicating.Sent(Index(20), 50);
+  replicating.Postpone();
+  EXPECT_EQ(replicating.state(), ProgressState::kProbe);
+  EXPECT_EQ(replicating.next(), Index(11));
+  EXPECT_TRUE(replicating.IsPaused());
+}
+
 TEST(Inflights, CountsBytesUntilTheyAreAcknowledged) {
   Inflights window(100);
   EXPECT_TRUE(window.empty());

@@ -144,8 +144,7 @@ void Core::Impl::SendAppendOf(MemberId id, Progress& peer, EntryId previous,
 void Core::Impl::AskLogFor(MemberId id, Progress& peer) {
   if (peer.next() > log_.durable()) {
     // Nothing to read yet. As after a failed read: again with the next sign of life.
-    peer.BecomeProbe();
-    peer.Sent(peer.next() - 1, 0);
+    peer.Postpone();
     return;
   }
   peer.is_reading_log = true;
@@ -177,8 +176,7 @@ void Core::Impl::EntriesRead(LogReadAnswer answer) {
   const LogSlice slice{.previous = previous, .entries = answer.entries};
   if (answer.entries.empty() || !slice.IsValid(term_) || slice.last().index > log_.last().index) {
     // A failed read is tried again with the next sign of life.
-    peer.BecomeProbe();
-    peer.Sent(peer.next() - 1, 0);
+    peer.Postpone();
     return;
   }
   SendAppendOf(answer.peer, peer, previous, std::move(answer.entries));

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -60,7 +61,10 @@ absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstr
   // Also a start that was cut short between making the log and filling it.
   if (member.recovered.last.index == Index(0)) {
     const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
-    if (members.size() != 1 || members[0].id != member.identity.member) {
+    const auto is_self = [&](const Member& initial) {
+      return initial.id == member.identity.member;
+    };
+    if (std::none_of(members.begin(), members.end(), is_self)) {
       return base::Error(
           absl::StatusCode::kFailedPrecondition,
           "the log in {} was made for member {:x} and never used; start with the flags of that "

@@ -123,6 +123,10 @@ void NodeCore::ConfigurationApplied(raft::Configuration configuration, Index ind
 
 void NodeCore::EntriesRead(raft::LogReadAnswer answer) { core_.EntriesRead(std::move(answer)); }
 
+void NodeCore::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
+  core_.SnapshotStatus(peer, index, is_installed);
+}
+
 Work NodeCore::TakeWork() {
   Work work;
   StartReadRound();

@@ -104,6 +104,7 @@ class NodeCore {
   void Applied(Index index);
   void ConfigurationApplied(raft::Configuration configuration, Index index);
   void EntriesRead(raft::LogReadAnswer answer);
+  void SnapshotStatus(MemberId peer, Index index, bool is_installed);
 
   // --- Output ---
   Work TakeWork();
