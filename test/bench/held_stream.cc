@@ -1,5 +1,8 @@
 #include "test/bench/held_stream.h"
 
+#include <utility>
+
+#include "base/check.h"
 #include "test/bench/byte_buffer.h"
 
 namespace cairn::bench {
@@ -9,7 +12,15 @@ void HeldStream::Open(grpc::GenericStub& stub, const char* method) {
   call_->StartCall(&opened_);
 }
 
-void HeldStream::Write(const std::string& bytes) { call_->Write(BufferOf(bytes), &written_); }
+void HeldStream::Write(const std::string& bytes) {
+  if (is_writing_) {
+    CAIRN_CHECK(!waiting_.has_value(), "two messages wait for a write");
+    waiting_ = bytes;
+    return;
+  }
+  is_writing_ = true;
+  call_->Write(BufferOf(bytes), &written_);
+}
 
 void HeldStream::ResumeReading() {
   may_read_ = true;
@@ -28,8 +39,14 @@ void HeldStream::Opened(bool ok) {
 }
 
 void HeldStream::Written(bool ok) {
+  is_writing_ = false;
   // A failed write is the end of the stream, which the read will tell.
-  if (ok && !is_ended_ && handlers_.written) handlers_.written();
+  if (!ok || is_ended_) return;
+  if (waiting_.has_value()) {
+    Write(*std::exchange(waiting_, std::nullopt));
+  } else if (handlers_.written) {
+    handlers_.written();
+  }
 }
 
 void HeldStream::Read() {

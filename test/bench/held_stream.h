@@ -1,6 +1,7 @@
 // One bidirectional stream that stays open for the run: raw bytes in both directions.
 //
-// At most one write and one read are under way, as gRPC demands; who writes waits for `written`.
+// At most one write and one read are under way, as gRPC demands; who writes waits for `written` or
+// for an answer.
 // Its owner keeps it until the event loop is drained. One thread.
 #ifndef CAIRN_TEST_BENCH_HELD_STREAM_H_
 #define CAIRN_TEST_BENCH_HELD_STREAM_H_
@@ -9,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,7 +34,8 @@ class HeldStream {
   HeldStream& operator=(const HeldStream&) = delete;
 
   void Open(grpc::GenericStub& stub, const char* method);
-  // Sends one message. Only when nothing is being written.
+  // Sends one message. An answer may be read before its request's write is told to be over: one
+  // message waits for that, and no second one may be given meanwhile.
   void Write(const std::string& bytes);
   // Takes no message after the one that is under way, until ResumeReading: gRPC's window fills and
   // the server finds that this client does not read.
@@ -70,6 +73,8 @@ class HeldStream {
   Operation finished_{*this, &HeldStream::Finished};
   grpc::ByteBuffer message_;
   grpc::Status status_;
+  std::optional<std::string> waiting_;  // for the write under way
+  bool is_writing_ = false;
   bool may_read_ = true;
   bool is_reading_ = false;
   bool is_ended_ = false;
