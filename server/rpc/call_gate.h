@@ -27,10 +27,12 @@ class CallGate {
     left_.SignalAll();
   }
 
-  // Closes the gate and waits until no call is under way, for `grace` at most.
-  void CloseAndWait(std::chrono::milliseconds grace) {
+  void Close() { is_closed_.store(true); }
+  bool is_closed() const { return is_closed_.load(); }
+
+  // Waits until no call is under way, for `grace` at most. The gate is closed.
+  void Wait(std::chrono::milliseconds grace) {
     const auto until = std::chrono::steady_clock::now() + grace;
-    is_closed_.store(true);
     base::MutexLock lock(mutex_);
     while (calls_.load() > 0 && left_.WaitUntil(mutex_, until)) {
     }

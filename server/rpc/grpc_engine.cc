@@ -3,6 +3,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
+#include <grpc/grpc.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/impl/codegen/server_callback_handlers.h>
 #include <grpcpp/impl/rpc_service_method.h>
@@ -133,6 +134,16 @@ void SetArguments(const GrpcEngineOptions& options, grpc::ServerBuilder& builder
   builder.SetResourceQuota(quota);
 }
 
+// Whoever lets go of gRPC last joins its threads, and one of them, which finishes writes that a
+// socket had no room for, looks up every 10 s only: a stop with one slow client would take as long.
+// So gRPC stays until the process ends.
+void KeepLibrary() {
+  [[maybe_unused]] static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+}
+
 // gRPC's form of an address: an empty host is every interface.
 std::string GrpcAddress(std::string_view address) {
   if (address.starts_with(':')) return fmt::format("[::]{}", address);
@@ -147,11 +158,13 @@ struct GrpcEngine::Impl {
                    static_cast<size_t>(options.max_request_bytes + kRequestEnvelopeBytes),
                .stream_high_water_bytes = options.stream_high_water_bytes,
                .stopping = options.stopping,
-               .gate = gate},
+               .gate = gate,
+               .streams = streams},
         service(table, limits),
         unknown(table) {}
 
   CallGate gate;
+  OpenStreams streams;
   const GrpcCallLimits limits;
   TableService service;
   UnknownService unknown;
@@ -172,6 +185,7 @@ absl::StatusOr<std::unique_ptr<GrpcEngine>> GrpcEngine::Start(const ServiceTable
   // The packaged Abseil, under gRPC's own locks, is built to look for deadlocks at every lock: some
   // percent of a call, in code that is not ours to debug. For the whole process.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  KeepLibrary();
   auto impl = std::make_unique<Impl>(table, options);
   grpc::ServerBuilder builder;
   SetArguments(options, builder);
@@ -201,7 +215,9 @@ const std::vector<int>& GrpcEngine::ports() const { return impl_->ports; }
 
 void GrpcEngine::Stop(std::chrono::milliseconds grace) {
   if (impl_->server == nullptr) return;
-  impl_->gate.CloseAndWait(grace);
+  impl_->gate.Close();
+  impl_->streams.EndWaiting();
+  impl_->gate.Wait(grace);
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::min(grace, kGoodbye));
   impl_->server->Wait();
   impl_->server.reset();

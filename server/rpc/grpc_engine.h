@@ -60,9 +60,10 @@ class GrpcEngine {
   const std::vector<int>& ports() const;
 
   // Refuses new calls, lets those in flight finish for at most `grace`, closes the connections,
-  // cancels the rest and waits until gRPC has let go of them. Takes no longer than the calls do,
-  // plus a short goodbye, however many connections lie idle. Calls that their services still hold
-  // may be finished afterwards, without effect. Blocks; a second call returns at once.
+  // cancels the rest and waits until gRPC has let go of them. Streams whose services wait for their
+  // clients are no work in flight: they end at once, with `stopping`. Takes no longer than the
+  // calls do, plus a short goodbye, however many connections lie idle. Calls that their services
+  // still hold may be finished afterwards, without effect. Blocks; a second call returns at once.
   void Stop(std::chrono::milliseconds grace);
 
  private:

@@ -3,10 +3,9 @@
 
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
-#include <arpa/inet.h>
+#include <fmt/format.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,8 +24,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/mutex.h"
 #include "base/status.h"
+#include "server/rpc/grpc_engine_fixture.h"
 #include "server/rpc/grpc_test_client.h"
 
 namespace cairn::rpc {
@@ -34,33 +33,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience(30);
 constexpr size_t kReceiveLimit = 2'097'152;
-
-// Calls that a handler put aside, for the test to finish.
-template <typename T>
-class Parked {
- public:
-  void Put(T call) {
-    base::MutexLock lock(mutex_);
-    calls_.push_back(std::move(call));
-    changed_.SignalAll();
-  }
-  // Waits for `count` calls; fewer if they do not come.
-  std::vector<T> Take(size_t count) {
-    const auto limit = steady_clock::now() + kPatience;
-    base::MutexLock lock(mutex_);
-    while (calls_.size() < count && changed_.WaitUntil(mutex_, limit)) {
-    }
-    EXPECT_EQ(calls_.size(), count);
-    return std::exchange(calls_, {});
-  }
-
- private:
-  base::Mutex mutex_;
-  base::ConditionVariable changed_;
-  std::vector<T> calls_ ABSL_GUARDED_BY(mutex_);
-};
 
 // A directory with a path short enough for a socket, gone at the end.
 class ShortDirectory {
@@ -74,52 +47,6 @@ class ShortDirectory {
     return mkdtemp(name) == nullptr ? "" : name;
   }
   const std::string path_ = Make();
-};
-
-class GrpcEngineTest : public testing::Test {
- protected:
-  GrpcEngineTest() {
-    table_.AddUnary("test.S", "Echo", [](std::unique_ptr<UnaryCall> call) {
-      call->Finish(SliceList(std::string(call->request())));
-    });
-    table_.AddUnary("test.S", "Park",
-                    [this](std::unique_ptr<UnaryCall> call) { parked_.Put(std::move(call)); });
-    table_.AddUnary("test.S", "Drop", [](std::unique_ptr<UnaryCall>) {});
-    table_.AddStream("test.S", "ParkStream",
-                     [this](std::shared_ptr<StreamCall> call) { streams_.Put(std::move(call)); });
-    table_.AddStream("test.S", "DropStream", [](std::shared_ptr<StreamCall>) {});
-    table_.AddStream("test.S", "EchoStream",
-                     [](std::shared_ptr<StreamCall> call) { EchoNext(std::move(call)); });
-  }
-  ~GrpcEngineTest() override { engine_.reset(); }
-
-  void StartEngine(GrpcEngineOptions options = {}) {
-    if (options.listen.empty()) options.listen = {{.address = "127.0.0.1:0", .flag = "--listen"}};
-    auto engine = GrpcEngine::Start(table_, options);
-    ASSERT_TRUE(engine.ok()) << engine.status();
-    engine_ = *std::move(engine);
-  }
-  std::string Target(size_t i = 0) const {
-    return fmt::format("127.0.0.1:{}", engine_->ports()[i]);
-  }
-
-  static void EchoNext(std::shared_ptr<StreamCall> call) {
-    StreamCall& stream = *call;
-    stream.Read([call = std::move(call)](ReadResult result, std::string_view message) {
-      if (result == ReadResult::kMessage) {
-        call->Write(SliceList(std::string(message)));
-        EchoNext(call);
-        return;
-      }
-      if (result == ReadResult::kEnd) call->Write(SliceList(std::string("farewell")));
-      call->Finish(absl::OkStatus());
-    });
-  }
-
-  Parked<std::unique_ptr<UnaryCall>> parked_;
-  Parked<std::shared_ptr<StreamCall>> streams_;
-  ServiceTable table_;
-  std::unique_ptr<GrpcEngine> engine_;
 };
 
 TEST_F(GrpcEngineTest, UnaryCarriesBytesMetadataDeadlineAndPeer) {
@@ -432,18 +359,6 @@ TEST_F(GrpcEngineTest, ThousandCallsAtATime) {
   queue.Shutdown();
 }
 
-// A plain connection to the port.
-int ConnectRaw(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  EXPECT_GE(fd, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-  return fd;
-}
-
 // Sends `bytes` to the port and reads until the server closes or has nothing more to say.
 void SendRaw(int port, const std::string& bytes) {
   const int fd = ConnectRaw(port);
@@ -523,79 +438,6 @@ TEST_F(GrpcEngineTest, AddressesThatCannotBeBoundAreNamed) {
     EXPECT_EQ(engine.status(), base::MakeStatus(c.code, c.text)) << engine.status();
   }
   EXPECT_EQ(GrpcEngine::Start(table_, {}).status().code(), absl::StatusCode::kInvalidArgument);
-}
-
-TEST_F(GrpcEngineTest, StopLetsCallsInFlightFinish) {
-  StartEngine({.stopping = absl::UnavailableError("the test stops")});
-  TestClient client(Target());
-  std::string response;
-  auto done =
-      std::async(std::launch::async, [&] { return client.Unary("/test.S/Park", "", &response); });
-  auto calls = parked_.Take(1);
-  ASSERT_EQ(calls.size(), 1u);
-  auto stopped = std::async(std::launch::async, [this] { engine_->Stop(kPatience); });
-  // The stop has begun when a new call is refused: on the same connection, and streams too.
-  grpc::Status refusal;
-  do {
-    refusal = client.Unary("/test.S/Echo", "");
-  } while (refusal.ok());
-  EXPECT_EQ(refusal.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(refusal.error_message(), "the test stops");
-  grpc::ClientContext context;
-  EXPECT_EQ(client.Start("/test.S/EchoStream", &context)->Finish().error_message(),
-            "the test stops");
-  EXPECT_FALSE(calls[0]->cancelled());
-  calls[0]->Finish(SliceList(std::string("in time")));
-  EXPECT_TRUE(done.get().ok());
-  EXPECT_EQ(response, "in time");
-  stopped.get();
-  engine_->Stop(kPatience);
-}
-
-// Idle connections whose clients say nothing, not even goodbye, are not worth the grace.
-TEST_F(GrpcEngineTest, StopDoesNotWaitForIdleConnections) {
-  StartEngine();
-  TestClient idle(Target());
-  EXPECT_TRUE(idle.Unary("/test.S/Echo", "").ok());
-  const int silent = ConnectRaw(engine_->ports()[0]);
-  const std::string greeting("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
-  send(silent, greeting.data(), greeting.size(), MSG_NOSIGNAL);
-  char settings = 0;
-  EXPECT_EQ(recv(silent, &settings, 1, 0), 1);
-  const auto begin = steady_clock::now();
-  engine_->Stop(kPatience);
-  EXPECT_LT(steady_clock::now() - begin, kPatience / 2);
-  close(silent);
-}
-
-TEST_F(GrpcEngineTest, StopCancelsWhatDoesNotFinish) {
-  StartEngine();
-  TestClient client(Target());
-  auto done = std::async(std::launch::async, [&] { return client.Unary("/test.S/Park", ""); });
-  grpc::ClientContext context;
-  auto stream = client.Start("/test.S/ParkStream", &context);
-  auto calls = parked_.Take(1);
-  auto streams = streams_.Take(1);
-  ASSERT_EQ(calls.size() + streams.size(), 2u);
-  // A reader that never reads does not hold up the stop either.
-  while (streams[0]->Write(SliceList(std::string(1 << 16, 'w')))) {
-  }
-  engine_->Stop(std::chrono::milliseconds(20));
-  engine_.reset();
-  EXPECT_FALSE(done.get().ok());
-  // gRPC's client tells the end only to who has read what came before.
-  grpc::ByteBuffer received;
-  while (stream->Read(&received)) {
-  }
-  EXPECT_FALSE(stream->Finish().ok());
-  EXPECT_TRUE(calls[0]->cancelled());
-  EXPECT_TRUE(streams[0]->cancelled());
-  calls[0]->Finish(SliceList());
-  streams[0]->Write(SliceList(std::string("late")));
-  streams[0]->Read(
-      [](ReadResult result, std::string_view) { EXPECT_EQ(result, ReadResult::kCancelled); });
-  EXPECT_TRUE(streams[0]->peer().starts_with("127.0.0.1:"));
-  streams[0]->Finish(absl::OkStatus());
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ using Bidi = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // gRPC's operations are started under the mutex: an operation must not start once the call has been
 // finished, and gRPC runs reactions only on its own threads, never within a start.
-class StreamReactor final : public Bidi {
+class StreamReactor final : public Bidi, public OpenStream {
  public:
   StreamReactor(std::string_view path, const GrpcCallLimits& limits,
                 grpc::CallbackServerContext& context)
@@ -39,6 +39,7 @@ class StreamReactor final : public Bidi {
   // Keeps the reactor alive until gRPC is done with it.
   void HoldForGrpc(std::shared_ptr<StreamReactor> self) { self_ = std::move(self); }
 
+  void EndIfWaiting() override;
   void ReadNext(StreamCall::ReadCallback callback);
   bool Send(SliceList message);
   void SetWritable(std::function<void()> callback);
@@ -73,12 +74,15 @@ class StreamReactor final : public Bidi {
   void OnDone() override {
     // Another owner of the handle may still ask who called.
     context_.Detach();
+    // Keeps the reactor, and with it this function's ground, to the end.
+    const std::shared_ptr<StreamReactor> self = std::exchange(self_, nullptr);
+    limits_.streams.Remove(self);
     limits_.gate.Leave();
-    self_.reset();
   }
 
   // The call ends for a reason that is not the service's.
-  void EndByTransport(absl::Status status);
+  enum class Unsent { kSend, kDrop };
+  void EndByTransport(absl::Status status, Unsent unsent);
   // Starts the next write, or the end of the call when nothing is left to write.
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool WritableLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -114,20 +118,32 @@ class StreamReactor final : public Bidi {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+void StreamReactor::EndIfWaiting() {
+  {
+    base::MutexLock lock(mutex_);
+    if (read_callback_ == nullptr || final_status_.has_value()) return;
+  }
+  EndByTransport(limits_.stopping, Unsent::kSend);
+}
+
 void StreamReactor::ReadNext(StreamCall::ReadCallback callback) {
   ReadResult result = ReadResult::kCancelled;
+  bool is_stopping = false;
   {
     base::MutexLock lock(mutex_);
     CAIRN_CHECK(read_callback_ == nullptr, "two reads at a time");
     if (!final_status_.has_value()) {
-      if (!half_closed_) {
+      is_stopping = !half_closed_ && limits_.gate.is_closed();
+      if (!half_closed_ && !is_stopping) {
         read_callback_ = std::move(callback);
         StartRead(&read_buffer_);
         return;
       }
-      result = ReadResult::kEnd;
+      if (half_closed_) result = ReadResult::kEnd;
     }
   }
+  // The stop may have looked for waiting streams before this one began to wait.
+  if (is_stopping) EndByTransport(limits_.stopping, Unsent::kSend);
   callback(result, {});
 }
 
@@ -152,7 +168,7 @@ void StreamReactor::OnReadDone(bool ok) {
       }
     }
   }
-  if (!taken.ok()) EndByTransport(taken);
+  if (!taken.ok()) EndByTransport(taken, Unsent::kDrop);
   callback(result, message.bytes());
 }
 
@@ -222,14 +238,16 @@ void StreamReactor::End(absl::Status status) {
   Pump();
 }
 
-void StreamReactor::EndByTransport(absl::Status status) {
+void StreamReactor::EndByTransport(absl::Status status, Unsent unsent) {
   std::function<void()> writable;
   std::deque<Queued> dropped;
   {
     base::MutexLock lock(mutex_);
+    if (unsent == Unsent::kDrop) {
+      dropped.swap(queue_);
+      queued_bytes_ = writing_bytes_;
+    }
     if (std::exchange(ended_by_transport_, true)) return;
-    dropped.swap(queue_);
-    queued_bytes_ = writing_bytes_;
     if (!final_status_.has_value()) final_status_ = std::move(status);
     writable = std::exchange(writable_callback_, nullptr);
   }
@@ -243,7 +261,7 @@ void StreamReactor::EndByTransport(absl::Status status) {
   if (writable) writable();
 }
 
-void StreamReactor::OnCancel() { EndByTransport(absl::CancelledError()); }
+void StreamReactor::OnCancel() { EndByTransport(absl::CancelledError(), Unsent::kDrop); }
 
 class StreamHandle final : public StreamCall {
  public:
@@ -287,6 +305,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGrpcStream(
     grpc::CallbackServerContext& context) {
   auto reactor = std::make_shared<StreamReactor>(path, limits, context);
   reactor->HoldForGrpc(reactor);
+  limits.streams.Add(reactor);
   auto handle = std::make_shared<StreamHandle>(reactor);
   if (limits.gate.Enter()) {
     handler(std::move(handle));
