@@ -3,23 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/coding.h"
 #include "base/status.h"
 #include "mvcc/schema.h"
+#include "server/member_response.h"
+#include "server/membership_rows.h"
 
 namespace cairn::server {
 
 namespace {
-
-// The row of the raft configuration.
-constexpr std::string_view kConfigurationKey = "c/raft";
-static_assert(kConfigurationKey.starts_with(mvcc::kConfigurationPrefix));
-
-std::string MemberRowKey(MemberId id) {
-  std::string key(mvcc::kMemberPrefix);
-  base::AppendBig64(key, id.value());
-  return key;
-}
 
 absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
   Membership membership;
@@ -40,6 +31,17 @@ absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
   if (has_configuration) {
     CAIRN_ASSIGN_OR_RETURN(membership.configuration, DecodeConfiguration(bytes));
   }
+  CAIRN_RETURN_IF_ERROR(
+      store.ScanMeta(kRemovedMemberPrefix, [&](std::string_view key, std::string_view value) {
+        const absl::StatusOr<RemovedMember> removed = DecodeRemoved(key, value);
+        if (!removed.ok()) {
+          decoded = removed.status();
+          return false;
+        }
+        membership.removed.emplace(removed->id, removed->index);
+        return true;
+      }));
+  CAIRN_RETURN_IF_ERROR(decoded);
   return membership;
 }
 
@@ -125,14 +127,29 @@ absl::StatusOr<Node::Outcome> Applier::ApplyBody(const DecodedCommand& command, 
 
 absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch,
                                          Result& result) {
-  CAIRN_ASSIGN_OR_RETURN(Membership after, ApplyChange(membership_, *entry.data));
-  for (const Member& member : after.members) {
-    batch.PutMeta(MemberRowKey(member.id), EncodeMember(member));
+  CAIRN_ASSIGN_OR_RETURN(const MembershipChange change, DecodeChange(*entry.data));
+  const ChangeEffect effect = ApplyChange(change, entry.index, membership_);
+  for (const MemberId id : effect.changed) {
+    batch.PutMeta(MemberRowKey(id), EncodeMember(*FindMember(membership_.members, id)));
   }
-  batch.PutMeta(kConfigurationKey, EncodeConfiguration(after.configuration));
-  membership_ = std::move(after);
+  for (const MemberId id : effect.removed) {
+    batch.DeleteMeta(MemberRowKey(id));
+    batch.PutMeta(RemovedMemberRowKey(id), EncodeRemovedIndex(entry.index));
+    result.self_removed = result.self_removed || id == proposer_.id;
+  }
+  for (const MemberId id : effect.forgotten) batch.DeleteMeta(RemovedMemberRowKey(id));
+  if (effect.refusal.ok()) {
+    batch.PutMeta(kConfigurationKey, EncodeConfiguration(membership_.configuration));
+    result.members_changed = true;
+  }
+  // Also what was refused ends the wait for it: the next change may come.
   result.configuration = {membership_.configuration, entry.index};
-  result.members_changed = true;
+  const ChangeProposer& by = change.proposer;
+  if (by.sequence != 0 && by.id == proposer_.id && by.nonce == proposer_.nonce) {
+    Node::Outcome outcome{.status = effect.refusal};
+    if (effect.refusal.ok()) outcome.response = ChangeResponse(change, membership_.members);
+    result.changes.emplace_back(by.sequence, std::move(outcome));
+  }
   return absl::OkStatus();
 }
 

@@ -26,7 +26,7 @@
 #include "server/command.h"
 #include "server/kv_apply.h"
 #include "server/lease_apply.h"
-#include "server/membership.h"
+#include "server/membership_change.h"
 #include "server/node.h"
 
 namespace cairn::server {
@@ -42,17 +42,21 @@ class Applier {
   struct Result {
     // Outcomes of this process' own proposals, by sequence, in the order of the log.
     std::vector<std::pair<uint64_t, Node::Outcome>> outcomes;
-    // The configuration in force after the batch and the index of the entry that made it, if one
-    // did.
+    // The same of this process' own changes of the membership, made or refused.
+    std::vector<std::pair<uint64_t, Node::Outcome>> changes;
+    // The configuration in force after the batch and the index of the last configuration entry, if
+    // there was one.
     std::optional<std::pair<raft::Configuration, Index>> configuration;
-    // The members changed: ask members() again.
+    // The members changed: ask membership() again.
     bool members_changed = false;
+    // The proposer is a member no more.
+    bool self_removed = false;
     // The leases that changed, as they are after the batch.
     std::vector<lease::LeaseUpdate> leases;
   };
 
   // Reads members, configuration and leases from `store`, which must outlive this object.
-  // DATA_LOSS when their rows do not decode.
+  // `proposer` is this member. DATA_LOSS when their rows do not decode.
   static absl::StatusOr<std::unique_ptr<Applier>> Open(mvcc::Store& store, Proposer proposer);
 
   // Has `sink`, which must outlive this object, told of every change from the next Apply on.

@@ -10,6 +10,8 @@
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
+#include "server/membership.h"
+#include "server/membership_rows.h"
 
 namespace cairn::server {
 namespace {
@@ -164,6 +166,71 @@ TEST_F(ApplierTest, AMemberPublishesItsAttributes) {
   EXPECT_EQ(applier_->membership().members, expected);
   EXPECT_EQ(applier_->membership().configuration, configuration);
   EXPECT_EQ(store_->applied().index, Index(3));
+}
+
+raft::Entry ChangeEntry(uint64_t index, ChangeStep step, ChangeProposer proposer = {}) {
+  MembershipChange change;
+  change.steps = {std::move(step)};
+  change.proposer = proposer;
+  return {Term(2), Index(index), raft::EntryKind::kConfiguration,
+          std::make_shared<const std::string>(EncodeChange(change))};
+}
+
+TEST_F(ApplierTest, AMembershipChangeAnswersItsProposerWithEveryone) {
+  Begin();
+  const Member added{MemberId(5), "", {"http://five:1"}, {}, true};
+  const Applier::Result result = Apply({
+      ChangeEntry(2, {ChangeKind::kAddLearner, added}, {kSelf, kNonce, 31}),
+      ChangeEntry(3, {ChangeKind::kAddLearner, added}, {kSelf, kNonce, 32}),  // Refused.
+      ChangeEntry(4, {ChangeKind::kRemove, added}, {MemberId(9), kNonce, 33}),
+      ChangeEntry(5, {ChangeKind::kRemove, added}, {kSelf, kNonce - 1, 34}),
+      ChangeEntry(6, {ChangeKind::kAddVoter, added}, {kSelf, kNonce, 35}),
+  });
+  EXPECT_EQ(store_->applied(), (mvcc::EntryApplied{Index(6), Term(2)}));
+  EXPECT_TRUE(result.members_changed);
+  EXPECT_FALSE(result.self_removed);
+  ASSERT_TRUE(result.configuration.has_value());
+  EXPECT_EQ(result.configuration->first, applier_->membership().configuration);
+  EXPECT_EQ(result.configuration->second, Index(6));
+  ASSERT_EQ(result.changes.size(), 3U);
+  EXPECT_EQ(result.changes[0].first, 31U);
+  ASSERT_TRUE(result.changes[0].second.status.ok());
+  etcdserverpb::MemberAddResponse response;
+  ASSERT_TRUE(response.ParseFromString(result.changes[0].second.response));
+  EXPECT_EQ(response.member().id(), 5U);
+  EXPECT_TRUE(response.member().islearner());
+  EXPECT_EQ(response.members_size(), 2);
+  EXPECT_EQ(result.changes[1].first, 32U);
+  EXPECT_EQ(result.changes[1].second.status, api::ToStatus(api::Error::kMemberExists));
+  EXPECT_EQ(result.changes[2].first, 35U);
+  EXPECT_EQ(result.changes[2].second.status, api::ToStatus(api::Error::kMemberNotFound));
+}
+
+TEST_F(ApplierTest, RemovedMembersStayOutAcrossAStart) {
+  Begin();
+  const Member other{MemberId(5), "", {"http://five:1"}, {}, false};
+  Apply({ChangeEntry(2, {ChangeKind::kAddVoter, other})});
+  Apply({ChangeEntry(3, {ChangeKind::kRemove, other})});
+  EXPECT_EQ(applier_->membership().members, kMembers);
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  EXPECT_EQ(applier_->membership().members, kMembers);
+  EXPECT_EQ(applier_->membership().configuration.voters, std::vector<MemberId>{kSelf});
+  EXPECT_EQ(applier_->membership().removed, (std::map<MemberId, Index>{{MemberId(5), Index(3)}}));
+  Applier::Result result =
+      Apply({ChangeEntry(4, {ChangeKind::kAddVoter, other}, {kSelf, kNonce, 1})});
+  ASSERT_EQ(result.changes.size(), 1U);
+  EXPECT_EQ(result.changes[0].second.status, api::ToStatus(api::Error::kMemberNotFound));
+  EXPECT_FALSE(result.members_changed);
+}
+
+TEST_F(ApplierTest, AMemberLearnsOfItsOwnRemoval) {
+  Begin();
+  Apply({ChangeEntry(2, {ChangeKind::kAddVoter, {MemberId(5), "", {"http://five:1"}, {}, false}})});
+  const Applier::Result result =
+      Apply({ChangeEntry(3, {ChangeKind::kRemove, {kSelf, "", {}, {}, false}})});
+  EXPECT_TRUE(result.self_removed);
+  EXPECT_TRUE(applier_->membership().removed.contains(kSelf));
 }
 
 TEST_F(ApplierTest, WhatIsNotUnderstoodStopsTheMemberAndChangesNothing) {

@@ -19,6 +19,7 @@
 #include "mvcc/mem_backend.h"
 #include "mvcc/schema.h"
 #include "server/applier.h"
+#include "server/membership.h"
 
 namespace cairn::server {
 namespace {

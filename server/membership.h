@@ -1,12 +1,10 @@
-// Who is in the cluster: ids as etcd derives them, the bootstrap entries, the effect of a change.
+// Who is in a new cluster: ids as etcd derives them, and the entries that its log begins with.
 //
-// Pure. The rows themselves live in the state and move with the entry that changes them; the
-// applier calls ApplyChange and stores what comes out.
+// Values in, values out. What a change does to a cluster: membership_change.h.
 #ifndef CAIRN_SERVER_MEMBERSHIP_H_
 #define CAIRN_SERVER_MEMBERSHIP_H_
 
-#include <absl/status/statusor.h>
-
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +20,9 @@ namespace cairn::server {
 // derives the id of a member of a new cluster.
 MemberId DeriveMemberId(std::vector<std::string> peer_urls, std::string_view cluster_token);
 
+// The id of a member that is added at `unix_seconds` (etcd leaves the token out here).
+MemberId DeriveAddedMemberId(std::vector<std::string> peer_urls, int64_t unix_seconds);
+
 // The same of the members' ids, big endian, in rising order.
 ClusterId DeriveClusterId(std::vector<MemberId> members);
 
@@ -31,31 +32,6 @@ Members InitialMembers(const std::vector<InitialMember>& initial_cluster, std::s
 // The log that every member of a new cluster starts with: one configuration entry per member at
 // term 1, in the order of their ids, byte-equal everywhere.
 std::vector<raft::Entry> BootstrapEntries(const Members& members);
-
-// What the cluster looks like after an entry.
-struct Membership {
-  Members members;
-  raft::Configuration configuration;
-};
-
-// `before` changed by the configuration entry `data`. DATA_LOSS for bytes that no version wrote,
-// UNIMPLEMENTED for a kind of change that this version does not know: the member stops on either.
-absl::StatusOr<Membership> ApplyChange(Membership before, std::string_view data);
-
-// The rows of the state, and back. Decoding fails with DATA_LOSS.
-std::string EncodeMember(const Member& member);
-absl::StatusOr<Member> DecodeMember(std::string_view bytes);
-std::string EncodeConfiguration(const raft::Configuration& configuration);
-absl::StatusOr<raft::Configuration> DecodeConfiguration(std::string_view bytes);
-
-// The body of a kPublishMember command, and back.
-struct PublishedAttributes {
-  MemberId id;
-  std::string name;
-  std::vector<std::string> client_urls;
-};
-std::string EncodePublished(const PublishedAttributes& attributes);
-absl::StatusOr<PublishedAttributes> DecodePublished(std::string_view bytes);
 
 }  // namespace cairn::server
 

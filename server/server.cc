@@ -22,7 +22,7 @@
 #include "server/compactor.h"
 #include "server/data_dir.h"
 #include "server/log_trimmer.h"
-#include "server/membership.h"
+#include "server/membership_rows.h"
 #include "server/node_runner.h"
 #include "server/response_buffer.h"
 #include "server/rpc/grpc_engine.h"
