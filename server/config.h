@@ -18,24 +18,9 @@
 #include <string_view>
 #include <vector>
 
+#include "server/url.h"
+
 namespace cairn::server {
-
-// A URL of the kind that flags take: scheme://host:port, nothing else.
-struct Url {
-  std::string scheme;
-  std::string host;  // Without the brackets of an IPv6 address.
-  uint16_t port = 0;
-
-  // As it was written: scheme://host:port.
-  std::string text() const;
-  // host:port, with brackets around an IPv6 address.
-  std::string authority() const;
-
-  friend bool operator==(const Url&, const Url&) = default;
-};
-
-// INVALID_ARGUMENT, naming `text`, for anything but http(s)://host:port.
-absl::StatusOr<Url> ParseUrl(std::string_view text);
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kFatal };
 
