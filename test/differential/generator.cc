@@ -31,14 +31,6 @@ constexpr int64_t kInt64Min = std::numeric_limits<int64_t>::min();
 // The end of a range that means: all keys from the first on.
 const std::string kFromKey(1, '\0');
 
-// The end of the range of all keys with this prefix, as clients compute it.
-std::string PrefixEnd(std::string prefix) {
-  while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();
-  if (prefix.empty()) return kFromKey;
-  ++prefix.back();
-  return prefix;
-}
-
 bool IsUnknownSort(const RangeRequest& request) {
   return !RangeRequest::SortOrder_IsValid(request.sort_order()) ||
          !RangeRequest::SortTarget_IsValid(request.sort_target());
@@ -71,6 +63,25 @@ void CollectWrites(const TxnRequest& request, Writes& writes) {
 
 }  // namespace
 
+std::string PrefixEnd(std::string prefix) {
+  while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();
+  if (prefix.empty()) return kFromKey;
+  ++prefix.back();
+  return prefix;
+}
+
+std::vector<std::string> BusyKeys() {
+  std::vector<std::string> keys;
+  for (int i = 0; i < kNumberedKeys; ++i) keys.push_back(fmt::format("k{:02}", i));
+  for (const char* key : {"a", "b", "ab", "abc", "k", "k0", "k1", "kz"}) keys.emplace_back(key);
+  keys.push_back(std::string("\0", 1));
+  keys.push_back(std::string("\0\0", 2));
+  keys.push_back(std::string("b\0", 2));
+  for (const char* key : {"\xff", "\xff\xff", "\xff\x01", "k0\xff"}) keys.emplace_back(key);
+  keys.emplace_back(300, 'x');
+  return keys;
+}
+
 bool MayCompact(const Knowledge& knowledge, int64_t revision) {
   return !knowledge.delete_then_put.contains(revision);
 }
@@ -98,15 +109,7 @@ bool MayDeleteThenPut(const TxnRequest& request) {
 }
 
 Generator::Generator(uint64_t seed, const Knowledge* knowledge)
-    : random_(seed), knowledge_(knowledge), values_are_unique_(seed % 2 == 0) {
-  for (int i = 0; i < kNumberedKeys; ++i) keys_.push_back(fmt::format("k{:02}", i));
-  for (const char* key : {"a", "b", "ab", "abc", "k", "k0", "k1", "kz"}) keys_.emplace_back(key);
-  keys_.push_back(std::string("\0", 1));
-  keys_.push_back(std::string("\0\0", 2));
-  keys_.push_back(std::string("b\0", 2));
-  for (const char* key : {"\xff", "\xff\xff", "\xff\x01", "k0\xff"}) keys_.emplace_back(key);
-  keys_.emplace_back(300, 'x');
-}
+    : random_(seed), knowledge_(knowledge), values_are_unique_(seed % 2 == 0), keys_(BusyKeys()) {}
 
 Operation Generator::Next() {
   const int64_t choice = random_.Below(1000);

@@ -45,6 +45,12 @@ bool HasUnknownSort(const Operation& operation);
 // passes the check for duplicates.
 bool MayDeleteThenPut(const etcdserverpb::TxnRequest& request);
 
+// The keys that a run keeps busy.
+std::vector<std::string> BusyKeys();
+
+// The end of the range of all keys with this prefix, as clients compute it.
+std::string PrefixEnd(std::string prefix);
+
 class Generator {
  public:
   // `knowledge` is read at each call of Next and must outlive the generator.
@@ -78,7 +84,7 @@ class Generator {
   // In these runs no two values are equal, so that an order by value has no ties.
   const bool values_are_unique_;
   int64_t next_value_ = 0;
-  std::vector<std::string> keys_;
+  const std::vector<std::string> keys_;
   std::vector<std::string> recent_values_;
 };
 

@@ -1,6 +1,6 @@
 // Plays seeded streams of random KV operations into a real etcd and into a server under test and
-// compares every answer. Exit codes: 0 no difference (or SKIPPED, said so), 1 differences, 2 usage
-// or a server that would not run.
+// compares every answer, and what watchers are told of them. Exit codes: 0 no difference (or
+// SKIPPED, said so), 1 differences, 2 usage or a server that would not run.
 #include <gflags/gflags.h>
 
 #include <cstdio>
@@ -15,6 +15,7 @@ DEFINE_uint64(first_seed, 1, "the first seed");
 DEFINE_uint64(seeds, 1, "how many seeds to play");
 DEFINE_int64(operations, 2000, "operations per seed");
 DEFINE_bool(restart, true, "restart both servers after each round of 1000 operations");
+DEFINE_bool(watches, false, "compare watchers too: operations come in bursts beside them");
 DEFINE_bool(trace, false, "print every operation and its answer");
 
 namespace cairn::test {
@@ -29,6 +30,19 @@ void PrintSeed(uint64_t seed, const SessionReport& report) {
       static_cast<long long>(report.errors), static_cast<long long>(report.hashes),
       static_cast<long long>(report.allowed), static_cast<long long>(report.restarts),
       static_cast<long long>(report.last_revision), static_cast<long long>(report.differences));
+  const WatchCounts& watches = report.watches;
+  if (watches.settled > 0) {
+    std::printf(
+        "  %lld comparisons of %lld streams: %lld watchers, %lld refused, %lld cancelled, %lld "
+        "compacted, %lld events, %lld fragmented, %lld progress answers, %lld silences, %lld "
+        "notifications\n",
+        static_cast<long long>(watches.settled), static_cast<long long>(watches.streams),
+        static_cast<long long>(watches.watchers), static_cast<long long>(watches.refused),
+        static_cast<long long>(watches.cancelled), static_cast<long long>(watches.compacted),
+        static_cast<long long>(watches.events), static_cast<long long>(watches.fragmented),
+        static_cast<long long>(watches.progress), static_cast<long long>(watches.silences),
+        static_cast<long long>(watches.notifications));
+  }
   std::fflush(stdout);
 }
 
@@ -62,6 +76,7 @@ int Main(int argc, char** argv) {
                                                           {.seed = seed,
                                                            .operations = FLAGS_operations,
                                                            .restart = FLAGS_restart,
+                                                           .watches = FLAGS_watches,
                                                            .trace = FLAGS_trace});
     if (!report.ok()) {
       std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed),

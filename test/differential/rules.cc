@@ -27,6 +27,7 @@ bool AreFaultsOfOneTxn(const Outcome& a, const Outcome& b) {
 
 ReferenceRules RulesOf(const EtcdVersion& version) {
   const bool is_3_4 = version.major == 3 && version.minor == 4;
+  const bool is_3_5 = version.major == 3 && version.minor == 5;
   return {
       .refuses_unknown_sort = version >= EtcdVersion{3, 6, 0},
       .keys_only_drops_lease = version >= EtcdVersion{3, 7, 0},
@@ -35,6 +36,9 @@ ReferenceRules RulesOf(const EtcdVersion& version) {
       .checks_txn_in_order = version >= EtcdVersion{3, 6, 0},
       .keeps_deletion_at_compaction =
           version >= EtcdVersion{3, 5, 16} || (is_3_4 && version.patch >= 34),
+      .refuses_negative_start = version >= EtcdVersion{3, 6, 6},
+      .withholds_before_start = version >= EtcdVersion{3, 6, 2} ||
+                                (is_3_5 && version.patch >= 22) || (is_3_4 && version.patch >= 38),
   };
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "test/differential/normalise.h"
+#include "test/harness/process.h"
 
 namespace cairn::test {
 namespace {
@@ -41,6 +42,16 @@ bool HasTargetWithoutOrder(const RangeRequest& request) {
 // After the first difference the stores may differ; a few more tell whether they do.
 constexpr int64_t kDifferencesMax = 5;
 constexpr int kInvalidArgument = 3;
+// Operations between two comparisons of all watchers.
+constexpr int64_t kBurstMax = 6;
+// Some seconds each, so not often.
+constexpr int64_t kBurstsPerExpiry = 80;
+constexpr int64_t kBurstsPerLarge = 80;
+// Beyond the ids of the generator, which never end by themselves.
+constexpr int64_t kExpiringLease = 1'000'000;
+// Three of them fit a request; with what they replaced they are more than a response may hold
+// without fragments.
+constexpr size_t kLargeValueBytes = 450'000;
 constexpr char kInvalidSort[] = "etcdserver: invalid sort option";
 
 template <typename ResponseType>
@@ -129,7 +140,10 @@ class Session {
       : options_(options),
         reference_(reference, "reference"),
         under_test_(under_test, "under-test"),
-        generator_(options.seed, &knowledge_) {}
+        generator_(options.seed, &knowledge_),
+        watches_(
+            options.seed, &knowledge_, [this](const std::string& text) { Report(text); },
+            options.trace) {}
 
   absl::StatusOr<SessionReport> Run();
 
@@ -142,7 +156,19 @@ class Session {
   void StepWithKnownError(const Operation& operation, int code, std::string_view text);
   void Learn(const Operation& operation, const Outcome& outcome);
   void Report(const Operation& operation, const Outcome& expected, const Outcome& actual);
+  void Report(const std::string& text);
   absl::Status EndRound();
+  // And both answer as before.
+  absl::Status RestartBoth(const HashKVRequest& hash, const RangeRequest& all);
+  // A burst of operations with watchers beside them, and what may follow in quiet.
+  void WatchBurst();
+  void ConnectWatches();
+  // A write that all streams hear of, and the comparison of all watchers.
+  void Settle();
+  // A lease that ends by itself, with its keys.
+  void ExpireLease();
+  // Revisions so large that their responses are sent in fragments.
+  void WriteLarge();
   void CompareLeases();
   bool MayHashHere(int64_t revision) const;
 
@@ -152,6 +178,9 @@ class Session {
   ReferenceRules rules_;
   Knowledge knowledge_;
   Generator generator_;
+  WatchSession watches_;
+  int64_t expired_leases_ = 0;
+  int64_t sentinels_ = 0;
   SessionReport report_;
 };
 
@@ -250,13 +279,17 @@ void Session::Learn(const Operation& operation, const Outcome& outcome) {
 }
 
 void Session::Report(const Operation& operation, const Outcome& expected, const Outcome& actual) {
+  Report(fmt::format("\n  request:    {}\n  reference:  {}\n  under test: {}", Describe(operation),
+                     Describe(expected), Describe(actual)));
+}
+
+void Session::Report(const std::string& text) {
   ++report_.differences;
-  std::printf(
-      "DIFFERENCE at seed %llu, operation %lld (revision %lld, compacted %lld):\n"
-      "  request:    %s\n  reference:  %s\n  under test: %s\n",
-      static_cast<unsigned long long>(options_.seed), static_cast<long long>(report_.operations),
-      static_cast<long long>(knowledge_.revision), static_cast<long long>(knowledge_.compacted),
-      Describe(operation).c_str(), Describe(expected).c_str(), Describe(actual).c_str());
+  std::printf("DIFFERENCE at seed %llu, operation %lld (revision %lld, compacted %lld): %s\n",
+              static_cast<unsigned long long>(options_.seed),
+              static_cast<long long>(report_.operations),
+              static_cast<long long>(knowledge_.revision),
+              static_cast<long long>(knowledge_.compacted), text.c_str());
   std::fflush(stdout);
 }
 
@@ -273,8 +306,80 @@ void Session::CompareLeases() {
   }
 }
 
+void Session::ConnectWatches() {
+  watches_.Connect(reference_.address(), under_test_.address(), rules_);
+}
+
+void Session::Settle() {
+  PutRequest sentinel;
+  sentinel.set_key(WatchSession::kSentinelKey);
+  sentinel.set_value(std::to_string(++sentinels_));
+  StepBoth(sentinel, sentinel);
+  watches_.Settle();
+}
+
+void Session::WatchBurst() {
+  Random& random = watches_.random();
+  for (int64_t i = random.Between(1, kBurstMax); i > 0; --i) {
+    if (random.Chance(25)) watches_.Create();
+    const Operation operation = generator_.Next();
+    if (const auto* compaction = std::get_if<CompactionRequest>(&operation)) {
+      // Whether it overtakes a watcher on its way through history depends on time.
+      Settle();
+      if (compaction->revision() > watches_.CompactionLimit()) continue;
+    }
+    Step(operation);
+  }
+  Settle();
+  if (random.Chance(60)) watches_.Act();
+  if (random.OneIn(kBurstsPerExpiry) && knowledge_.with_leases) ExpireLease();
+  if (random.OneIn(kBurstsPerLarge)) WriteLarge();
+}
+
+void Session::ExpireLease() {
+  etcdserverpb::LeaseGrantRequest grant;
+  grant.set_id(kExpiringLease + ++expired_leases_);
+  grant.set_ttl(1);
+  StepBoth(grant, grant);
+  knowledge_.leases.erase(grant.id());
+  for (const char* key : {"k03", "b", "expiring"}) {
+    PutRequest put;
+    put.set_key(key);
+    put.set_lease(grant.id());
+    StepBoth(put, put);
+  }
+  // All its keys end in one revision.
+  if (!watches_.WaitForRevision(knowledge_.revision + 1)) return;
+  ++knowledge_.revision;
+  Settle();
+}
+
+void Session::WriteLarge() {
+  const std::string prefix = "large";
+  watches_.CreateForLarge(prefix);
+  for (const char fill : {'1', '2'}) {
+    TxnRequest txn;
+    for (const char* name : {"a", "b", "c"}) {
+      PutRequest& put = *txn.add_success()->mutable_request_put();
+      put.set_key(prefix + name);
+      put.set_value(std::string(kLargeValueBytes, fill));
+    }
+    StepBoth(txn, txn);
+    Settle();
+  }
+  DeleteRangeRequest remove;
+  remove.set_key(prefix);
+  remove.set_range_end(PrefixEnd(prefix));
+  StepBoth(remove, remove);
+  Settle();
+}
+
 // All keys, all leases, and the whole history as one number.
 absl::Status Session::EndRound() {
+  if (options_.watches) {
+    Settle();
+    watches_.Disconnect();
+  }
   RangeRequest all;
   all.set_key(std::string(1, '\0'));
   all.set_range_end(std::string(1, '\0'));
@@ -298,7 +403,12 @@ absl::Status Session::EndRound() {
   hash.set_revision(knowledge_.revision);
   if (MayHashHere(hash.revision())) StepBoth(hash, hash);
 
-  if (!options_.restart) return absl::OkStatus();
+  if (options_.restart) CAIRN_RETURN_IF_ERROR(RestartBoth(hash, all));
+  if (options_.watches) ConnectWatches();
+  return absl::OkStatus();
+}
+
+absl::Status Session::RestartBoth(const HashKVRequest& hash, const RangeRequest& all) {
   const bool gracefully = ++report_.restarts % 2 == 1;
   CAIRN_RETURN_IF_ERROR(reference_.Restart(gracefully));
   CAIRN_RETURN_IF_ERROR(under_test_.Restart(gracefully));
@@ -311,17 +421,47 @@ absl::Status Session::EndRound() {
 absl::StatusOr<SessionReport> Session::Run() {
   CAIRN_RETURN_IF_ERROR(Start());
   const auto start = std::chrono::steady_clock::now();
+  if (options_.watches) ConnectWatches();
+  int64_t round_end = options_.round_operations;
   while (report_.operations < options_.operations && report_.differences < kDifferencesMax) {
-    Step(generator_.Next());
-    if (report_.operations % options_.round_operations == 0) CAIRN_RETURN_IF_ERROR(EndRound());
+    if (options_.watches) {
+      WatchBurst();
+    } else {
+      Step(generator_.Next());
+    }
+    if (report_.operations < round_end) continue;
+    round_end += options_.round_operations;
+    CAIRN_RETURN_IF_ERROR(EndRound());
   }
   if (report_.differences < kDifferencesMax) CAIRN_RETURN_IF_ERROR(EndRound());
+  watches_.Disconnect();
+  report_.watches = watches_.counts();
   report_.last_revision = knowledge_.revision;
   report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report_;
 }
 
+// Versions before 3.6 know the flag by its older name.
+std::string NotifyFlag(const Target& target) {
+  bool is_old = false;
+  if (target.is_reference) {
+    const auto printed = RunCommand({.argv = {target.binary, "--version"}});
+    const size_t at = printed.ok() ? printed->out.find("etcd Version: ") : std::string::npos;
+    is_old = at != std::string::npos &&
+             ParseVersion(std::string_view(printed->out).substr(at + 14)) < EtcdVersion{3, 6, 0};
+  }
+  return fmt::format("--{}watch-progress-notify-interval={}", is_old ? "experimental-" : "",
+                     kNotifyInterval);
+}
+
 }  // namespace
+
+Side::Side(const Target& target, std::string label)
+    : server_([&] {
+        ServerOptions options = OptionsFor(target, std::move(label));
+        options.extra_flags.push_back(NotifyFlag(target));
+        return options;
+      }()) {}
 
 absl::Status Side::Start() {
   CAIRN_RETURN_IF_ERROR(server_.Start());

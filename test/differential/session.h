@@ -1,5 +1,5 @@
 // A differential run: one stream of operations played into a reference and into the server under
-// test, answers compared one by one.
+// test, answers compared one by one; with watches, also what their watchers are told of it.
 //
 // One thread drives it; each operation goes to both servers at once and both answers are awaited
 // before the next one, so the order is the same in both. It stops a seed after a few differences,
@@ -17,6 +17,7 @@
 #include "test/differential/generator.h"
 #include "test/differential/operation.h"
 #include "test/differential/rules.h"
+#include "test/differential/watch_session.h"
 #include "test/harness/client.h"
 #include "test/harness/server.h"
 #include "test/harness/target.h"
@@ -30,6 +31,8 @@ struct SessionOptions {
   int64_t round_operations = 1000;
   // Restart both servers at the end of every round: SIGTERM and SIGKILL by turns.
   bool restart = true;
+  // Watchers beside the operations, which then come in small bursts.
+  bool watches = false;
   // Print every operation and its answer.
   bool trace = false;
 };
@@ -43,6 +46,7 @@ struct SessionReport {
   int64_t restarts = 0;
   int64_t last_revision = 0;
   double seconds = 0;
+  WatchCounts watches;
   // How often each rpc was answered with success and with an error.
   std::map<std::string, std::array<int64_t, 2>> counts;
 };
@@ -50,7 +54,7 @@ struct SessionReport {
 // What one side of the run answers.
 class Side {
  public:
-  Side(const Target& target, std::string label) : server_(OptionsFor(target, std::move(label))) {}
+  Side(const Target& target, std::string label);
 
   absl::Status Start();
   absl::Status Restart(bool gracefully);
@@ -59,6 +63,7 @@ class Side {
   // Whether it answers LeaseGrant.
   bool has_leases() const { return has_leases_; }
   const std::string& label() const { return server_.label(); }
+  std::string address() const { return server_.address(); }
 
  private:
   Server server_;
