@@ -99,12 +99,18 @@ Violations CheckComplete(const WatchRecord& record, const WatchedHistory& histor
 Violations CheckResumable(const WatchRecord& record) {
   Violations violations;
   int64_t start = 0;
+  int64_t next = 0;
   for (const WatchRecord::Response& response : record.responses) {
-    start = response.start.value_or(start);
+    if (response.start.has_value()) start = next = *response.start;
     for (const WatchedEvent& event : response.events) {
       if (event.revision < start) {
         violations.push_back(fmt::format("{} though the start was {}", Name(record, event), start));
       }
+      next = std::max(next, event.revision + 1);
+    }
+    if (response.overtaken_by.has_value() && *response.overtaken_by <= next) {
+      violations.push_back(fmt::format("{}: overtaken by the compaction {} at {}", record.name,
+                                       *response.overtaken_by, next));
     }
   }
   return violations;
@@ -122,7 +128,10 @@ Violations CheckBookmarkable(const WatchRecord& record, const WatchedHistory& hi
       }
       told = std::max(told, event.revision);
     }
-    if (!response.events.empty() || response.start.has_value()) continue;
+    if (!response.events.empty() || response.start.has_value() ||
+        response.overtaken_by.has_value()) {
+      continue;
+    }
     for (auto it = history.upper_bound(told); it != history.end() && it->first <= response.revision;
          ++it) {
       if (!WantedAt(record, history, it->first).empty()) {
@@ -146,14 +155,18 @@ Violations CheckFilterTrue(const WatchRecord& record, const WatchedHistory& hist
       const std::vector<WatchedEvent> wanted = WantedAt(record, history, event.revision);
       const auto same = std::find_if(wanted.begin(), wanted.end(), [&](const WatchedEvent& truth) {
         return truth.key == event.key && truth.is_deletion == event.is_deletion &&
-               truth.value == event.value;
+               truth.value == event.value && truth.create_revision == event.create_revision &&
+               truth.version == event.version;
       });
       if (same == wanted.end()) {
         violations.push_back(Name(record, event) + " did not happen");
       } else if (!record.wants_previous && event.previous.has_value()) {
         violations.push_back(Name(record, event) + " brings a previous value unasked");
+      } else if (record.wants_previous && !event.previous.has_value() &&
+                 same->previous.has_value() && event.revision > record.compacted) {
+        // Up to there it may have been compacted.
+        violations.push_back(Name(record, event) + " brings no previous value");
       } else if (event.previous.has_value() && event.previous != same->previous) {
-        // One that is missing may have been compacted.
         violations.push_back(Name(record, event) + " brings a wrong previous value");
       }
     }

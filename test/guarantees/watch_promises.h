@@ -19,6 +19,9 @@ struct WatchedEvent {
   bool is_deletion = false;
   std::string value;
   std::optional<std::string> previous;
+  // 0 for a deletion.
+  int64_t create_revision = 0;
+  int64_t version = 0;
 
   friend bool operator==(const WatchedEvent&, const WatchedEvent&) = default;
 };
@@ -35,6 +38,8 @@ struct WatchRecord {
     std::vector<WatchedEvent> events;
     // The first of a connection: it asked for `start`.
     std::optional<int64_t> start;
+    // The last: a compaction to here ended the watcher.
+    std::optional<int64_t> overtaken_by;
   };
 
   std::string name;
@@ -44,6 +49,8 @@ struct WatchRecord {
   bool skips_puts = false;
   bool skips_deletions = false;
   bool wants_previous = false;
+  // The highest revision that anything was compacted to: what an event above it replaced is there.
+  int64_t compacted = 0;
   std::vector<Response> responses;
 
   bool Wants(const WatchedEvent& event) const;
@@ -59,12 +66,14 @@ Violations CheckUnique(const WatchRecord& record);
 Violations CheckAtomic(const WatchRecord& record, const WatchedHistory& history);
 // From its first start to its last event nothing that is wanted is missing.
 Violations CheckComplete(const WatchRecord& record, const WatchedHistory& history);
-// A connection that asked for a start is told nothing from before it.
+// A connection that asked for a start is told nothing from before it, and is ended by a compaction
+// only if that reaches beyond what it has yet to be told.
 Violations CheckResumable(const WatchRecord& record);
 // What is promised by a response without events was told before, and no event through it comes
 // later.
 Violations CheckBookmarkable(const WatchRecord& record, const WatchedHistory& history);
-// Nothing comes that was not asked for, and each event is what happened, with what it replaced.
+// Nothing comes that was not asked for, and each event is what happened, with what it replaced if
+// and only if that was asked for.
 Violations CheckFilterTrue(const WatchRecord& record, const WatchedHistory& history);
 
 Violations CheckAll(const WatchRecord& record, const WatchedHistory& history);

@@ -28,6 +28,10 @@ using std::chrono::steady_clock;
 using WatchStream = grpc::ClientReaderWriter<WatchRequest, WatchResponse>;
 
 constexpr milliseconds kRetryPause{20};
+// After one in so many responses a client asks for progress.
+constexpr uint64_t kProgressOneIn = 20;
+// In answers to that.
+constexpr int64_t kEveryWatcher = -1;
 // How long watchers may take to be told everything after the last write.
 constexpr std::chrono::seconds kDrainDeadline{120};
 
@@ -39,77 +43,83 @@ struct Dice {
   std::mt19937_64 random;
 };
 
-// One watcher, across all its connections.
+// One client with one stream at a time and a few watchers on it, across all its connections.
 class Watcher {
  public:
-  Watcher(std::string address, WatchRecord request, uint64_t seed, bool is_faithful)
+  Watcher(std::string address, std::vector<WatchRecord> requests, uint64_t seed, bool is_faithful)
       : client_(address),
         stub_(etcdserverpb::Watch::NewStub(client_.channel())),
-        request_(std::move(request)),
         dice_(seed),
-        is_faithful_(is_faithful),
-        thread_([this] { Run(); }) {}
-  ~Watcher() {
+        is_faithful_(is_faithful) {
+    for (WatchRecord& request : requests) {
+      lanes_.push_back({.request = request, .records = {request}});
+    }
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~Watcher() { Stop(); }
+  void Stop() {
     stopping_ = true;
     {
       base::MutexLock lock(mutex_);
       if (context_ != nullptr) context_->TryCancel();
     }
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
 
   // Asks for word that everything through `revision` was told.
   void Finish(int64_t revision) {
     final_ = revision;
-    base::MutexLock lock(mutex_);
-    if (stream_ == nullptr) return;
-    WatchRequest request;
-    request.mutable_progress_request();
-    stream_->Write(request);
+    AskProgress();
   }
-  bool is_done() const { return is_done_; }
-  // The last revision of an event that it was told.
+  // Whether each of them was told or promised everything through there.
+  bool is_done() const { return final_ != 0 && covered_ >= final_; }
+  // The last revision of an event that the first of them was told.
   int64_t told() const { return told_; }
   int64_t connections() const { return connections_; }
   int64_t compacted() const { return compacted_; }
-  const std::string& name() const { return request_.name; }
-  // Call after the thread has ended: is_done(). One record for each start that was not a
-  // resumption.
-  const std::vector<WatchRecord>& records() const { return records_; }
+  const std::string& name() const { return lanes_.front().request.name; }
+  // Call after Stop. Of each watcher one record for each start that was not a resumption.
+  std::vector<WatchRecord> records() const {
+    std::vector<WatchRecord> all;
+    for (const Lane& lane : lanes_) all.insert(all.end(), lane.records.begin(), lane.records.end());
+    return all;
+  }
 
  private:
+  // One of the watchers; its id on every stream is its place plus one.
+  struct Lane {
+    WatchRecord request;
+    std::vector<WatchRecord> records;
+    int64_t next = 1;
+    int64_t promised = 0;
+
+    // Everything through here was told or promised. (To who resumes beyond the present nothing is
+    // promised before it gets there.)
+    int64_t covered() const { return std::max(promised, next - 1); }
+  };
+
   void Run() {
-    int64_t start = 1;
-    records_.push_back(request_);
-    while (!stopping_ && !is_done_) {
-      Connect(start);
-      start = next_;
+    while (!stopping_) {
+      Connect();
       std::this_thread::sleep_for(kRetryPause);
     }
   }
 
-  void Connect(int64_t start) {
-    next_ = start;
+  void Connect() {
     grpc::ClientContext context;
     const std::unique_ptr<WatchStream> stream = stub_->Watch(&context);
-    WatchRequest request;
-    auto& create = *request.mutable_create_request();
-    create.set_key(request_.first);
-    create.set_range_end(request_.limit);
-    create.set_start_revision(start);
-    create.set_prev_kv(request_.wants_previous);
-    create.set_progress_notify(true);
-    if (request_.skips_puts) create.add_filters(etcdserverpb::WatchCreateRequest::NOPUT);
-    if (request_.skips_deletions) create.add_filters(etcdserverpb::WatchCreateRequest::NODELETE);
-    if (stream->Write(request)) {
+    {
+      base::MutexLock lock(mutex_);
+      context_ = &context;
+      stream_ = stream.get();
+    }
+    bool is_connected = true;
+    for (size_t i = 0; i < lanes_.size(); ++i) is_connected = is_connected && Create(i);
+    if (is_connected) {
       ++connections_;
-      {
-        base::MutexLock lock(mutex_);
-        context_ = &context;
-        stream_ = stream.get();
-      }
-      records_.back().responses.push_back({.start = start});
       Listen(*stream);
+    }
+    {
       base::MutexLock lock(mutex_);
       context_ = nullptr;
       stream_ = nullptr;
@@ -121,6 +131,32 @@ class Watcher {
     stream->Finish();
   }
 
+  bool Create(size_t place) {
+    Lane& lane = lanes_[place];
+    WatchRequest request;
+    auto& create = *request.mutable_create_request();
+    create.set_watch_id(static_cast<int64_t>(place) + 1);
+    create.set_key(lane.request.first);
+    create.set_range_end(lane.request.limit);
+    create.set_start_revision(lane.next);
+    create.set_prev_kv(lane.request.wants_previous);
+    create.set_progress_notify(true);
+    if (lane.request.skips_puts) create.add_filters(etcdserverpb::WatchCreateRequest::NOPUT);
+    if (lane.request.skips_deletions)
+      create.add_filters(etcdserverpb::WatchCreateRequest::NODELETE);
+    base::MutexLock lock(mutex_);
+    if (!stream_->Write(request)) return false;
+    lane.records.back().responses.push_back({.start = lane.next});
+    return true;
+  }
+
+  void AskProgress() {
+    WatchRequest request;
+    request.mutable_progress_request();
+    base::MutexLock lock(mutex_);
+    if (stream_ != nullptr) stream_->Write(request);
+  }
+
   void Listen(WatchStream& stream) {
     const uint64_t patience = is_faithful_ ? UINT64_MAX : 1 + dice_.Draw(400);
     const bool is_slow = !is_faithful_ && dice_.Draw(3) == 0;
@@ -128,17 +164,20 @@ class Watcher {
     for (uint64_t taken = 0; taken < patience || final_ != 0; ++taken) {
       if (!stream.Read(&response) || stopping_) return;
       if (response.created()) continue;
-      if (response.canceled()) {
-        // Overtaken by a compaction: what follows is another story.
-        ++compacted_;
-        next_ = std::max(next_, response.compact_revision());
-        records_.push_back(request_);
-        return;
-      }
+      if (response.canceled()) return Overtaken(response);
       Take(response);
-      if (is_done_) return;
+      if (dice_.Draw(kProgressOneIn) == 0) AskProgress();
       if (is_slow && final_ == 0) std::this_thread::sleep_for(milliseconds(dice_.Draw(30)));
     }
+  }
+
+  // By a compaction: what follows, on another stream, is another story.
+  void Overtaken(const WatchResponse& response) {
+    ++compacted_;
+    Lane& lane = lanes_[static_cast<size_t>(response.watch_id()) - 1];
+    lane.records.back().responses.push_back({.overtaken_by = response.compact_revision()});
+    lane.next = std::max(lane.next, response.compact_revision());
+    lane.records.push_back(lane.request);
   }
 
   void Take(const WatchResponse& response) {
@@ -149,30 +188,41 @@ class Watcher {
       watched.key = event.kv().key();
       watched.is_deletion = event.type() == mvccpb::Event::DELETE;
       watched.value = event.kv().value();
+      watched.create_revision = event.kv().create_revision();
+      watched.version = event.kv().version();
       if (event.has_prev_kv()) watched.previous = event.prev_kv().value();
-      next_ = watched.revision + 1;
-      told_ = watched.revision;
     }
-    if (response.events().empty() && final_ != 0 && response.header().revision() >= final_) {
-      is_done_ = true;
+    int64_t covered = INT64_MAX;
+    for (size_t i = 0; i < lanes_.size(); ++i) {
+      Lane& lane = lanes_[i];
+      const bool is_meant = response.watch_id() == kEveryWatcher ||
+                            response.watch_id() == static_cast<int64_t>(i) + 1;
+      if (is_meant) {
+        if (taken.events.empty()) {
+          lane.promised = std::max(lane.promised, taken.revision);
+        } else {
+          lane.next = taken.events.back().revision + 1;
+          if (i == 0) told_ = taken.events.back().revision;
+        }
+        lane.records.back().responses.push_back(taken);
+      }
+      covered = std::min(covered, lane.covered());
     }
-    records_.back().responses.push_back(std::move(taken));
+    covered_ = covered;
   }
 
   Client client_;
   const std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
-  const WatchRecord request_;
   Dice dice_;
   // Never hangs up and never dawdles: its record is the history.
   const bool is_faithful_;
-  std::vector<WatchRecord> records_;
-  int64_t next_ = 1;
+  std::vector<Lane> lanes_;
   std::atomic<int64_t> told_ = 0;
   std::atomic<int64_t> final_ = 0;
   std::atomic<int64_t> connections_ = 0;
   std::atomic<int64_t> compacted_ = 0;
   std::atomic<bool> stopping_ = false;
-  std::atomic<bool> is_done_ = false;
+  std::atomic<int64_t> covered_ = 0;
   base::Mutex mutex_;
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
   WatchStream* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;
@@ -248,18 +298,24 @@ WatchRecord DrawRequest(Dice& dice, int number) {
 // The history that the faithful watcher saw, with what each event replaced, worked out anew.
 WatchedHistory HistoryOf(const WatchRecord& record) {
   WatchedHistory history;
-  std::map<std::string, std::string> state;
+  std::map<std::string, WatchedEvent> state;
   for (const WatchRecord::Response& response : record.responses) {
     for (const WatchedEvent& told : response.events) {
       WatchedEvent event = told;
       event.previous.reset();
+      event.create_revision = event.is_deletion ? 0 : event.revision;
+      event.version = event.is_deletion ? 0 : 1;
       if (const auto found = state.find(event.key); found != state.end()) {
-        event.previous = found->second;
+        event.previous = found->second.value;
+        if (!event.is_deletion) {
+          event.create_revision = found->second.create_revision;
+          event.version = found->second.version + 1;
+        }
       }
       if (event.is_deletion) {
         state.erase(event.key);
       } else {
-        state[event.key] = event.value;
+        state[event.key] = event;
       }
       history[event.revision].push_back(std::move(event));
     }
@@ -294,15 +350,20 @@ absl::StatusOr<WatchRunReport> RunWatchers(const Target& target, const WatchRunO
   Server server(std::move(server_options));
   CAIRN_RETURN_IF_ERROR(server.Start());
   Dice dice(options.seed);
-  Watcher faithful(server.address(), {.name = "the faithful watcher", .first = "k", .limit = "l"},
+  Watcher faithful(server.address(), {{.name = "the faithful watcher", .first = "k", .limit = "l"}},
                    options.seed, true);
   std::list<Watcher> watchers;
-  for (int i = 0; i < options.watchers; ++i) {
-    watchers.emplace_back(server.address(), DrawRequest(dice, i), dice.random(), false);
+  for (int i = 0; i < options.watchers;) {
+    std::vector<WatchRecord> requests;
+    for (uint64_t count = 1 + dice.Draw(4); count > 0 && i < options.watchers; --count) {
+      requests.push_back(DrawRequest(dice, i++));
+    }
+    watchers.emplace_back(server.address(), std::move(requests), dice.random(), false);
   }
   std::list<Writer> writers;
   for (int i = 0; i < options.writers; ++i) writers.emplace_back(server.address(), dice.random());
   Client client(server.address());
+  int64_t compacted = 0;
   for (int round = 0; round <= options.kills; ++round) {
     const auto end = steady_clock::now() + options.round;
     while (steady_clock::now() < end) {
@@ -313,18 +374,20 @@ absl::StatusOr<WatchRunReport> RunWatchers(const Target& target, const WatchRunO
       etcdserverpb::CompactionRequest request;
       request.set_revision(told - static_cast<int64_t>(dice.Draw(30)));
       etcdserverpb::CompactionResponse response;
-      if (client.Compact(request, &response).ok()) ++report.compactions;
+      if (!client.Compact(request, &response).ok()) continue;
+      ++report.compactions;
+      compacted = request.revision();
     }
     if (round == options.kills) break;
     server.Kill();
     CAIRN_RETURN_IF_ERROR(server.Start());
   }
   for (Writer& writer : writers) writer.Stop();
-  etcdserverpb::RangeRequest range;
-  range.set_key("k");
-  etcdserverpb::RangeResponse now;
-  if (const grpc::Status status = client.Range(range, &now, {.wait_for_ready = true});
-      !status.ok()) {
+  // Beyond whatever a watcher has asked for so far: it can be promised.
+  etcdserverpb::PutRequest last;
+  last.set_key("k last");
+  etcdserverpb::PutResponse now;
+  if (const grpc::Status status = client.Put(last, &now, {.wait_for_ready = true}); !status.ok()) {
     return base::MakeStatus(absl::StatusCode::kInternal, status.error_message());
   }
   std::vector<Watcher*> all = {&faithful};
@@ -343,10 +406,12 @@ absl::StatusOr<WatchRunReport> RunWatchers(const Target& target, const WatchRunO
       server.LetRun(milliseconds(50));
     }
   }
-  if (faithful.records().size() != 1) {
+  for (Watcher* const watcher : all) watcher->Stop();
+  const std::vector<WatchRecord> told = faithful.records();
+  if (told.size() != 1) {
     return base::MakeStatus(absl::StatusCode::kInternal, "the history was compacted away");
   }
-  const WatchedHistory history = HistoryOf(faithful.records()[0]);
+  const WatchedHistory history = HistoryOf(told.front());
   report.revisions = now.header().revision();
   for (const Writer& writer : writers) {
     for (std::string& violation : CheckAcknowledged(writer.acknowledged(), history)) {
@@ -356,10 +421,12 @@ absl::StatusOr<WatchRunReport> RunWatchers(const Target& target, const WatchRunO
   for (const Watcher* const watcher : all) {
     report.connections += watcher->connections();
     report.compacted += watcher->compacted();
-    for (const WatchRecord& record : watcher->records()) {
+    for (WatchRecord record : watcher->records()) {
+      record.compacted = compacted;
       for (const WatchRecord::Response& response : record.responses) {
         report.events += static_cast<int64_t>(response.events.size());
-        if (response.events.empty() && !response.start.has_value()) ++report.promises;
+        report.promises += response.events.empty() && !response.start.has_value() &&
+                           !response.overtaken_by.has_value();
       }
       for (std::string& violation : CheckAll(record, history)) {
         report.violations.push_back(std::move(violation));

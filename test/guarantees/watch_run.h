@@ -17,7 +17,7 @@ namespace cairn::test {
 
 struct WatchRunOptions {
   uint64_t seed = 0;
-  int watchers = 12;
+  int watchers = 24;
   int writers = 3;
   // Writing between two kills, and how many kills.
   std::chrono::milliseconds round{1500};
