@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace cairn::mvcc {
@@ -83,6 +84,12 @@ class Backend {
   // Makes every batch durable that was written before the call. Always all families: flushing one
   // alone would tear batches apart. An error is final. Any thread.
   virtual absl::Status Flush() = 0;
+
+  // Makes durable what was written before the call, and puts all that is durable then into a state
+  // of its own at `path`, which must not exist; the directory it stands in must. Whole batches, at
+  // least those; nothing that happens here later touches it. Takes room on the disk only as the two
+  // grow apart. An error leaves nothing at `path` that could be taken for a state. Any thread.
+  virtual absl::Status Checkpoint(const std::string& path) = 0;
 
   // Bytes on disk and in write buffers, at least 1. An estimate. Any thread.
   virtual int64_t PhysicalSizeBytes() const = 0;

@@ -1,5 +1,6 @@
 #include "mvcc/mem_backend.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/mutex.h"
+#include "base/status.h"
 
 namespace cairn::mvcc {
 namespace {
@@ -104,7 +106,7 @@ class MemIterator final : public RowIterator {
 
 class MemBackend final : public Backend {
  public:
-  explicit MemBackend(MemDisk::State* disk) : disk_(disk) {}
+  MemBackend(MemDisk& all, MemDisk::State* disk) : all_(all), disk_(disk) {}
   ~MemBackend() override;
 
   absl::StatusOr<bool> Get(Family family, std::string_view key,
@@ -116,8 +118,11 @@ class MemBackend final : public Backend {
   std::unique_ptr<RowBatch> NewBatch() const override { return std::make_unique<MemBatch>(); }
   absl::Status Write(RowBatch& batch) override;
   absl::Status Flush() override;
+  absl::Status Checkpoint(const std::string& path) override;
   int64_t PhysicalSizeBytes() const override;
 
+ private:
+  MemDisk& all_;
   MemDisk::State* const disk_;
 };
 
@@ -185,6 +190,22 @@ absl::Status MemBackend::Flush() {
   return absl::OkStatus();
 }
 
+absl::Status MemBackend::Checkpoint(const std::string& path) {
+  if (all_.Exists(path)) {
+    return base::Error(absl::StatusCode::kAlreadyExists, "state: there is something at {}", path);
+  }
+  CAIRN_RETURN_IF_ERROR(Flush());
+  Families copy;
+  {
+    base::MutexLock lock(disk_->mutex);
+    copy = disk_->durable;
+  }
+  MemDisk::State* const made = all_.Find(path);
+  base::MutexLock lock(made->mutex);
+  made->durable = made->visible = std::move(copy);
+  return absl::OkStatus();
+}
+
 int64_t MemBackend::PhysicalSizeBytes() const {
   base::MutexLock lock(disk_->mutex);
   size_t total = 1;
@@ -194,30 +215,71 @@ int64_t MemBackend::PhysicalSizeBytes() const {
   return static_cast<int64_t>(total);
 }
 
-MemDisk::MemDisk() : state_(std::make_unique<State>()) {}
+MemDisk::MemDisk() { Find({}); }
 MemDisk::~MemDisk() = default;
 
-std::unique_ptr<Backend> MemDisk::Open() {
-  base::MutexLock lock(state_->mutex);
-  CAIRN_CHECK(!state_->is_open);
-  state_->is_open = true;
-  return std::make_unique<MemBackend>(state_.get());
+MemDisk::State* MemDisk::Find(std::string_view path) {
+  base::MutexLock lock(mutex_);
+  const auto found = states_.find(path);
+  if (found != states_.end()) return found->second.get();
+  return states_.emplace(std::string(path), std::make_unique<State>()).first->second.get();
+}
+
+std::unique_ptr<Backend> MemDisk::Open(std::string_view path) {
+  State* const state = Find(path);
+  base::MutexLock lock(state->mutex);
+  CAIRN_CHECK(!state->is_open);
+  state->is_open = true;
+  return std::make_unique<MemBackend>(*this, state);
+}
+
+bool MemDisk::Exists(std::string_view path) const {
+  base::MutexLock lock(mutex_);
+  return states_.contains(path);
+}
+
+void MemDisk::Copy(const MemDisk& from, std::string_view path, std::string_view to) {
+  Families rows;
+  {
+    base::MutexLock disk_lock(from.mutex_);
+    const auto found = from.states_.find(path);
+    CAIRN_CHECK(found != from.states_.end());
+    base::MutexLock lock(found->second->mutex);
+    rows = found->second->durable;
+  }
+  State* const state = Find(to);
+  base::MutexLock lock(state->mutex);
+  CAIRN_CHECK(!state->is_open);
+  state->visible = state->durable = std::move(rows);
+}
+
+void MemDisk::Remove(std::string_view path) {
+  base::MutexLock lock(mutex_);
+  states_.erase(std::string(path));
 }
 
 size_t MemDisk::unflushed_batches() const {
-  base::MutexLock lock(state_->mutex);
-  return state_->unflushed.size();
+  base::MutexLock disk_lock(mutex_);
+  size_t most = 0;
+  for (const auto& [path, state] : states_) {
+    base::MutexLock lock(state->mutex);
+    most = std::max(most, state->unflushed.size());
+  }
+  return most;
 }
 
 void MemDisk::Crash(size_t kept) {
-  base::MutexLock lock(state_->mutex);
-  CAIRN_CHECK_LE(kept, state_->unflushed.size());
-  state_->unflushed.resize(kept);
-  for (const std::vector<Entry>& entries : state_->unflushed) {
-    for (const Entry& entry : entries) ApplyEntry(state_->durable, entry);
+  base::MutexLock disk_lock(mutex_);
+  for (const auto& [path, state] : states_) {
+    base::MutexLock lock(state->mutex);
+    if (!state->is_open) continue;
+    state->unflushed.resize(std::min(kept, state->unflushed.size()));
+    for (const std::vector<Entry>& entries : state->unflushed) {
+      for (const Entry& entry : entries) ApplyEntry(state->durable, entry);
+    }
+    state->unflushed.clear();
+    state->has_crashed = true;
   }
-  state_->unflushed.clear();
-  state_->has_crashed = true;
 }
 
 }  // namespace cairn::mvcc

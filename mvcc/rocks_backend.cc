@@ -5,18 +5,37 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
 #include <array>
+#include <filesystem>
+#include <limits>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/fail_point.h"
 #include "base/status.h"
 #include "mvcc/schema.h"
 
 namespace cairn::mvcc {
+
+class RocksMemory {
+ public:
+  RocksMemory(int64_t limit, int shard_bits, int64_t write_buffer_divisor)
+      : limit_bytes(limit),
+        cache(rocksdb::NewLRUCache(static_cast<size_t>(limit), shard_bits)),
+        write_buffers(std::make_shared<rocksdb::WriteBufferManager>(
+            static_cast<size_t>(limit / write_buffer_divisor), cache)) {}
+
+  const int64_t limit_bytes;
+  const std::shared_ptr<rocksdb::Cache> cache;
+  const std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
+};
+
 namespace {
 
 static_assert(kFamilyNames.size() == kFamilies);
@@ -137,6 +156,7 @@ class RocksBackend final : public Backend {
   absl::Status Flush() override {
     return FromRocks(db_->Flush(rocksdb::FlushOptions(), all_handles_), "state: flush");
   }
+  absl::Status Checkpoint(const std::string& path) override;
   int64_t PhysicalSizeBytes() const override;
 
  private:
@@ -169,6 +189,18 @@ absl::StatusOr<bool> RocksBackend::Get(Family family, std::string_view key,
   return true;
 }
 
+absl::Status RocksBackend::Checkpoint(const std::string& path) {
+  // The checkpoint would flush by itself, but which families it then names is its own affair.
+  CAIRN_RETURN_IF_ERROR(Flush());
+  base::FailPoint("mvcc.checkpoint.flushed");
+  rocksdb::Checkpoint* made = nullptr;
+  CAIRN_RETURN_IF_ERROR(
+      FromRocks(rocksdb::Checkpoint::Create(db_.get(), &made), "state: checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  constexpr uint64_t kNeverFlush = std::numeric_limits<uint64_t>::max();
+  return FromRocks(checkpoint->CreateCheckpoint(path, kNeverFlush), "state: checkpoint");
+}
+
 int64_t RocksBackend::PhysicalSizeBytes() const {
   uint64_t total = 1;
   for (auto* handle : all_handles_) {
@@ -181,8 +213,7 @@ int64_t RocksBackend::PhysicalSizeBytes() const {
   return static_cast<int64_t>(total);
 }
 
-rocksdb::DBOptions DatabaseOptions(const RocksOptions& options,
-                                   std::shared_ptr<rocksdb::Cache> cache) {
+rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemory& memory) {
   rocksdb::DBOptions database;
   database.create_if_missing = true;
   database.create_missing_column_families = true;
@@ -190,8 +221,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options,
   database.atomic_flush = true;
   // One writer: the plain skip list insert is cheaper, and fastest for ascending revisions.
   database.allow_concurrent_memtable_write = false;
-  database.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(
-      static_cast<size_t>(options.memory_limit_bytes / kWriteBufferDivisor), std::move(cache));
+  database.write_buffer_manager = memory.write_buffers;
   database.max_background_jobs = kBackgroundJobs;
   database.max_open_files = -1;
   database.stats_dump_period_sec = 0;
@@ -204,10 +234,9 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options,
   return database;
 }
 
-rocksdb::ColumnFamilyOptions FamilyOptions(const RocksOptions& options, bool filtered,
-                                           std::shared_ptr<rocksdb::Cache> cache) {
+rocksdb::ColumnFamilyOptions FamilyOptions(bool filtered, const RocksMemory& memory) {
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = std::move(cache);
+  table.block_cache = memory.cache;
   table.block_size = kBlockBytes;
   table.format_version = 5;
   // Index and filter in pieces of a block's size, inside the budget, with only their top level
@@ -222,34 +251,39 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const RocksOptions& options, bool fil
   rocksdb::ColumnFamilyOptions family;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   family.compression = rocksdb::kLZ4Compression;
-  family.write_buffer_size = static_cast<size_t>(options.memory_limit_bytes / kWriteBufferDivisor);
+  family.write_buffer_size = static_cast<size_t>(memory.limit_bytes / kWriteBufferDivisor);
   family.level_compaction_dynamic_level_bytes = true;
   return family;
 }
 
 }  // namespace
 
+std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes) {
+  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits, kWriteBufferDivisor);
+}
+
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options) {
   if (options.directory.empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "state: no directory given");
   }
-  if (options.memory_limit_bytes < kMemoryLimitBytesMin) {
+  const int64_t limit_bytes =
+      options.memory != nullptr ? options.memory->limit_bytes : options.memory_limit_bytes;
+  if (limit_bytes < kMemoryLimitBytesMin) {
     return base::Error(absl::StatusCode::kInvalidArgument,
                        "state in {}: a memory limit of {} bytes is below the least of {}",
-                       options.directory, options.memory_limit_bytes, kMemoryLimitBytesMin);
+                       options.directory, limit_bytes, kMemoryLimitBytesMin);
   }
-  const auto cache =
-      rocksdb::NewLRUCache(static_cast<size_t>(options.memory_limit_bytes), kCacheShardBits);
+  const auto memory = options.memory != nullptr ? options.memory : MakeRocksMemory(limit_bytes);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const std::string_view name : kFamilyNames) {
     // Rows of `revisions` are asked for only when they exist, so a filter there would say nothing.
     const bool filtered = name != kFamilyNames[static_cast<size_t>(Family::kRevisions)];
-    families.emplace_back(std::string(name), FamilyOptions(options, filtered, cache));
+    families.emplace_back(std::string(name), FamilyOptions(filtered, *memory));
   }
-  families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(options, false, cache));
+  families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(false, *memory));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(options, cache),
+  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(options, *memory),
                                                    options.directory, families, &handles, &db);
   if (!status.ok()) {
     const std::string text = status.ToString();
@@ -259,6 +293,14 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& op
                        options.directory, text);
   }
   return std::make_unique<RocksBackend>(std::unique_ptr<rocksdb::DB>(db), std::move(handles));
+}
+
+absl::Status RemoveRocksState(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  if (!error) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInternal, "state in {}: remove: {}", directory,
+                     error.message());
 }
 
 }  // namespace cairn::mvcc

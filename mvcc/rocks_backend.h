@@ -20,11 +20,18 @@ inline constexpr int64_t kMemoryLimitBytesDefault = int64_t{256} << 20;
 // Less than this leaves no room for a useful write buffer beside the index blocks.
 inline constexpr int64_t kMemoryLimitBytesMin = int64_t{16} << 20;
 
+// One budget for states that are open at the same time: while a snapshot replaces the state there
+// are two.
+class RocksMemory;
+// `limit_bytes` is at least kMemoryLimitBytesMin, or opening with it fails.
+std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes);
+
 struct RocksOptions {
   // Made if it does not exist; its parent must.
   std::string directory;
-  // At least kMemoryLimitBytesMin.
+  // At least kMemoryLimitBytesMin. For a budget of its own, when `memory` names none.
   int64_t memory_limit_bytes = kMemoryLimitBytesDefault;
+  std::shared_ptr<RocksMemory> memory;
   // Called on a RocksDB thread before any flush begins, RocksDB's own too; the flush waits until it
   // returns. The server blocks here until the log is synced through the highest index it handed to
   // Batch::Commit, so that the state on disk never runs ahead of the log. Must not call the
@@ -36,6 +43,9 @@ struct RocksOptions {
 // the directory; DATA_LOSS when the files do not check out; else INTERNAL with RocksDB's own words.
 // Every message names the directory. Destroying the backend flushes what is not durable yet.
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options);
+
+// Removes a state that is not open, whole or in part; OK when there is none.
+absl::Status RemoveRocksState(const std::string& directory);
 
 }  // namespace cairn::mvcc
 

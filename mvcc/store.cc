@@ -7,6 +7,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "mvcc/batch_state.h"
+#include "mvcc/generation.h"
 #include "mvcc/history.h"
 #include "mvcc/published.h"
 #include "mvcc/removal_turns.h"
@@ -36,64 +37,100 @@ std::string PrefixLimit(std::string_view prefix) {
 
 class Store::Impl {
  public:
-  explicit Impl(std::unique_ptr<Backend> backend_owned)
-      : backend(std::move(backend_owned)), batch(backend.get(), &state, &removal_turns) {}
+  explicit Impl(std::unique_ptr<Backend> backend)
+      : generations(std::make_unique<Generation>(std::move(backend))) {}
 
   absl::Status Load(const StoreIdentity& identity);
-  absl::Status Create(const StoreIdentity& identity);
+  absl::Status Adopt(const StoreIdentity& identity);
+  absl::Status WriteRows(const StoreIdentity& identity, const StateRow* state);
+  // False when there is none.
+  absl::StatusOr<bool> ReadFormat(FormatRow& format) const;
+  absl::Status LoadState();
 
-  // Runs `read(at)`, which returns StatusOr of an outcome, until no compaction has disturbed it.
+  Published published() const { return generations.current().state.LoadPublished(); }
+
+  // Runs `read(generation, at)`, which returns StatusOr of an outcome, until no compaction has
+  // disturbed it.
   template <typename Read>
   absl::StatusOr<ReadPoint> ReadAt(Revision at, absl::FunctionRef<void()> restart,
                                    const Read& read) const;
 
-  const std::unique_ptr<Backend> backend;
-  PublishedState state;
-  mutable RemovalTurns removal_turns;
-  BatchState batch;
+  Generations generations;
   mutable base::Mutex mutex;
   EntryApplied durable ABSL_GUARDED_BY(mutex);
 };
 
-absl::Status Store::Impl::Create(const StoreIdentity& identity) {
-  const auto rows = backend->NewBatch();
+// The format row, and the state row if one is given.
+absl::Status Store::Impl::WriteRows(const StoreIdentity& identity, const StateRow* state) {
+  Backend& backend = *generations.current().backend;
+  const auto rows = backend.NewBatch();
   rows->Put(
       Family::kMeta, kFormatKey,
       EncodeFormatRow(
           {.version = kFormatVersion, .cluster = identity.cluster, .member = identity.member}));
-  rows->Put(Family::kMeta, kStateKey, EncodeStateRow(StateRow()));
-  return backend->Write(*rows);
+  if (state != nullptr) rows->Put(Family::kMeta, kStateKey, EncodeStateRow(*state));
+  return backend.Write(*rows);
+}
+
+absl::StatusOr<bool> Store::Impl::ReadFormat(FormatRow& format) const {
+  const Backend& backend = *generations.current().backend;
+  bool is_readable = false;
+  CAIRN_ASSIGN_OR_RETURN(const bool is_there,
+                         backend.Get(Family::kMeta, kFormatKey, [&](std::string_view row) {
+                           is_readable = DecodeFormatRow(row, format);
+                         }));
+  if (!is_there) {
+    const auto any = backend.NewIterator(Family::kMeta, {}, CacheUse::kFill);
+    any->Seek({});
+    CAIRN_RETURN_IF_ERROR(any->status());
+    if (!any->Valid()) return false;
+    return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is missing", kFormatKey);
+  }
+  if (!is_readable) {
+    return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is unreadable", kFormatKey);
+  }
+  if (format.version != kFormatVersion) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "state: written in format {}, this program knows format {}", format.version,
+                       kFormatVersion);
+  }
+  return true;
 }
 
 absl::Status Store::Impl::Load(const StoreIdentity& identity) {
   FormatRow format;
-  bool is_readable = false;
-  CAIRN_ASSIGN_OR_RETURN(const bool is_there,
-                         backend->Get(Family::kMeta, kFormatKey, [&](std::string_view row) {
-                           is_readable = DecodeFormatRow(row, format);
-                         }));
+  CAIRN_ASSIGN_OR_RETURN(const bool is_there, ReadFormat(format));
   if (!is_there) {
-    const auto any = backend->NewIterator(Family::kMeta, {}, CacheUse::kFill);
-    any->Seek({});
-    CAIRN_RETURN_IF_ERROR(any->status());
-    if (any->Valid()) {
-      return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is missing", kFormatKey);
-    }
-    CAIRN_RETURN_IF_ERROR(Create(identity));
-  } else if (!is_readable) {
-    return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is unreadable", kFormatKey);
-  } else if (format.version != kFormatVersion) {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "state: written in format {}, this program knows format {}", format.version,
-                       kFormatVersion);
+    const StateRow empty;
+    CAIRN_RETURN_IF_ERROR(WriteRows(identity, &empty));
   } else if (format.cluster != identity.cluster || format.member != identity.member) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "state: belongs to member {:x} of cluster {:x}, not to member {:x} of "
                        "cluster {:x}",
                        format.member, format.cluster, identity.member, identity.cluster);
   }
-  CAIRN_ASSIGN_OR_RETURN(const StateRow row, ReadStateRow(*backend));
-  state.Store(row);
+  return LoadState();
+}
+
+absl::Status Store::Impl::Adopt(const StoreIdentity& identity) {
+  FormatRow format;
+  CAIRN_ASSIGN_OR_RETURN(const bool is_there, ReadFormat(format));
+  if (!is_there) {
+    return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a snapshot without a state");
+  }
+  if (format.cluster != identity.cluster) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "state: a snapshot of cluster {:x}, not of cluster {:x}", format.cluster,
+                       identity.cluster);
+  }
+  CAIRN_RETURN_IF_ERROR(WriteRows(identity, nullptr));
+  return LoadState();
+}
+
+absl::Status Store::Impl::LoadState() {
+  Generation& generation = generations.current();
+  CAIRN_ASSIGN_OR_RETURN(const StateRow row, ReadStateRow(*generation.backend));
+  generation.state.Store(row);
   // What was found on the disk is on the disk; a state just made is empty, whether kept or not.
   base::MutexLock lock(mutex);
   durable = row.applied;
@@ -104,15 +141,17 @@ template <typename Read>
 absl::StatusOr<ReadPoint> Store::Impl::ReadAt(Revision at, absl::FunctionRef<void()> restart,
                                               const Read& read) const {
   for (;;) {
+    const Generations::Pin generation(generations);
     // The revision is taken before the first row is read.
-    const Published before = state.LoadPublished();
+    const Published before = generation->state.LoadPublished();
     const ReadPoint point = {at <= kCurrent ? before.revision : at, before.revision};
     if (point.revision > before.revision) return FutureRevisionError();
     if (point.revision < before.watermark) return CompactedError();
-    CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome, read(point.revision));
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome,
+                           read(*generation->backend, point.revision));
     // And the watermark looked at again after the last: a row may be missing, or a key seem never
     // to have been, because a compaction has passed.
-    if (point.revision >= state.LoadPublished().watermark) {
+    if (point.revision >= published().watermark) {
       if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
       return point;
     }
@@ -122,7 +161,9 @@ absl::StatusOr<ReadPoint> Store::Impl::ReadAt(Revision at, absl::FunctionRef<voi
 }
 
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Store::~Store() { CAIRN_CHECK(!impl_->batch.is_open()); }
+Store::~Store() {
+  CAIRN_CHECK(impl_->generations.is_released() || !impl_->generations.current().batch->is_open());
+}
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Backend> backend,
                                                    const StoreOptions& options) {
@@ -131,11 +172,25 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(std::unique_ptr<Backend> back
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
-Published Store::published() const { return impl_->state.LoadPublished(); }
-EntryApplied Store::applied() const { return impl_->state.Load().applied; }
-int64_t Store::logical_size_bytes() const { return impl_->state.Load().logical_size_bytes; }
-Revision Store::removed_through() const { return impl_->state.Load().removal_cursor.main; }
-int64_t Store::physical_size_bytes() const { return impl_->backend->PhysicalSizeBytes(); }
+absl::StatusOr<std::unique_ptr<Store>> Store::Adopt(std::unique_ptr<Backend> backend,
+                                                    const StoreOptions& options) {
+  auto impl = std::make_unique<Impl>(std::move(backend));
+  CAIRN_RETURN_IF_ERROR(impl->Adopt(options.identity));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Published Store::published() const { return impl_->published(); }
+EntryApplied Store::applied() const { return impl_->generations.current().state.Load().applied; }
+int64_t Store::logical_size_bytes() const {
+  return impl_->generations.current().state.Load().logical_size_bytes;
+}
+Revision Store::removed_through() const {
+  return impl_->generations.current().state.Load().removal_cursor.main;
+}
+int64_t Store::physical_size_bytes() const {
+  const Generations::Pin generation(impl_->generations);
+  return generation->backend->PhysicalSizeBytes();
+}
 
 EntryApplied Store::durable_applied() const {
   base::MutexLock lock(impl_->mutex);
@@ -144,18 +199,19 @@ EntryApplied Store::durable_applied() const {
 
 absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValueVisitor found,
                                      Values values) const {
-  const RowReader reader(*impl_->backend);
   // What was found is right whatever a compaction has done since, and must be handed out once only:
   // the visit happens inside the read, so a found key never starts again.
   for (;;) {
-    const Published before = impl_->state.LoadPublished();
+    const Generations::Pin generation(impl_->generations);
+    const RowReader reader(*generation->backend);
+    const Published before = generation->state.LoadPublished();
     const ReadPoint point = {at <= kCurrent ? before.revision : at, before.revision};
     if (point.revision > before.revision) return FutureRevisionError();
     if (point.revision < before.watermark) return CompactedError();
     CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome,
                            reader.Get(key, point.revision, values, found));
     if (outcome == RowReader::Outcome::kFound) return point;
-    if (point.revision >= impl_->state.LoadPublished().watermark) {
+    if (point.revision >= impl_->published().watermark) {
       if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
       return point;
     }
@@ -165,9 +221,9 @@ absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValue
 
 absl::StatusOr<ScanResult> Store::Scan(const ScanOptions& options, KeyValueVisitor visit,
                                        absl::FunctionRef<void()> restart) const {
-  const RowReader reader(*impl_->backend);
   ScanResult result;
-  const auto read = [&](Revision at) -> absl::StatusOr<RowReader::Outcome> {
+  const auto read = [&](const Backend& backend, Revision at) -> absl::StatusOr<RowReader::Outcome> {
+    const RowReader reader(backend);
     CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned scanned,
                            reader.Scan(options.range, at, options.values, options.count_rest, visit,
                                        options.effort_max));
@@ -185,37 +241,44 @@ absl::StatusOr<ScanResult> Store::Count(const KeyRange& range, Revision at) cons
 
 absl::StatusOr<Revision> Store::ReadEvents(const EventsOptions& options,
                                            absl::FunctionRef<void(const Event&)> visit) const {
-  const Published before = impl_->state.LoadPublished();
+  const Generations::Pin generation(impl_->generations);
+  const Published before = generation->state.LoadPublished();
   if (options.last > before.revision) return FutureRevisionError();
   if (options.first < before.watermark) return CompactedError();
-  CAIRN_ASSIGN_OR_RETURN(const Revision through, mvcc::ReadEvents(*impl_->backend, options, visit));
+  CAIRN_ASSIGN_OR_RETURN(const Revision through,
+                         mvcc::ReadEvents(*generation->backend, options, visit));
   // Rows from the watermark on are never removed, so one look after the last row is enough.
-  if (options.first < impl_->state.LoadPublished().watermark) return CompactedError();
+  if (options.first < impl_->published().watermark) return CompactedError();
   return through;
 }
 
 absl::StatusOr<bool> Store::ReadPrevious(ChangeKind kind, RowRevision revision,
                                          RowRevision previous, std::string& key_value) const {
   const Revision at = revision.main - 1;
-  if (at < impl_->state.LoadPublished().watermark) return false;
-  CAIRN_ASSIGN_OR_RETURN(const PreviousOutcome outcome,
-                         mvcc::ReadPrevious(*impl_->backend, kind, revision, previous, key_value));
+  const Generations::Pin generation(impl_->generations);
+  if (at < generation->state.LoadPublished().watermark) return false;
+  CAIRN_ASSIGN_OR_RETURN(
+      const PreviousOutcome outcome,
+      mvcc::ReadPrevious(*generation->backend, kind, revision, previous, key_value));
   if (outcome == PreviousOutcome::kFound) return true;
-  if (outcome == PreviousOutcome::kMissing && at >= impl_->state.LoadPublished().watermark) {
+  if (outcome == PreviousOutcome::kMissing && at >= impl_->published().watermark) {
     return LostRow(at);
   }
   return false;
 }
 
 absl::StatusOr<bool> Store::GetMeta(std::string_view key, std::string& value) const {
-  return impl_->backend->Get(Family::kMeta, key, [&value](std::string_view row) { value = row; });
+  const Generations::Pin generation(impl_->generations);
+  return generation->backend->Get(Family::kMeta, key,
+                                  [&value](std::string_view row) { value = row; });
 }
 
 absl::Status Store::ScanMeta(
     std::string_view prefix,
     absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const {
+  const Generations::Pin generation(impl_->generations);
   const auto rows =
-      impl_->backend->NewIterator(Family::kMeta, PrefixLimit(prefix), CacheUse::kFill);
+      generation->backend->NewIterator(Family::kMeta, PrefixLimit(prefix), CacheUse::kFill);
   for (rows->Seek(prefix); rows->Valid(); rows->Next()) {
     if (!visit(rows->key(), rows->value())) return absl::OkStatus();
   }
@@ -223,25 +286,27 @@ absl::Status Store::ScanMeta(
 }
 
 absl::StatusOr<HashKvResult> Store::HashKv(Revision at) const {
-  const RemovalTurns::Hold hold(impl_->removal_turns);
-  const RowReader reader(*impl_->backend);
+  const Generations::Pin generation(impl_->generations);
+  const RemovalTurns::Hold hold(generation->removal_turns);
+  const Backend& backend = *generation->backend;
+  const RowReader reader(backend);
   for (;;) {
-    const Published before = impl_->state.LoadPublished();
+    const Published before = generation->state.LoadPublished();
     HashKvRange range;
     range.at = at <= kCurrent ? before.revision : at;
     range.watermark = before.watermark;
     if (range.at > before.revision) return FutureRevisionError();
     if (range.at < before.watermark) return CompactedError();
     // The cursor as the backend has it: it moves in the very batch that removes.
-    CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(*impl_->backend));
+    CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(backend));
     range.removal_cursor = first.removal_cursor;
     CAIRN_ASSIGN_OR_RETURN(
         const RowReader::Scanned live,
         reader.Scan(KeyRange::All(), range.at, Values::kSkip,
                     /*count_rest=*/false, [](const KeyValueView&) { return false; }));
     range.any_live = live.count > 0;
-    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(*impl_->backend, range));
-    CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(*impl_->backend));
+    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range));
+    CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(backend));
     // At most the one step that was under way when the hold began can have come between: again.
     if (last.removal_cursor != first.removal_cursor) continue;
     if (live.outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
@@ -268,26 +333,48 @@ absl::StatusOr<uint32_t> Store::Hash() const {
 }
 
 absl::StatusOr<RemovalStep> Store::FindRemovalStep(int rows_max) const {
-  const StateRow state = impl_->state.Load();
+  const Generations::Pin generation(impl_->generations);
+  const StateRow state = generation->state.Load();
   RemovalStep rest;
   rest.from = state.removal_cursor;
   rest.to = state.removal_cursor;
   if (!(state.removal_cursor < RowRevision{state.published.watermark, 0})) {
-    impl_->removal_turns.Finish();
+    generation->removal_turns.Finish();
     return rest;
   }
-  if (!impl_->removal_turns.Ask()) return rest;
-  return mvcc::FindRemovalStep(*impl_->backend, state, rows_max);
+  if (!generation->removal_turns.Ask()) return rest;
+  return mvcc::FindRemovalStep(*generation->backend, state, rows_max);
 }
 
 absl::StatusOr<EntryApplied> Store::Flush() {
-  const EntryApplied applied = impl_->state.Load().applied;
-  CAIRN_RETURN_IF_ERROR(impl_->backend->Flush());
+  const Generations::Pin generation(impl_->generations);
+  const EntryApplied applied = generation->state.Load().applied;
+  CAIRN_RETURN_IF_ERROR(generation->backend->Flush());
   base::MutexLock lock(impl_->mutex);
   if (applied.index > impl_->durable.index) impl_->durable = applied;
   return impl_->durable;
 }
 
-Batch Store::BeginBatch() { return Batch(&impl_->batch); }
+absl::StatusOr<EntryApplied> Store::Checkpoint(const std::string& path) {
+  const Generations::Pin generation(impl_->generations);
+  const EntryApplied applied = generation->state.Load().applied;
+  CAIRN_RETURN_IF_ERROR(generation->backend->Checkpoint(path));
+  return applied;
+}
+
+Batch Store::BeginBatch() { return Batch(impl_->generations.current().batch.get()); }
+
+void Store::Replace(std::unique_ptr<Store> fresh) {
+  const EntryApplied applied = fresh->applied();
+  CAIRN_CHECK(!impl_->generations.current().batch->is_open());
+  CAIRN_CHECK_GT(applied.index, this->applied().index);
+  CAIRN_CHECK_GE(fresh->published().revision, published().revision);
+  CAIRN_CHECK_EQ(fresh->durable_applied().index, applied.index);
+  impl_->generations.Replace(fresh->impl_->generations.Release());
+  base::MutexLock lock(impl_->mutex);
+  impl_->durable = applied;
+}
+
+void Store::CloseReplaced() { impl_->generations.CloseReplaced(); }
 
 }  // namespace cairn::mvcc

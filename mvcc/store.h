@@ -70,6 +70,11 @@ class Store {
   // (both numbers are named); DATA_LOSS: a row of the store's own is missing or unreadable.
   static absl::StatusOr<std::unique_ptr<Store>> Open(std::unique_ptr<Backend> backend,
                                                      const StoreOptions& options);
+  // Takes another member's state (a checkpoint) and makes it this member's: the identity in it is
+  // rewritten, durable only after Flush. FAILED_PRECONDITION when it is another cluster's or its
+  // format is not ours; DATA_LOSS when there is no state or a row of the store's own is unreadable.
+  static absl::StatusOr<std::unique_ptr<Store>> Adopt(std::unique_ptr<Backend> backend,
+                                                      const StoreOptions& options);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -141,8 +146,22 @@ class Store {
   // call, or a later one). An error is final: the member must stop. Any thread.
   absl::StatusOr<EntryApplied> Flush();
 
+  // Puts a copy of the state, durable, at `path`, which must not exist. It holds the returned entry
+  // and maybe some after it: its own row tells. Any thread; reads and writes go on.
+  absl::StatusOr<EntryApplied> Checkpoint(const std::string& path);
+
   // Apply thread only. At most one batch at a time (checked).
   Batch BeginBatch();
+
+  // Puts `fresh`, which is flushed and applied further than this (checked), in this one's place.
+  // Reads under way end on the old state, which stays open for them; later ones see the new one, at
+  // which revision, watermark and applied entry jump. The watermark that a read looks at last is
+  // the new one's, so a read that ends later than this never gives what is compacted by then. Apply
+  // thread only, with no batch open.
+  void Replace(std::unique_ptr<Store> fresh);
+  // Waits until no read is under way on a state that was replaced, and closes it. Not the apply
+  // thread, which readers must not hold up.
+  void CloseReplaced();
 
  private:
   friend class Batch;
