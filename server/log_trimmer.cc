@@ -69,7 +69,8 @@ absl::Status LogTrimmer::TrimIfDue() {
   base::FailPoint("server.trim.marked");
   marked_ = durable.index;
   bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
-  CAIRN_ASSIGN_OR_RETURN(const size_t removed, wal_.CollectCovered(durable.index));
+  CAIRN_ASSIGN_OR_RETURN(const size_t removed,
+                         wal_.CollectCovered(durable.index, runner_.tail_to_keep()));
   VLOG(1) << fmt::format("state durable through index {}; {} log segments removed", durable.index,
                          removed);
   return absl::OkStatus();

@@ -136,7 +136,11 @@ absl::Status NodeRunner::Stop() {
     log_->Submit({.marker = wal::Marker{{durable.term, durable.index}}, .commit = durable.index});
   }
   CAIRN_RETURN_IF_ERROR(log_->Stop());
-  return wal_.CollectCovered(durable.index).status();
+  return wal_.CollectCovered(durable.index, tail_to_keep()).status();
+}
+
+wal::TailToKeep NodeRunner::tail_to_keep() const {
+  return members()->size() > 1 ? wal::kFollowerTail : wal::kNoTail;
 }
 
 absl::Status NodeRunner::MarkDurable(raft::EntryId id) {

@@ -100,6 +100,8 @@ class NodeRunner final : public Node {
 
   // Writes a snapshot marker at `id` and waits until it is durable. CANCELLED after a stop.
   absl::Status MarkDurable(raft::EntryId id);
+  // What the log keeps for followers; nothing where there are none.
+  wal::TailToKeep tail_to_keep() const;
   // Commits a removal step on the apply thread and waits for it. False when it was stale.
   absl::StatusOr<bool> CommitRemoval(mvcc::RemovalStep step);
   // Tells what a look at the disk found (see IsOutOfSpace).

@@ -114,6 +114,12 @@ class CrashRun {
              std::to_string(model.last());
     }
     if (recovered.marker.value_or(Marker()).id.index.value() != model.marker) return "marker";
+    // Whoever restarts in the middle of an installation asks for one of the two.
+    const bool is_marked = model.marker >= model.snapshot;
+    if (!is_marked && (!recovered.snapshot_installed.has_value() ||
+                       recovered.snapshot_installed->id.index.value() != model.snapshot)) {
+      return "the record of the snapshot";
+    }
     const uint64_t before = recovered.before_first.index.value();
     if (before > std::max(model.marker, model.snapshot)) return "begins too late";
     if (before == model.last()) return {};
@@ -136,7 +142,8 @@ class CrashRun {
     if (dice == 0) return wal_->MakeSpare(nullptr).ok();
     if (dice == 1) return wal_->WriteDurableThrough().ok() && Acknowledge();
     if (dice == 2 && versions_.size() == 1) {
-      return wal_->CollectCovered(Index(versions_.back().marker)).ok();
+      const TailToKeep tail = {.entries_max = random_() % 20, .bytes_max = random_() % 40'000};
+      return wal_->CollectCovered(Index(versions_.back().marker), tail).ok();
     }
     std::vector<Append> appends;
     Model next = versions_.back();

@@ -3,15 +3,14 @@
 #define CAIRN_WAL_SEGMENT_GC_H_
 
 #include <cstddef>
-#include <limits>
+#include <cstdint>
 #include <span>
 
 #include "base/ids.h"
 #include "wal/log_state.h"
+#include "wal/types.h"
 
 namespace cairn::wal {
-
-inline constexpr Index kKeepNothing{std::numeric_limits<uint64_t>::max()};
 
 struct RemovalInput {
   // Oldest first; the last one is being written.
@@ -30,6 +29,12 @@ struct RemovalInput {
 // no record names an index above the durable marker, or from keep_from on. What holds the entry
 // after the marker always stays.
 size_t PlanRemoval(const RemovalInput& input);
+
+// The first entry of the tail that `tail` allows of a log that ends in `last`: no more than so many
+// entries, and no segment of which the tail would hold more than so many bytes. `used_bytes` says
+// what each of `segments` holds. kKeepNothing when that is nothing.
+Index TailStart(std::span<const SegmentSummary> segments, std::span<const uint64_t> used_bytes,
+                Index last, const TailToKeep& tail);
 
 }  // namespace cairn::wal
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -76,6 +77,21 @@ struct Options {
   uint64_t segment_bytes = kSegmentBytes;
   SyncMode sync = SyncMode::kAlways;
 };
+
+// What is kept of covered entries for followers that are a little behind: what lies within both
+// bounds, in whole segments. Beyond it a follower gets a snapshot.
+struct TailToKeep {
+  uint64_t entries_max = 0;
+  uint64_t bytes_max = 0;
+};
+// For whom there is nobody to send to.
+inline constexpr TailToKeep kNoTail{};
+// As many entries as etcd keeps, which bridge a restart of a follower; and two segments, because
+// sending more than that from the log is no cheaper than a snapshot.
+inline constexpr TailToKeep kFollowerTail{.entries_max = 5000, .bytes_max = uint64_t{128} << 20};
+
+// "From here on entries are kept": no entry.
+inline constexpr Index kKeepNothing{std::numeric_limits<uint64_t>::max()};
 
 // What the log held when it was opened.
 struct Recovered {

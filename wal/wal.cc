@@ -112,7 +112,8 @@ class WalImpl {
   absl::StatusOr<std::vector<raft::Entry>> ReadEntries(Index first, Index limit,
                                                        size_t max_bytes) const;
   absl::StatusOr<Term> TermAt(Index index) const;
-  absl::StatusOr<size_t> CollectCovered(Index durable_applied);
+  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const TailToKeep& tail,
+                                        Index pinned_from);
   absl::Status MakeSpare(const std::function<bool()>& pace);
 
   raft::EntryId before_first() const {
@@ -448,15 +449,20 @@ absl::StatusOr<std::vector<raft::Entry>> WalImpl::ReadEntries(Index first, Index
   return entries;
 }
 
-absl::StatusOr<size_t> WalImpl::CollectCovered(Index durable_applied) {
+absl::StatusOr<size_t> WalImpl::CollectCovered(Index durable_applied, const TailToKeep& tail,
+                                               Index pinned_from) {
   base::MutexLock removal_lock(removal_mutex_);
   std::vector<std::string> names;
   {
     base::MutexLock lock(mutex_);
     const std::vector<SegmentSummary> summaries(state_.segments().begin(), state_.segments().end());
+    std::vector<uint64_t> used_bytes;
+    for (const SegmentFile& segment : segments_) used_bytes.push_back(segment.used_bytes);
+    const Index tail_start = TailStart(summaries, used_bytes, state_.last().index, tail);
     const size_t count = PlanRemoval({.segments = summaries,
                                       .durable_applied = durable_applied,
                                       .durable_marker = synced_marker_,
+                                      .keep_from = std::min(tail_start, pinned_from),
                                       .opening_is_synced = opening_is_synced_});
     for (size_t i = 0; i < count; ++i) names.push_back(SegmentName(summaries[i].sequence));
   }
@@ -528,8 +534,9 @@ absl::StatusOr<std::vector<raft::Entry>> Wal::ReadEntries(Index first, Index lim
 absl::StatusOr<Term> Wal::TermAt(Index index) const { return impl_->TermAt(index); }
 raft::EntryId Wal::before_first() const { return impl_->before_first(); }
 raft::EntryId Wal::last() const { return impl_->last(); }
-absl::StatusOr<size_t> Wal::CollectCovered(Index durable_applied) {
-  return impl_->CollectCovered(durable_applied);
+absl::StatusOr<size_t> Wal::CollectCovered(Index durable_applied, const TailToKeep& tail,
+                                           Index pinned_from) {
+  return impl_->CollectCovered(durable_applied, tail, pinned_from);
 }
 absl::Status Wal::MakeSpare(const std::function<bool()>& pace) { return impl_->MakeSpare(pace); }
 bool Wal::has_spare() const { return impl_->has_spare(); }

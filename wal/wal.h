@@ -82,10 +82,12 @@ class Wal {
   raft::EntryId last() const;
 
   // Removes the oldest segments that hold nothing above `durable_applied`, never more than what the
-  // last *synced* marker covers, and never unless the current segment's opening batch is synced.
+  // last *synced* marker covers, nothing of `tail` nor from entry `pinned_from` on (kKeepNothing:
+  // no pin), and never unless the current segment's opening batch is synced.
   // Order: plan, delete oldest first, sync the directory; each arrow is a fail point. Returns how
   // many were removed. Call it after the marker's Append has become durable.
-  absl::StatusOr<size_t> CollectCovered(Index durable_applied);
+  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const TailToKeep& tail = kNoTail,
+                                        Index pinned_from = kKeepNothing);
 
   // Makes the next segment ahead of need: zero-filled, synced, named, directory synced. `pace` is
   // called after each piece of `kSparePieceBytes` (each is synced by itself, so that no large flush

@@ -256,6 +256,23 @@ TEST_F(WalTest, CoveredSegmentsGoAndReadersSayHowFar) {
   EXPECT_EQ(recovered_.marker->id.index, Index(50));
 }
 
+TEST_F(WalTest, ATailAndAPinAreKeptOfWhatIsCovered) {
+  Create();
+  for (uint64_t i = 1; i <= 100; ++i) Write(EntriesOf(i, i, 1, 500));
+  Write(MarkerAt(100, 1));
+  const TailToKeep tail = {.entries_max = 40, .bytes_max = 1 << 20};
+  EXPECT_GT(*wal_->CollectCovered(Index(100), tail, Index(30)), 1u);
+  EXPECT_LT(wal_->before_first().index, Index(30));
+  EXPECT_GT(wal_->before_first().index, Index(15));
+  EXPECT_GT(*wal_->CollectCovered(Index(100), tail), 1u);
+  EXPECT_LE(wal_->before_first().index, Index(60));
+  EXPECT_GT(wal_->before_first().index, Index(45));
+  // Two segments and what the current one holds.
+  EXPECT_GT(*wal_->CollectCovered(Index(100), {.entries_max = 1000, .bytes_max = 2 * 8192}), 0u);
+  EXPECT_GT(wal_->before_first().index, Index(60));
+  EXPECT_EQ(*wal_->CollectCovered(Index(100), {.entries_max = 1000, .bytes_max = 2 * 8192}), 0u);
+}
+
 // Entries 30.. are superseded from 25 on in a later segment; the segments before may go only when
 // all they name is covered, and what stays begins below its own header's word.
 TEST_F(WalTest, RemovalAfterSupersessionKeepsTheTermBeforeTheFirst) {
