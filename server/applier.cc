@@ -55,10 +55,29 @@ Applier::Applier(mvcc::Store& store, Proposer proposer, Membership membership, L
       membership_(std::move(membership)) {}
 
 absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(mvcc::Store& store, Proposer proposer) {
+  CAIRN_ASSIGN_OR_RETURN(Loaded loaded, Load(store));
+  return std::unique_ptr<Applier>(
+      new Applier(store, proposer, std::move(loaded.membership), std::move(loaded.leases)));
+}
+
+absl::StatusOr<Applier::Loaded> Applier::Load(const mvcc::Store& store) {
   CAIRN_ASSIGN_OR_RETURN(Membership membership, LoadMembership(store));
   CAIRN_ASSIGN_OR_RETURN(LeaseApplier leases, LeaseApplier::Open(store));
-  return std::unique_ptr<Applier>(
-      new Applier(store, proposer, std::move(membership), std::move(leases)));
+  return Loaded{std::move(membership), std::move(leases)};
+}
+
+Applier::Result Applier::Replace(std::unique_ptr<mvcc::Store> fresh, Loaded loaded) {
+  Result result;
+  result.leases = loaded.leases.table().All();
+  for (const lease::LeaseUpdate& before : leases_.table().All()) {
+    if (!loaded.leases.Exists(before.id)) result.leases.push_back({before.id, std::nullopt});
+  }
+  store_.Replace(std::move(fresh));
+  leases_ = std::move(loaded.leases);
+  membership_ = std::move(loaded.membership);
+  result.members_changed = true;
+  if (sink_ != nullptr) sink_->OnReplaced(store_.published().revision);
+  return result;
 }
 
 absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entries) {

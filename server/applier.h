@@ -59,6 +59,18 @@ class Applier {
   // `proposer` is this member. DATA_LOSS when their rows do not decode.
   static absl::StatusOr<std::unique_ptr<Applier>> Open(mvcc::Store& store, Proposer proposer);
 
+  // What lives in memory beside a state: read once, when the state is opened.
+  struct Loaded {
+    Membership membership;
+    LeaseApplier leases;
+  };
+  // DATA_LOSS when rows do not decode. Any thread.
+  static absl::StatusOr<Loaded> Load(const mvcc::Store& store);
+  // Puts `fresh`, from which `loaded` was read, in the place of the state (mvcc::Store::Replace).
+  // Tells of every lease there is or was, of the members, and the sink; not of the configuration,
+  // which the core gets with the snapshot.
+  Result Replace(std::unique_ptr<mvcc::Store> fresh, Loaded loaded);
+
   // Has `sink`, which must outlive this object, told of every change from the next Apply on.
   void SetChangeSink(ChangeSink* sink) { sink_ = sink; }
 

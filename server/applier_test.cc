@@ -307,5 +307,51 @@ TEST_F(ApplierTest, MemberRowsThatDoNotDecodeAreRefused) {
   EXPECT_EQ(base::Message(status), "a member row does not parse");
 }
 
+// A snapshot took the state's place: leases that are gone, that stay and that are new are told of,
+// members too, and what comes next is applied to it.
+TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
+  const auto grant = [](uint64_t index, int64_t id) {
+    etcdserverpb::LeaseGrantRequest request;
+    request.set_id(id);
+    request.set_ttl(60);
+    return Command(index, EncodeCommand({.kind = CommandKind::kLeaseGrant,
+                                         .proposer = MemberId(9),
+                                         .nonce = 1,
+                                         .sequence = index},
+                                        request.SerializeAsString()));
+  };
+  Begin();
+  Apply({grant(2, 1), grant(3, 2)});
+
+  const mvcc::StoreIdentity identity = {.cluster = ClusterId(1), .member = MemberId(9)};
+  auto ahead = mvcc::Store::Open(disk_.Open("ahead"), {.identity = identity});
+  ASSERT_TRUE(ahead.ok());
+  auto applier = Applier::Open(**ahead, {.id = MemberId(9), .nonce = 1});
+  ASSERT_TRUE(applier.ok());
+  ASSERT_TRUE((*applier)->Apply(BootstrapEntries(kMembers)).ok());
+  ASSERT_TRUE(
+      (*applier)->Apply(std::vector{grant(2, 2), grant(3, 3), Put(4, "key", 1, MemberId(9))}).ok());
+  ASSERT_TRUE((*ahead)->Checkpoint("copy").ok());
+  auto fresh = mvcc::Store::Adopt(disk_.Open("copy"),
+                                  {.identity = {.cluster = ClusterId(1), .member = kSelf}});
+  ASSERT_TRUE(fresh.ok());
+  ASSERT_TRUE((*fresh)->Flush().ok());
+  auto loaded = Applier::Load(**fresh);
+  ASSERT_TRUE(loaded.ok());
+
+  const Applier::Result result = applier_->Replace(*std::move(fresh), *std::move(loaded));
+  EXPECT_TRUE(result.members_changed);
+  std::vector<std::pair<LeaseId, bool>> leases;
+  for (const lease::LeaseUpdate& update : result.leases) {
+    leases.emplace_back(update.id, update.facts.has_value());
+  }
+  EXPECT_EQ(leases, (std::vector<std::pair<LeaseId, bool>>{
+                        {LeaseId(2), true}, {LeaseId(3), true}, {LeaseId(1), false}}));
+  EXPECT_EQ(store_->applied().index, Index(4));
+  EXPECT_EQ(applier_->membership().members, kMembers);
+  Apply({Put(5, "next")});
+  EXPECT_EQ(store_->published().revision, Revision(3));
+}
+
 }  // namespace
 }  // namespace cairn::server

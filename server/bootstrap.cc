@@ -3,12 +3,15 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <utility>
 
+#include "base/fail_point.h"
 #include "base/status.h"
-#include "mvcc/rocks_backend.h"
+#include "server/installed_at.h"
 #include "server/membership.h"
+#include "server/membership_rows.h"
 
 namespace cairn::server {
 
@@ -89,6 +92,45 @@ absl::Status OpenState(const Foundation& foundation, Bootstrapped& member) {
   return absl::OkStatus();
 }
 
+// A snapshot took the state's place, and the member ended before its log said so: the log says it
+// now, whatever it holds. Nothing was appended or applied in between.
+absl::Status RecordInstallation(Bootstrapped& member) {
+  CAIRN_ASSIGN_OR_RETURN(const std::optional<raft::EntryId> installed,
+                         ReadInstalledAt(*member.store));
+  const mvcc::EntryApplied applied = member.store->applied();
+  if (!installed.has_value() || *installed != raft::EntryId{applied.term, applied.index}) {
+    return absl::OkStatus();
+  }
+  wal::Recovered& recovered = member.recovered;
+  if ((recovered.marker.has_value() && recovered.marker->id == *installed) ||
+      (recovered.snapshot_installed.has_value() &&
+       recovered.snapshot_installed->id == *installed)) {
+    return absl::OkStatus();
+  }
+  if (recovered.hard_state.term < installed->term) {
+    return base::Error(
+        absl::StatusCode::kFailedPrecondition,
+        "the state arrived as a snapshot of term {}, but the log knows no term above {}: log and "
+        "state are not of one history; give --data-dir and --wal-dir of one member",
+        installed->term, recovered.hard_state.term);
+  }
+  wal::Append append;
+  append.snapshot_installed = wal::SnapshotInstalled{
+      *installed, EncodeConfiguration(member.applier->membership().configuration)};
+  append.commit = installed->index;
+  CAIRN_RETURN_IF_ERROR(member.wal->Write({&append, 1}));
+  CAIRN_RETURN_IF_ERROR(member.wal->Sync());
+  base::FailPoint("server.bootstrap.installation_recorded");
+  LOG(WARNING) << fmt::format(
+      "the log had not yet recorded the snapshot through index {} of term {}; it ended at {}",
+      installed->index, installed->term, recovered.last.index);
+  recovered.snapshot_installed = append.snapshot_installed;
+  recovered.configuration = append.snapshot_installed->configuration;
+  recovered.before_first = recovered.last = *installed;
+  recovered.hard_state.commit = std::max(recovered.hard_state.commit, installed->index);
+  return absl::OkStatus();
+}
+
 // The log's entries above the commit index, which the core must hold in memory.
 absl::StatusOr<std::vector<raft::Entry>> ReadTail(const wal::Wal& wal, Index commit, Index last) {
   std::vector<raft::Entry> tail;
@@ -132,6 +174,7 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   member.start_nonce = DrawNonce();
   CAIRN_RETURN_IF_ERROR(OpenLog(foundation, config, member));
   CAIRN_RETURN_IF_ERROR(OpenState(foundation, member));
+  CAIRN_RETURN_IF_ERROR(RecordInstallation(member));
   const wal::Recovered& recovered = member.recovered;
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
@@ -152,15 +195,9 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   return member;
 }
 
-absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory,
+absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, StateHome& states,
                                        const Config& config) {
-  // Entries are applied only once the log has them durable, so the state can never be flushed ahead
-  // of the log and the flush has nothing to wait for.
-  const auto open_state = [&] {
-    return mvcc::OpenRocksBackend(
-        {.directory = directory.state_path(),
-         .memory_limit_bytes = static_cast<int64_t>(config.memory_limit_bytes)});
-  };
+  const auto open_state = [&] { return states.Open(states.current_path()); };
   return Bootstrap({fs, directory.wal_path(), {}, open_state, directory.has_state()}, config);
 }
 

@@ -18,6 +18,7 @@
 #include "server/applier.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/state_home.h"
 #include "wal/fs.h"
 #include "wal/wal.h"
 
@@ -48,8 +49,9 @@ struct Foundation {
 // `config` describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION,
 // DATA_LOSS and UNIMPLEMENTED name file, offset and remedy.
 absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config);
-// The same on a data directory, with the state in RocksDB.
-absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, const Config& config);
+// The same on a data directory, whose states are `states`.
+absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, StateHome& states,
+                                       const Config& config);
 
 // Whether a log from after `before_first` to `last` and a state applied through `applied` fit
 // together: first <= applied + 1 <= last + 1. FAILED_PRECONDITION with all numbers otherwise.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/test_member.h"
 
@@ -25,14 +26,14 @@ std::string Text(const absl::Status& status) {
 class BootstrapTest : public testing::Test {
  protected:
   absl::StatusOr<Bootstrapped> Boot(const Config& config = TestConfig()) {
-    return Bootstrap(disk_.foundation(), config);
+    return Bootstrap(disk_->foundation(), config);
   }
   std::string Refusal(const Config& config = TestConfig()) { return Text(Boot(config).status()); }
 
   // A log of entries 1..`last`, all of `term` but the first, with `commit`.
   void MakeLog(uint64_t last, uint64_t term, uint64_t commit,
                const wal::Identity& identity = kIdentity) {
-    const Foundation base = disk_.foundation();
+    const Foundation base = disk_->foundation();
     auto log = wal::Wal::Create(base.fs, base.wal_path, base.wal_options, identity);
     ASSERT_TRUE(log.ok()) << log.status();
     wal::Append append;
@@ -49,7 +50,7 @@ class BootstrapTest : public testing::Test {
   // A state that is durable through entry `index` of `term`.
   void MakeState(uint64_t index, uint64_t term, const wal::Identity& identity = kIdentity) {
     auto store =
-        mvcc::Store::Open(disk_.OpenState(), {.identity = {identity.cluster, identity.member}});
+        mvcc::Store::Open(disk_->OpenState(), {.identity = {identity.cluster, identity.member}});
     ASSERT_TRUE(store.ok()) << store.status();
     {
       mvcc::Batch batch = (*store)->BeginBatch();
@@ -58,7 +59,20 @@ class BootstrapTest : public testing::Test {
     ASSERT_TRUE((*store)->Flush().ok());
   }
 
-  TestDisk disk_;
+  // As if the state had arrived as a snapshot of entry `index` of `term`.
+  void InstallAt(uint64_t index, uint64_t term) {
+    auto store =
+        mvcc::Store::Open(disk_->OpenState(), {.identity = {kIdentity.cluster, kIdentity.member}});
+    ASSERT_TRUE(store.ok()) << store.status();
+    {
+      mvcc::Batch batch = (*store)->BeginBatch();
+      PutInstalledAt(batch, {Term(term), Index(index)});
+      ASSERT_TRUE(batch.Commit((*store)->applied()).ok());
+    }
+    ASSERT_TRUE((*store)->Flush().ok());
+  }
+
+  std::unique_ptr<TestDisk> disk_ = std::make_unique<TestDisk>();
 };
 
 TEST_F(BootstrapTest, AFirstStartMakesAClusterOfEtcdsIds) {
@@ -115,7 +129,7 @@ TEST_F(BootstrapTest, AFirstStartCutShortAnywhereIsCompletedByTheNext) {
 
 TEST_F(BootstrapTest, AnUnusedLogOfAnotherMemberIsRefused) {
   {
-    const Foundation base = disk_.foundation();
+    const Foundation base = disk_->foundation();
     ASSERT_TRUE(wal::Wal::Create(base.fs, base.wal_path, base.wal_options,
                                  {ClusterId(0xc1), MemberId(0x3e)})
                     .ok());
@@ -156,7 +170,7 @@ TEST_F(BootstrapTest, AStateAheadOfTheLogIsRefused) {
 // The directory of the log was removed or --wal-dir names a new one: not the first start, and no
 // log is made.
 TEST_F(BootstrapTest, AStateWithoutALogIsRefused) {
-  Foundation foundation = disk_.foundation();
+  Foundation foundation = disk_->foundation();
   foundation.has_state = true;
   for (int i = 0; i < 2; ++i) {
     const std::string refusal = Text(Bootstrap(foundation, TestConfig()).status());
@@ -168,7 +182,7 @@ TEST_F(BootstrapTest, AStateWithoutALogIsRefused) {
 
 TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
   {
-    auto member = TestMember::Start(disk_);
+    auto member = TestMember::Start(*disk_);
     ASSERT_TRUE(member.ok()) << member.status();
     while ((*member)->wal().before_first().index == Index(0)) {
       ASSERT_TRUE((*member)->Put("key", std::string(1000, 'x')).status.ok());
@@ -179,7 +193,7 @@ TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
     }
     ASSERT_TRUE((*member)->runner().Stop().ok());
   }
-  Foundation without_state = disk_.foundation();
+  Foundation without_state = disk_->foundation();
   mvcc::MemDisk empty;
   without_state.open_state = [&] { return empty.Open(); };
   const std::string refusal = Text(Bootstrap(without_state, TestConfig()).status());
@@ -209,6 +223,71 @@ TEST_F(BootstrapTest, AStoredCommitIsRaisedToWhatIsApplied) {
   EXPECT_EQ(member->raft.applied, (raft::EntryId{Term(2), Index(4)}));
   ASSERT_EQ(member->raft.entries.size(), 2U);
   EXPECT_EQ(member->raft.entries[0].index, Index(5));
+}
+
+// A snapshot had taken the state's place when the member ended, but the log had not recorded it:
+// it does now, whatever it holds.
+TEST_F(BootstrapTest, AnInstallationIsRecordedWhateverTheLogHolds) {
+  for (const uint64_t last : {3, 50, 70}) {
+    SCOPED_TRACE(last);
+    disk_ = std::make_unique<TestDisk>();
+    ASSERT_NO_FATAL_FAILURE(MakeLog(last, 4, 3));
+    ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));
+    const std::string refusal = Refusal();
+    if (last == 3) {
+      EXPECT_NE(refusal.find("the log has lost its end"), std::string::npos) << refusal;
+    }
+    InstallAt(50, 4);
+    for (int start = 0; start < 2; ++start) {
+      auto member = Boot();
+      ASSERT_TRUE(member.ok()) << member.status();
+      const raft::EntryId installed = {Term(4), Index(50)};
+      EXPECT_EQ(member->recovered.snapshot_installed->id, installed);
+      EXPECT_EQ(member->raft.before_first, installed);
+      EXPECT_EQ(member->raft.last, installed);
+      EXPECT_EQ(member->raft.hard_state.commit, Index(50));
+      EXPECT_TRUE(member->raft.entries.empty());
+      EXPECT_EQ(member->wal->last(), installed);
+    }
+  }
+}
+
+// The state has gone on, or a marker says the same: there is nothing to record.
+TEST_F(BootstrapTest, AnInstallationIsRecordedOnceOnly) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(60, 4, 55));
+  ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));
+  InstallAt(50, 4);
+  ASSERT_NO_FATAL_FAILURE(MakeState(51, 4));
+  auto member = Boot();
+  ASSERT_TRUE(member.ok()) << member.status();
+  EXPECT_EQ(member->raft.last.index, Index(60));
+  EXPECT_FALSE(member->recovered.snapshot_installed.has_value());
+}
+
+TEST_F(BootstrapTest, AnInstallationThatAMarkerCoversIsNotRecordedAgain) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(60, 4, 55));
+  ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));
+  InstallAt(50, 4);
+  {
+    const Foundation base = disk_->foundation();
+    auto log = wal::Wal::Open(base.fs, base.wal_path, base.wal_options, kIdentity);
+    ASSERT_TRUE(log.ok());
+    wal::Append append;
+    append.marker = wal::Marker{{Term(4), Index(50)}};
+    ASSERT_TRUE(log->wal->Write({&append, 1}).ok());
+    ASSERT_TRUE(log->wal->Sync().ok());
+  }
+  auto member = Boot();
+  ASSERT_TRUE(member.ok()) << member.status();
+  EXPECT_EQ(member->raft.last.index, Index(60));
+}
+
+TEST_F(BootstrapTest, ASnapshotOfATermTheLogDoesNotKnowIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(MakeLog(10, 3, 3));
+  ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));
+  InstallAt(50, 4);
+  EXPECT_NE(Refusal().find("a snapshot of term 4, but the log knows no term above 3"),
+            std::string::npos);
 }
 
 TEST(CheckLogMeetsStateTest, FirstIsAtMostAppliedPlusOneAndAppliedAtMostLast) {

@@ -18,6 +18,8 @@ class ChangeSink {
   // `changes` are all since the last call, never none, through `revision`; the views are valid
   // during the call.
   virtual void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) = 0;
+  // The state was replaced by one at `revision`; what changed up to there stands in its history.
+  virtual void OnReplaced(Revision revision) = 0;
 };
 
 }  // namespace cairn::server

@@ -9,16 +9,18 @@
 #include <cstring>
 #include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
+#include "base/fail_point.h"
 #include "base/status.h"
+#include "server/state_home.h"
 
 namespace cairn::server {
 
 namespace {
 
-constexpr std::string_view kCurrent = "CURRENT";
-constexpr std::string_view kFirstState = "1";
+constexpr uint64_t kFirstState = 1;
 // What may lie in a data directory; lost+found is the file system's own.
 constexpr std::array<std::string_view, 4> kKnownNames = {"lock", "lost+found", "state", "wal"};
 
@@ -124,48 +126,63 @@ absl::StatusOr<std::unique_ptr<wal::FileLock>> TakeLock(wal::Fs& fs, std::string
   return lock;
 }
 
-absl::StatusOr<std::string> ReadSmallFile(wal::Fs& fs, const std::string& path) {
-  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<wal::File> file, fs.OpenForReading(path));
-  std::string bytes(256, '\0');
-  CAIRN_ASSIGN_OR_RETURN(const size_t size, file->Read(0, bytes.data(), bytes.size()));
-  bytes.resize(size);
-  return bytes;
+bool IsStateNumber(std::string_view name) {
+  return !name.empty() &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Write beside, sync, rename, sync the directory: there is always a whole CURRENT.
-absl::Status PointCurrentTo(wal::Fs& fs, const std::string& states, std::string_view name) {
-  const std::string temporary = fmt::format("{}/{}.new", states, kCurrent);
-  if (absl::Status removed = fs.Remove(temporary); !removed.ok() && !absl::IsNotFound(removed)) {
-    return removed;
+// The states beside `current` that hold something.
+absl::StatusOr<std::vector<std::string>> OtherStates(wal::Fs& fs, const std::string& states,
+                                                     std::string_view current) {
+  std::vector<std::string> others;
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.ListDirectory(states));
+  for (const std::string& name : names) {
+    if (!IsStateNumber(name) || name == current) continue;
+    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                           fs.ListDirectory(fmt::format("{}/{}", states, name)));
+    if (!files.empty()) others.push_back(name);
   }
-  {
-    CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<wal::File> file, fs.Create(temporary));
-    CAIRN_RETURN_IF_ERROR(file->Write(0, fmt::format("{}\n", name)));
-    CAIRN_RETURN_IF_ERROR(file->Sync());
-  }
-  CAIRN_RETURN_IF_ERROR(fs.Rename(temporary, fmt::format("{}/{}", states, kCurrent)));
-  return fs.SyncDirectory(states);
+  return others;
 }
 
-absl::StatusOr<std::string> CurrentState(wal::Fs& fs, const std::string& states) {
-  const std::string current_path = fmt::format("{}/{}", states, kCurrent);
-  absl::StatusOr<std::string> current = ReadSmallFile(fs, current_path);
-  if (absl::IsNotFound(current.status())) {
-    CAIRN_RETURN_IF_ERROR(PointCurrentTo(fs, states, kFirstState));
-    current = fmt::format("{}\n", kFirstState);
+// The pointer is there before anything else is, so states without it, or without the one it names,
+// are somebody's mistake; removing them would make it final.
+absl::Status RefuseLostState(const std::string& states, std::string_view missing,
+                             const std::vector<std::string>& others) {
+  if (others.empty()) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     "--data-dir: {0}/{1} is missing, but there is a state in {0}/{2}; restore "
+                     "what is missing, or write {2} and a line end into {0}/{3}",
+                     states, missing, others.back(), kStatePointer);
+}
+
+// What an installation that was cut short left behind, and copies for other members.
+absl::Status RemoveLeftovers(wal::Fs& fs, const std::string& states, std::string_view current) {
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.ListDirectory(states));
+  for (const std::string& name : names) {
+    const bool is_other_state = IsStateNumber(name) && name != current;
+    const bool is_new_pointer = name == fmt::format("{}.new", kStatePointer);
+    if (!is_other_state && !is_new_pointer && !name.starts_with(kCheckpointPrefix)) continue;
+    std::error_code error;
+    std::filesystem::remove_all(fmt::format("{}/{}", states, name), error);
+    if (error) {
+      return base::Error(absl::StatusCode::kInternal, "--data-dir: {}/{}: remove: {}", states, name,
+                         error.message());
+    }
+    base::FailPoint("server.state.leftover_removed");
   }
-  CAIRN_RETURN_IF_ERROR(current.status());
-  const std::string_view text = *current;
-  const bool is_number =
-      text.size() >= 2 && text.back() == '\n' &&
-      std::all_of(text.begin(), text.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
-  if (!is_number) {
-    return base::Error(absl::StatusCode::kDataLoss,
-                       "--data-dir: {} does not name a state; write the number of the newest "
-                       "directory beside it into the file, followed by a line end",
-                       current_path);
-  }
-  return fmt::format("{}/{}", states, text.substr(0, text.size() - 1));
+  return absl::OkStatus();
+}
+
+// Which state counts; a directory without any begins with the first.
+absl::StatusOr<uint64_t> CurrentState(wal::Fs& fs, const std::string& states) {
+  absl::StatusOr<uint64_t> current = ReadStatePointer(fs, states);
+  if (!absl::IsNotFound(current.status())) return current;
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherStates(fs, states, {}));
+  CAIRN_RETURN_IF_ERROR(RefuseLostState(states, kStatePointer, others));
+  CAIRN_RETURN_IF_ERROR(PrepareStatePointer(fs, states, kFirstState));
+  CAIRN_RETURN_IF_ERROR(SwitchStatePointer(fs, states));
+  return kFirstState;
 }
 
 }  // namespace
@@ -184,11 +201,18 @@ absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   CAIRN_ASSIGN_OR_RETURN(directory.wal_lock_, TakeLock(fs, wal_flag, directory.wal_path_));
   const std::string states = root + "/state";
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", states));
-  CAIRN_ASSIGN_OR_RETURN(directory.state_path_, CurrentState(fs, states));
-  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", directory.state_path_));
+  directory.states_path_ = states;
+  CAIRN_ASSIGN_OR_RETURN(directory.current_state_, CurrentState(fs, states));
+  const std::string current = std::to_string(directory.current_state_);
+  CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", directory.state_path()));
   CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> state_files,
-                         fs.ListDirectory(directory.state_path_));
+                         fs.ListDirectory(directory.state_path()));
   directory.has_state_ = !state_files.empty();
+  if (!directory.has_state_) {
+    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherStates(fs, states, current));
+    CAIRN_RETURN_IF_ERROR(RefuseLostState(states, current, others));
+  }
+  CAIRN_RETURN_IF_ERROR(RemoveLeftovers(fs, states, current));
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(states));
   CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, root));
   CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, directory.wal_path_));

@@ -6,12 +6,14 @@
 //   <data-dir>/state/<n>/      a state; a snapshot is installed beside the old one
 //
 // Main thread only. A directory that is not ours is refused before anything in it changes; every
-// message names the flag, the path and the remedy.
+// message names the flag, the path and the remedy. What an installation that was cut short left
+// beside the state in force is removed, but never while that state is not there.
 #ifndef CAIRN_SERVER_DATA_DIR_H_
 #define CAIRN_SERVER_DATA_DIR_H_
 
 #include <absl/status/statusor.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -28,8 +30,11 @@ class DataDir {
   static absl::StatusOr<DataDir> Open(wal::Fs& fs, const Config& config);
 
   const std::string& wal_path() const { return wal_path_; }
+  // The states, as state_home.h lays them out.
+  const std::string& states_path() const { return states_path_; }
+  uint64_t current_state() const { return current_state_; }
   // The directory of the state in force.
-  const std::string& state_path() const { return state_path_; }
+  std::string state_path() const { return states_path_ + "/" + std::to_string(current_state_); }
   // Whether something lay in it when the directory was opened.
   bool has_state() const { return has_state_; }
 
@@ -37,7 +42,8 @@ class DataDir {
   DataDir() = default;
 
   std::string wal_path_;
-  std::string state_path_;
+  std::string states_path_;
+  uint64_t current_state_ = 0;
   bool has_state_ = false;
   std::unique_ptr<wal::FileLock> lock_;
   // Two data directories must not share a log either.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/status.h"
@@ -214,6 +215,46 @@ TEST_F(DataDirTest, AnUnfinishedFirstStartIsCompleted) {
   ASSERT_TRUE(directory.ok()) << directory.status();
   EXPECT_EQ(directory->state_path(), root_ + "/state/1");
   EXPECT_FALSE(fs::exists(root_ + "/state/CURRENT.new"));
+}
+
+// What an installation leaves that was cut short before or after the switch, and copies that were
+// made for other members.
+TEST_F(DataDirTest, LeftoversBesideTheStateInForceAreRemoved) {
+  ASSERT_TRUE(Open().ok());
+  for (const std::string name : {"1", "2", "3", "checkpoint.7", "checkpoint.8.tmp"}) {
+    fs::create_directories(root_ + "/state/" + name);
+    WriteFile(root_ + "/state/" + name + "/CURRENT", "rows");
+  }
+  WriteFile(root_ + "/state/CURRENT.new", "3\n");
+  WriteFile(root_ + "/state/CURRENT", "2\n");
+  WriteFile(root_ + "/state/notes", "not ours to remove");
+  const auto directory = Open();
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  EXPECT_TRUE(directory->has_state());
+  EXPECT_EQ(directory->current_state(), 2U);
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(root_ + "/state")) {
+    names.insert(entry.path().filename());
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"2", "CURRENT", "notes"}));
+}
+
+TEST_F(DataDirTest, AStateThatIsMissingBesideAnotherIsRefusedAndNothingRemoved) {
+  ASSERT_TRUE(Open().ok());
+  WriteFile(root_ + "/state/1/CURRENT", "rows");
+  WriteFile(root_ + "/state/CURRENT", "2\n");
+  const std::string states = root_ + "/state";
+  EXPECT_EQ(Refusal(),
+            fmt::format("FAILED_PRECONDITION: --data-dir: {0}/2 is missing, but there is a state "
+                        "in {0}/1; restore what is missing, or write 1 and a line end into "
+                        "{0}/CURRENT",
+                        states));
+  fs::remove(states + "/CURRENT");
+  EXPECT_TRUE(
+      Refusal().starts_with("FAILED_PRECONDITION: --data-dir: " + states + "/CURRENT is missing"));
+  EXPECT_TRUE(fs::exists(states + "/1/CURRENT"));
+  WriteFile(states + "/CURRENT", "1\n");
+  EXPECT_TRUE(Open().ok());
 }
 
 }  // namespace

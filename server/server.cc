@@ -25,6 +25,7 @@
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
 #include "server/response_buffer.h"
+#include "server/rocks_states.h"
 #include "server/rpc/grpc_engine.h"
 #include "server/services.h"
 #include "server/watch_feed.h"
@@ -154,6 +155,7 @@ struct Server::Parts {
   Config config;
   wal::Fs& fs = wal::PosixFs();
   std::optional<DataDir> directory;
+  std::unique_ptr<RocksStates> states;
   Bootstrapped member;
   std::unique_ptr<ResponseBudget> budget;
   std::unique_ptr<WatchFeed> feed;
@@ -259,7 +261,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
   CAIRN_RETURN_IF_ERROR(CheckRoomToStart("data-dir", config.data_dir));
   CAIRN_RETURN_IF_ERROR(CheckRoomToStart("wal-dir", parts->directory->wal_path()));
-  CAIRN_ASSIGN_OR_RETURN(parts->member, Bootstrap(parts->fs, *parts->directory, config));
+  parts->states = std::make_unique<RocksStates>(parts->fs, parts->directory->states_path(),
+                                                parts->directory->current_state(),
+                                                static_cast<int64_t>(config.memory_limit_bytes));
+  CAIRN_ASSIGN_OR_RETURN(parts->member,
+                         Bootstrap(parts->fs, *parts->directory, *parts->states, config));
   LogRecovery(parts->member);
   parts->budget = std::make_unique<ResponseBudget>();
   parts->feed = std::make_unique<WatchFeed>(parts->member.store->published().revision);

@@ -57,6 +57,17 @@ void WatchFeed::OnCommitted(std::span<const mvcc::Change> changes, Revision revi
   if (was_empty) wake_();
 }
 
+void WatchFeed::OnReplaced(Revision revision) {
+  base::MutexLock lock(mutex_);
+  if (revision == through_) return;
+  const bool was_empty = through_ == fetched_;
+  through_ = revision;
+  if (!is_enabled_) return;
+  changes_.Clear();
+  has_gap_ = true;
+  if (was_empty) wake_();
+}
+
 Revision WatchFeed::Enable(std::function<void()> wake) {
   base::MutexLock lock(mutex_);
   wake_ = std::move(wake);

@@ -55,6 +55,7 @@ class WatchFeed final : public ChangeSink {
   explicit WatchFeed(Revision through) : through_(through) {}
 
   void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) override;
+  void OnReplaced(Revision revision) override;
 
   // Collects from here on, and calls `wake` (on the apply thread; must not block) when there is
   // something to fetch after there was nothing. Returns the revision that the first batch follows.

@@ -237,6 +237,25 @@ TEST_F(ProgressTest, IdleWatchersHearThatNothingHappened) {
   }
 }
 
+// The state was replaced: what had been collected is in the new history too.
+TEST(WatchFeed, AReplacedStateIsAGapUpToItsRevision) {
+  WatchFeed feed{Revision(5)};
+  feed.OnReplaced(Revision(9));
+  int wakes = 0;
+  EXPECT_EQ(feed.Enable([&] { ++wakes; }), Revision(9));
+  feed.OnReplaced(Revision(9));
+  EXPECT_EQ(wakes, 0) << "at the same revision nothing is missing";
+  feed.OnReplaced(Revision(30));
+  feed.OnReplaced(Revision(40));
+  EXPECT_EQ(wakes, 1);
+  WatchFeed::Batch batch;
+  ASSERT_TRUE(feed.Fetch(batch));
+  EXPECT_TRUE(batch.has_gap);
+  EXPECT_TRUE(batch.changes.empty());
+  EXPECT_EQ(batch.through, Revision(40));
+  EXPECT_FALSE(feed.Fetch(batch));
+}
+
 TEST(WatchFeed, BeyondItsBoundItTellsOfAGapAndHoldsNothing) {
   WatchFeed feed(Revision(1));
   std::string key_value;
