@@ -61,7 +61,7 @@ void Hub::Skip(Revision through) {
   if (through == cursor_) return;
   const Revision told = std::exchange(cursor_, through);
   for (auto& [id, stream] : streams_) {
-    for (Watcher* const watcher : InOrder(*stream)) {
+    for (const auto& [watch_id, watcher] : stream->watchers) {
       if (!watcher->is_joined) continue;
       if (watcher->state == Watcher::State::kSynced && !watcher->is_dirty) {
         watcher->next = std::max(watcher->next, told + 1);
@@ -357,10 +357,10 @@ void Hub::Split(Watcher& watcher, const Parcel& parcel, Message& message) {
 
 bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
   if (stream.began_in_future_count == 0) return false;
-  return std::any_of(stream.watchers.begin(), stream.watchers.end(),
-                     [&](const std::unique_ptr<Watcher>& watcher) {
-                       return watcher->began_in_future && watcher->next > revision;
-                     });
+  return std::any_of(stream.watchers.begin(), stream.watchers.end(), [&](const auto& entry) {
+    const Watcher& watcher = *entry.second;
+    return watcher.began_in_future && watcher.next > revision;
+  });
 }
 
 bool Hub::IsDelivered(const Stream& stream, Revision revision) const {

@@ -16,10 +16,19 @@ constexpr std::string_view kCompactedText =
 constexpr std::string_view kEmptyRangeText = "mvcc: watcher range is empty";
 constexpr std::string_view kDuplicateText = "mvcc: duplicate watch ID provided on the WatchStream";
 
-// What the ranges of a watcher may hold on average.
-constexpr size_t kRangeBytesPerWatcher = 256;
+// What the ranges of a watcher may hold on average, of all and of one stream: a service's key, and
+// a namespace's first key and limit. Keys of a megabyte each would hold more than everything else.
+constexpr size_t kRangeBytesPerWatcher = 64;
+constexpr size_t kStreamRangeBytesPerWatcher = 160;
+// However few watchers are allowed: what one request can ask for (etcd's limit of 1.5 MiB and its
+// 512 KiB of overhead).
+constexpr size_t kRangeBytesMaxLeast = size_t{2} << 20;
 // Progress requests of one stream that wait; etcd's queue holds as many responses.
 constexpr size_t kProgressMarksMax = 128;
+
+size_t RangeBytesMax(size_t watchers, size_t bytes_per_watcher) {
+  return std::max(watchers * bytes_per_watcher, kRangeBytesMaxLeast);
+}
 
 // What the wire's two fields mean; the views are those of the request or static. Nothing for an
 // empty range.
@@ -69,7 +78,7 @@ StreamId Hub::OpenStream() {
 void Hub::CloseStream(StreamId id) {
   Stream* const stream = Find(id);
   if (stream == nullptr) return;
-  for (Watcher* const watcher : InOrder(*stream)) Remove(*watcher);
+  while (!stream->watchers.empty()) Remove(*stream->watchers.begin()->second);
   streams_.erase(id);
 }
 
@@ -89,10 +98,20 @@ std::optional<std::string> Hub::CheckRoom(const Stream& stream, size_t range_byt
   if (watchers_ >= options_.watchers_max) {
     return fmt::format("cairn: too many watchers (--max-watchers={})", options_.watchers_max);
   }
-  if (range_bytes_ + range_bytes > options_.watchers_max * kRangeBytesPerWatcher) {
+  const size_t stream_max =
+      RangeBytesMax(options_.stream_watchers_max, kStreamRangeBytesPerWatcher);
+  if (stream.range_bytes + range_bytes > stream_max) {
     return fmt::format(
-        "cairn: the ranges of all watchers are too long (256 bytes for each of --max-watchers={})",
-        options_.watchers_max);
+        "cairn: the ranges watched on this stream are too long: more than {} bytes, {} for each of "
+        "--max-watchers-per-stream={}",
+        stream_max, kStreamRangeBytesPerWatcher, options_.stream_watchers_max);
+  }
+  const size_t max = RangeBytesMax(options_.watchers_max, kRangeBytesPerWatcher);
+  if (range_bytes_ + range_bytes > max) {
+    return fmt::format(
+        "cairn: the ranges watched are too long: more than {} bytes, {} for each of "
+        "--max-watchers={}",
+        max, kRangeBytesPerWatcher, options_.watchers_max);
   }
   return std::nullopt;
 }
@@ -118,10 +137,15 @@ void Hub::Create(StreamId stream_id, const CreateRequest& request, mvcc::Publish
   if (request.id == WatchId(0)) ++stream->next_id;
 
   Say(*stream, {.id = id, .revision = now, .created = true});
-  auto owned = std::make_unique<Watcher>();
+  if (request.start != Revision(0) && request.start < published.watermark) {
+    // Also where the cursor is not there yet and might still bring what it asks for: whether a
+    // start is compacted must not depend on how busy the hub is.
+    return Say(*stream, {.id = id, .canceled = true, .compact_revision = published.watermark});
+  }
+  auto& owned = stream->watchers[id];
+  owned = std::make_unique<Watcher>();
   Watcher& watcher = *owned;
-  watcher.id = id;  // The set knows watchers by it.
-  stream->watchers.insert(std::move(owned));
+  watcher.id = id;
   watcher.stream = stream;
   watcher.group = index_.FindOrMake(*range, {.skips_puts = request.skips_puts,
                                              .skips_deletions = request.skips_deletions,
@@ -131,7 +155,8 @@ void Hub::Create(StreamId stream_id, const CreateRequest& request, mvcc::Publish
   watcher.fragment = request.fragment;
   watcher.next = request.start == Revision(0) ? now + 1 : request.start;
   ++watchers_;
-  range_bytes_ += watcher.group->first_bytes + watcher.group->limit_bytes;
+  if (watcher.group->members.size() == 1) range_bytes_ += watcher.group->range_bytes();
+  stream->range_bytes += watcher.group->range_bytes();
   if (request.start > now) {
     watcher.began_in_future = true;
     ++stream->began_in_future_count;
@@ -144,7 +169,6 @@ void Hub::Create(StreamId stream_id, const CreateRequest& request, mvcc::Publish
     }
   }
   Place(watcher);
-  CancelCompacted(published.watermark);
 }
 
 void Hub::Cancel(StreamId stream_id, WatchId id, Revision published) {
@@ -152,7 +176,7 @@ void Hub::Cancel(StreamId stream_id, WatchId id, Revision published) {
   if (stream == nullptr) return;
   const auto found = stream->watchers.find(id);
   if (found == stream->watchers.end()) return;
-  Remove(**found);
+  Remove(*found->second);
   Say(*stream, {.id = id, .revision = published, .canceled = true});
 }
 
@@ -258,15 +282,6 @@ void Hub::ActivateFuture() {
   }
 }
 
-std::vector<Watcher*> Hub::InOrder(const Stream& stream) {
-  std::vector<Watcher*> watchers;
-  watchers.reserve(stream.watchers.size());
-  for (const std::unique_ptr<Watcher>& watcher : stream.watchers) watchers.push_back(watcher.get());
-  std::sort(watchers.begin(), watchers.end(),
-            [](const Watcher* a, const Watcher* b) { return a->id < b->id; });
-  return watchers;
-}
-
 void Hub::Remove(Watcher& watcher) {
   Stream& stream = *watcher.stream;
   if (watcher.is_joined) Leave(watcher);
@@ -282,11 +297,14 @@ void Hub::Remove(Watcher& watcher) {
   if (watcher.progress_notify && --stream.progress_watchers == 0) --progress_streams_;
 
   Group& group = *watcher.group;
-  range_bytes_ -= group.first_bytes + group.limit_bytes;
+  stream.range_bytes -= group.range_bytes();
   group.members.back()->member_index = watcher.member_index;
   std::swap(group.members[watcher.member_index], group.members.back());
   group.members.pop_back();
-  if (group.members.empty()) index_.Erase(&group);
+  if (group.members.empty()) {
+    range_bytes_ -= group.range_bytes();
+    index_.Erase(&group);
+  }
   --watchers_;
   stream.watchers.erase(stream.watchers.find(watcher.id));
 }
@@ -314,11 +332,11 @@ void Hub::Tick(int64_t now_ms) {
     stream->next_progress_ms = now_ms_ + ProgressPauseMs(*stream);
     // Who does not take what it was sent gets no more of it.
     if (stream->is_blocked) continue;
-    for (Watcher* const watcher : InOrder(*stream)) {
+    for (const auto& [watch_id, watcher] : stream->watchers) {
       if (!watcher->progress_notify || std::exchange(watcher->sent_since_tick, false)) continue;
       if (watcher->state != Watcher::State::kSynced || watcher->is_dirty) continue;
       if (watcher->began_in_future && watcher->next > cursor_) continue;
-      Say(*stream, {.id = watcher->id, .revision = cursor_});
+      Say(*stream, {.id = watch_id, .revision = cursor_});
     }
   }
 }

@@ -51,7 +51,9 @@ struct HubOptions {
   size_t fragment_bytes = size_t{2} << 20;
   // Revisions of one history step.
   int64_t step_revisions = 1000;
-  // Watchers of one stream, and of all. Their ranges together hold 256 bytes a watcher at most.
+  // Watchers of one stream, and of all. Their ranges are bounded with them: those of one stream
+  // hold 160 bytes for each watcher that it may have, and those of all, where equal ones count
+  // once, 64 (16 MB and 128 MB), and in any case those of one request.
   size_t stream_watchers_max = 100'000;
   size_t watchers_max = 2'000'000;
   // Between two progress notifications of a watcher (etcd: 10 min); up to a tenth more, by stream,
@@ -190,8 +192,6 @@ class Hub {
   // Takes the watcher out of everything and deletes it.
   void Remove(Watcher& watcher);
   void ActivateFuture();
-  // A stream's watchers by id: whatever goes through all of them does so in one order.
-  static std::vector<Watcher*> InOrder(const Stream& stream);
 
   // Batches and parcels.
   void Touch(Group& group, uint32_t index);
@@ -233,6 +233,7 @@ class Hub {
   std::map<StreamId, std::unique_ptr<Stream>> streams_;
   size_t watchers_ = 0;
   size_t lagging_watchers_ = 0;
+  // Of all groups.
   size_t range_bytes_ = 0;
   size_t progress_streams_ = 0;
 

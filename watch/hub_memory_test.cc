@@ -48,6 +48,43 @@ TEST(HubMemory, AnIdleWatcherTakesAtMost300Bytes) {
   EXPECT_LE(shared, 300);
 }
 
+// A megabyte of key costs a client nothing: the ranges of a stream and of all have bounds of their
+// own, and room comes back with each watcher that ends.
+TEST(HubMemory, RangesAreBoundedByBytes) {
+  constexpr size_t kKeyBytes = size_t{1} << 20;
+  // 5 MiB a stream, 8 MiB for all.
+  Hub hub({.stream_watchers_max = size_t{1} << 15, .watchers_max = size_t{1} << 17}, Revision(1),
+          0);
+  const mvcc::Published published = {.revision = Revision(1)};
+  const auto create = [&](StreamId stream, const std::string& key) {
+    hub.Create(stream, {.key = key}, published);
+    return *hub.Take(stream);
+  };
+  const auto key_of = [](int number) {
+    std::string key = fmt::format("{:05}", number);
+    key.resize(kKeyBytes, 'x');
+    return key;
+  };
+  const StreamId one = hub.OpenStream();
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(create(one, key_of(i)).canceled);
+  EXPECT_EQ(create(one, "a").cancel_reason,
+            "cairn: the ranges watched on this stream are too long: more than 5242880 bytes, 160 "
+            "for each of --max-watchers-per-stream=32768");
+  const StreamId two = hub.OpenStream();
+  // What others watch too is there already.
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(create(two, key_of(i)).canceled);
+  const StreamId three = hub.OpenStream();
+  for (int i = 5; i < 8; ++i) EXPECT_FALSE(create(three, key_of(i)).canceled);
+  EXPECT_EQ(create(three, "a").cancel_reason,
+            "cairn: the ranges watched are too long: more than 8388608 bytes, 64 for each of "
+            "--max-watchers=131072");
+  hub.Cancel(three, WatchId(0), Revision(1));
+  EXPECT_TRUE(hub.Take(three)->canceled);
+  EXPECT_FALSE(create(three, "a").canceled);
+  hub.CloseStream(one);
+  for (int i = 10; i < 12; ++i) EXPECT_FALSE(create(two, key_of(i)).canceled);
+}
+
 // Deletions of large values: small themselves, large with what they replaced.
 TEST(HubMemory, WhatEventsReplacedCountsForTheBounds) {
   constexpr int kEvents = 1000;

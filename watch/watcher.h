@@ -5,9 +5,8 @@
 #ifndef CAIRN_WATCH_WATCHER_H_
 #define CAIRN_WATCH_WATCHER_H_
 
-#include <absl/container/flat_hash_set.h>
+#include <absl/container/btree_map.h>
 #include <absl/container/inlined_vector.h>
-#include <absl/hash/hash.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -118,6 +117,7 @@ struct Group {
   Interval interval() const {
     return {first(), has_limit ? std::optional<std::string_view>(limit()) : std::nullopt};
   }
+  size_t range_bytes() const { return size_t{first_bytes} + limit_bytes; }
   bool Contains(std::string_view key) const {
     return is_single_key ? key == first() : interval().Contains(key);
   }
@@ -159,21 +159,6 @@ struct Watcher {
   bool began_in_future = false;
 };
 
-struct WatcherIdHash {
-  using is_transparent = void;
-  size_t operator()(WatchId id) const { return absl::Hash<WatchId>()(id); }
-  size_t operator()(const std::unique_ptr<Watcher>& watcher) const { return (*this)(watcher->id); }
-};
-struct WatcherIdEqual {
-  using is_transparent = void;
-  static WatchId Id(WatchId id) { return id; }
-  static WatchId Id(const std::unique_ptr<Watcher>& watcher) { return watcher->id; }
-  template <typename A, typename B>
-  bool operator()(const A& a, const B& b) const {
-    return Id(a) == Id(b);
-  }
-};
-
 // A progress request that waits until everything before it is handed out.
 struct ProgressMark {
   Revision revision;
@@ -183,8 +168,12 @@ struct ProgressMark {
 
 struct Stream {
   StreamId id;
-  absl::flat_hash_set<std::unique_ptr<Watcher>, WatcherIdHash, WatcherIdEqual> watchers;
+  // By id, so that whatever goes through all of them does so in one order. Ids mostly rise, which
+  // fills the nodes: no larger than a hash table.
+  absl::btree_map<WatchId, std::unique_ptr<Watcher>> watchers;
   WatchId next_id;
+  // What the ranges of its watchers hold, each counted for itself.
+  size_t range_bytes = 0;
   // Said before any event: creations, cancellations, progress.
   std::deque<Message> control;
   // The rest of a response in fragments.
