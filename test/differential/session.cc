@@ -7,7 +7,6 @@
 
 #include "base/status.h"
 #include "test/differential/normalise.h"
-#include "test/harness/process.h"
 
 namespace cairn::test {
 namespace {
@@ -441,25 +440,12 @@ absl::StatusOr<SessionReport> Session::Run() {
   return report_;
 }
 
-// Versions before 3.6 know the flag by its older name.
-std::string NotifyFlag(const Target& target) {
-  bool is_old = false;
-  if (target.is_reference) {
-    const auto printed = RunCommand({.argv = {target.binary, "--version"}});
-    const size_t at = printed.ok() ? printed->out.find("etcd Version: ") : std::string::npos;
-    is_old = at != std::string::npos &&
-             ParseVersion(std::string_view(printed->out).substr(at + 14)) < EtcdVersion{3, 6, 0};
-  }
-  return fmt::format("--{}watch-progress-notify-interval={}", is_old ? "experimental-" : "",
-                     kNotifyInterval);
-}
-
 }  // namespace
 
 Side::Side(const Target& target, std::string label)
     : server_([&] {
         ServerOptions options = OptionsFor(target, std::move(label));
-        options.extra_flags.push_back(NotifyFlag(target));
+        options.extra_flags.push_back(NotifyIntervalFlag(target, kNotifyInterval));
         return options;
       }()) {}
 

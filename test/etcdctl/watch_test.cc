@@ -1,11 +1,14 @@
 // The distribution's `etcdctl watch` against a fresh server: what it prints, also across a SIGKILL
-// of the server. Each runs against Cairn and against a real etcd.
+// of the server. Each runs against Cairn and against a real etcd. CAIRN_ETCDCTL=PATH (to be passed
+// on with --test_env) names another etcdctl.
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/rpc.grpc.pb.h"
@@ -16,7 +19,17 @@
 namespace cairn::test {
 namespace {
 
-constexpr char kEtcdctl[] = "/usr/bin/etcdctl";
+// The distribution's, or another one, for example a newer one, whose options it then tests too.
+std::string Etcdctl() {
+  const char* const named = std::getenv("CAIRN_ETCDCTL");
+  return named != nullptr ? named : "/usr/bin/etcdctl";
+}
+
+// Versions before 3.6 need to be told; later ones warn of it.
+std::vector<std::pair<std::string, std::string>> Environment() {
+  if (std::getenv("CAIRN_ETCDCTL") != nullptr) return {};
+  return {{"ETCDCTL_API", "3"}};
+}
 
 class EtcdctlWatchTest : public testing::Test {
  protected:
@@ -24,7 +37,7 @@ class EtcdctlWatchTest : public testing::Test {
 
   static ServerOptions MakeOptions() {
     ServerOptions options = OptionsFor(ServerUnderTest(), "watch");
-    options.extra_flags.push_back("--experimental-watch-progress-notify-interval=200ms");
+    options.extra_flags.push_back(NotifyIntervalFlag(ServerUnderTest(), "200ms"));
     return options;
   }
 
@@ -34,14 +47,14 @@ class EtcdctlWatchTest : public testing::Test {
   }
 
   std::vector<std::string> Command(const std::vector<std::string>& arguments) const {
-    std::vector<std::string> argv = {kEtcdctl, "--endpoints=" + server_.address(),
+    std::vector<std::string> argv = {Etcdctl(), "--endpoints=" + server_.address(),
                                      "--command-timeout=60s", "--dial-timeout=60s"};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
     return argv;
   }
   std::string Run(const std::vector<std::string>& arguments) const {
     const absl::StatusOr<CommandResult> result =
-        RunCommand({.argv = Command(arguments), .environment = {{"ETCDCTL_API", "3"}}});
+        RunCommand({.argv = Command(arguments), .environment = Environment()});
     EXPECT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->exit, ExitState{}) << result->err;
     return result->out;
@@ -55,7 +68,7 @@ class EtcdctlWatchTest : public testing::Test {
   Running StartCommand(const std::vector<std::string>& argv) {
     const std::string path = fmt::format("{}/out{}", directory_, next_output_++);
     absl::StatusOr<Process> process =
-        Process::Start({.argv = argv, .environment = {{"ETCDCTL_API", "3"}}, .output_path = path});
+        Process::Start({.argv = argv, .environment = Environment(), .output_path = path});
     EXPECT_TRUE(process.ok()) << process.status();
     return {path, *std::move(process)};
   }
@@ -113,6 +126,25 @@ TEST_F(EtcdctlWatchTest, CompactedHistoryIsRefusedWithTheReason) {
       << text;
 }
 
+TEST_F(EtcdctlWatchTest, PrintsProgressNotifications) {
+  if (Run({"watch", "--help"}).find("--progress-notify") == std::string::npos) {
+    GTEST_SKIP() << "this etcdctl does not know --progress-notify";
+  }
+  Run({"put", "a", "1"});
+  const Running running = Watch({"a", "--rev=1", "--progress-notify"});
+  const Running later = Watch({"a", "--rev=4", "--progress-notify"});
+  const std::string twice = "progress notify: 2\nprogress notify: 2\n";
+  EXPECT_EQ(WaitFor(running, twice), "PUT\na\n1\n" + twice);
+  Run({"put", "b", "2"});
+  const std::string after = WaitFor(running, "progress notify: 3\n");
+  EXPECT_EQ(after.find("PUT\na\n1\n" + twice), 0u) << after;
+  EXPECT_NE(after.find("progress notify: 3\n"), std::string::npos) << after;
+  // Nothing is told of what comes before the start.
+  Run({"put", "a", "3"});
+  const std::string told = WaitFor(later, "progress notify: 4\n");
+  EXPECT_EQ(told.find("PUT\na\n3\nprogress notify: 4\n"), 0u) << told;
+}
+
 // The distribution's etcdctl has no --progress-notify yet; this is what the newer one sends.
 TEST_F(EtcdctlWatchTest, ProgressNotifications) {
   Run({"put", "b", "1"});
@@ -167,6 +199,37 @@ TEST_F(EtcdctlWatchTest, Interactive) {
   Run({"put", "b", "2"});
   const std::string second = WaitFor(running, "PUT\nb\n2\n");
   EXPECT_NE(second.find("PUT\nb\n2\n"), std::string::npos) << second;
+  std::ofstream(done) << "done";
+}
+
+// Each watch of a session with options of its own, a command for its events, what is refused, and a
+// word of progress.
+TEST_F(EtcdctlWatchTest, InteractiveOptions) {
+  Run({"put", "a", "1"});
+  Run({"put", "a", "2"});
+  Run({"put", "ab", "3"});
+  const std::string done = directory_ + "/done";
+  const auto session = [&](const std::string& lines) {
+    return StartCommand(
+        {"/bin/sh", "-c",
+         fmt::format("{{ printf '{}'; while [ ! -e {} ]; do sleep 0.05; done; }} | {} watch -i",
+                     lines, done, fmt::join(Command({}), " "))});
+  };
+  const Running with_previous = session("watch a --rev=2 --prev-kv\\n");
+  const Running prefix = session("watch --prefix a --rev=3\\n");
+  const Running with_command = session("watch a --rev=3 -- echo ran\\n");
+  const Running refused = session("watch b a\\nwatch\\nnonsense\\n");
+  const Running progress = session("watch b\\nwatch c --prefix\\nprogress\\n");
+  EXPECT_EQ(WaitFor(with_previous, "\n2\n"), "PUT\na\n1\nPUT\na\n1\na\n2\n");
+  EXPECT_EQ(WaitFor(prefix, "\n3\n"), "PUT\na\n2\nPUT\nab\n3\n");
+  EXPECT_EQ(WaitFor(with_command, "ran\n"), "PUT\na\n2\nran\n");
+  const std::string words = WaitFor(refused, "watcher range is empty");
+  EXPECT_NE(words.find("watch was canceled (mvcc: watcher range is empty)"), std::string::npos)
+      << words;
+  EXPECT_NE(WaitFor(progress, "progress notify: 4\n").find("progress notify: 4\n"),
+            std::string::npos);
+  Run({"del", "ab"});
+  EXPECT_EQ(WaitFor(prefix, "DELETE"), "PUT\na\n2\nPUT\nab\n3\nDELETE\nab\n\n");
   std::ofstream(done) << "done";
 }
 

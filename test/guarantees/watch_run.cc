@@ -346,7 +346,7 @@ Violations CheckAcknowledged(const std::vector<WatchedEvent>& acknowledged,
 absl::StatusOr<WatchRunReport> RunWatchers(const Target& target, const WatchRunOptions& options) {
   WatchRunReport report;
   ServerOptions server_options = OptionsFor(target, fmt::format("watch{}", options.seed));
-  server_options.extra_flags.push_back("--experimental-watch-progress-notify-interval=100ms");
+  server_options.extra_flags.push_back(NotifyIntervalFlag(target, "100ms"));
   Server server(std::move(server_options));
   CAIRN_RETURN_IF_ERROR(server.Start());
   Dice dice(options.seed);

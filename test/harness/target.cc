@@ -68,6 +68,21 @@ void ReportSkipped(std::string_view reason) {
   }
 }
 
+std::string NotifyIntervalFlag(const Target& target, std::string_view interval) {
+  constexpr std::string_view kBefore = "etcd Version: ";
+  bool is_old = false;
+  if (target.is_reference) {
+    const absl::StatusOr<CommandResult> result = RunCommand({.argv = {target.binary, "--version"}});
+    const std::string printed = result.ok() ? result->out : "";
+    const size_t at = printed.find(kBefore);
+    is_old =
+        at != std::string::npos &&
+        ParseVersion(std::string_view(printed).substr(at + kBefore.size())) < EtcdVersion{3, 6, 0};
+  }
+  return fmt::format("--{}watch-progress-notify-interval={}", is_old ? "experimental-" : "",
+                     interval);
+}
+
 ServerOptions OptionsFor(const Target& target, std::string label) {
   ServerOptions options;
   options.binary = target.binary;

@@ -48,6 +48,10 @@ void ReportSkipped(std::string_view reason);
 // Options for a server of this kind: a reference need not sync its log, Cairn is run as it ships.
 ServerOptions OptionsFor(const Target& target, std::string label);
 
+// The flag that sets the pause between two progress notifications of a watcher: versions of etcd
+// before 3.6 know it by another name.
+std::string NotifyIntervalFlag(const Target& target, std::string_view interval);
+
 }  // namespace cairn::test
 
 #endif  // CAIRN_TEST_HARNESS_TARGET_H_
