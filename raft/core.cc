@@ -341,6 +341,7 @@ CoreStatus Core::Status() const { return impl_->Status(); }
 MemberId Core::id() const { return impl_->id(); }
 Term Core::term() const { return impl_->term(); }
 bool Core::is_leader() const { return impl_->is_leader(); }
+bool Core::is_transferring() const { return impl_->is_transferring(); }
 MemberId Core::leader() const { return impl_->leader(); }
 Index Core::commit() const { return impl_->log().commit(); }
 Index Core::applied() const { return impl_->log().applied(); }

@@ -200,6 +200,8 @@ class Core {
   MemberId id() const;
   Term term() const;
   bool is_leader() const;
+  // A leader that is handing over: it takes no proposals until that has happened or failed.
+  bool is_transferring() const;
   MemberId leader() const;  // 0: none known.
   // Whom a leader that wants to leave should choose: the voter that answers and holds most, 0 when
   // there is none. Of those that hold the same, always the same one.

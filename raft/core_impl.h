@@ -95,6 +95,10 @@ class Core::Impl {
   MemberId leader() const;
   RoleKind role() const { return static_cast<RoleKind>(role_.index()); }
   bool is_leader() const { return std::holds_alternative<Leader>(role_); }
+  bool is_transferring() const {
+    const auto* leader = std::get_if<Leader>(&role_);
+    return leader != nullptr && leader->transfer_target != MemberId(0);
+  }
 
   // The cheap part of invariants.h, after every input.
   void CheckCheapInvariants() const;

@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "base/check.h"
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "server/installed_at.h"
@@ -51,8 +52,10 @@ absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstr
     const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
     std::vector<MemberId> ids;
     for (const Member& initial : members) ids.push_back(initial.id);
-    const MemberId self =
-        DeriveMemberId(config.initial_cluster[0].peer_urls, config.initial_cluster_token);
+    const auto own = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
+                                  [&](const InitialMember& m) { return m.name == config.name; });
+    CAIRN_CHECK(own != config.initial_cluster.end(), "the configuration names its own member");
+    const MemberId self = DeriveMemberId(own->peer_urls, config.initial_cluster_token);
     opened =
         wal::Wal::Create(foundation.fs, path, foundation.wal_options, {DeriveClusterId(ids), self});
     member.is_new = true;

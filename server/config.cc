@@ -253,12 +253,6 @@ absl::Status FillCluster(Config& config) {
                        "--initial-cluster has {}={}, but --initial-advertise-peer-urls is {}",
                        config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
   }
-  if (config.initial_cluster.size() > 1) {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "--initial-cluster names {} members; this version of Cairn runs a cluster "
-                       "of one",
-                       config.initial_cluster.size());
-  }
   if (FLAGS_initial_cluster_state == "existing") {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--initial-cluster-state=existing: this version of Cairn cannot join a "

@@ -75,6 +75,10 @@ class FakeNode final : public Node {
     work();
     return true;
   }
+  void TransferLeadership(MemberId target, BarrierDone done) override {
+    transferred_to = target;
+    std::move(done)(absl::OkStatus());
+  }
   void WaitCompacted(Revision revision, BarrierDone done) override {
     waited_compacted.push_back(revision);
     done(absl::OkStatus());
@@ -99,6 +103,7 @@ class FakeNode final : public Node {
     return *std::move(outcome);
   }
 
+  MemberId transferred_to;
   ChangeSink* sink = nullptr;
   bool can_read_now = true;
   bool out_of_space = false;

@@ -97,6 +97,11 @@ class Node {
   // Calls `done` once every row that a compaction up to `revision` removes is gone (physical
   // compaction), at once when that is so already; UNAVAILABLE "server stopped" otherwise.
   virtual void WaitCompacted(Revision revision, BarrierDone done) = 0;
+
+  // Hands the leadership over to `target`, or with 0 to whoever is best. FAILED_PRECONDITION "not
+  // leader" or "bad leader transferee"; UNKNOWN "leader transfer took too long" when the target did
+  // not win within an election timeout.
+  virtual void TransferLeadership(MemberId target, BarrierDone done) = 0;
 };
 
 }  // namespace cairn::server

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
 
@@ -28,12 +29,33 @@ void NodeCore::Tick() {
   RetryReads();
 }
 
-void NodeCore::Step(raft::Message message) { core_.Step(std::move(message)); }
+void NodeCore::Step(raft::Message message) {
+  auto* const forwarded = std::get_if<raft::ForwardedProposals>(&message.body);
+  if (forwarded == nullptr) return core_.Step(std::move(message));
+  // Two members that take each other for the leader would play ball.
+  if (core_.leader() == message.from) return;
+  std::vector<QueuedProposal> proposals;
+  proposals.reserve(forwarded->proposals.size());
+  for (raft::Proposal& proposal : forwarded->proposals) {
+    if (proposal.data != nullptr) proposals.push_back({0, std::move(proposal)});
+  }
+  if (!proposals.empty()) Propose(std::move(proposals));
+}
 
 void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
+  std::vector<WaitingProposal> waiting;
+  waiting.reserve(proposals.size());
+  const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
+  for (QueuedProposal& proposal : proposals) {
+    waiting.push_back({std::move(proposal), expires_at_tick});
+  }
+  Submit(std::move(waiting));
+}
+
+void NodeCore::Submit(std::vector<WaitingProposal> proposals) {
   std::vector<raft::Proposal> batch;
   batch.reserve(proposals.size());
-  for (const QueuedProposal& queued : proposals) batch.push_back(queued.proposal);
+  for (const WaitingProposal& proposal : proposals) batch.push_back(proposal.queued.proposal);
   const raft::ProposeResult result = core_.Propose(std::move(batch));
   switch (result.outcome) {
     case raft::ProposeOutcome::kAccepted:
@@ -41,25 +63,12 @@ void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
       return;
     case raft::ProposeOutcome::kNoLeader:
     case raft::ProposeOutcome::kNotForwarded:
-      for (QueuedProposal& queued : proposals) {
-        const size_t bytes = queued.proposal.data->size();
-        if (waiting_bytes_ + bytes > options_.waiting_bytes_max) {
-          refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
-          continue;
-        }
-        waiting_bytes_ += bytes;
-        waiting_.push_back({std::move(queued), tick_ + options_.proposal_wait_ticks});
-      }
-      return;
     case raft::ProposeOutcome::kTransferUnderWay:
-      for (const QueuedProposal& queued : proposals) {
-        refused_.push_back({queued.id, RefusalReason::kTransferUnderWay});
-      }
-      return;
+      return HoldBack(std::move(proposals));
     case raft::ProposeOutcome::kTooManyUncommitted:
     case raft::ProposeOutcome::kConfigurationPending:
-      for (const QueuedProposal& queued : proposals) {
-        refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+      for (const WaitingProposal& proposal : proposals) {
+        refused_.push_back({proposal.queued.id, RefusalReason::kTooManyRequests});
       }
       return;
   }
@@ -71,14 +80,26 @@ raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload command) {
   return core_.Propose(std::move(proposals), raft::Forwarding::kForbidden);
 }
 
+void NodeCore::HoldBack(std::vector<WaitingProposal> proposals) {
+  for (WaitingProposal& proposal : proposals) {
+    const size_t bytes = proposal.queued.proposal.data->size();
+    if (waiting_bytes_ + bytes > options_.waiting_bytes_max) {
+      refused_.push_back({proposal.queued.id, RefusalReason::kTooManyRequests});
+      continue;
+    }
+    waiting_bytes_ += bytes;
+    waiting_.push_back(std::move(proposal));
+  }
+}
+
 void NodeCore::RetryWaiting() {
-  if (waiting_.empty() || core_.leader() == MemberId(0)) return;
-  std::vector<QueuedProposal> proposals;
-  proposals.reserve(waiting_.size());
-  for (WaitingProposal& waiting : waiting_) proposals.push_back(std::move(waiting.queued));
+  if (waiting_.empty() || core_.leader() == MemberId(0) || core_.is_transferring()) return;
+  if (unreachable_tick_ == tick_) return;
+  std::vector<WaitingProposal> proposals(std::make_move_iterator(waiting_.begin()),
+                                         std::make_move_iterator(waiting_.end()));
   waiting_.clear();
   waiting_bytes_ = 0;
-  Propose(std::move(proposals));
+  Submit(std::move(proposals));
 }
 
 void NodeCore::Read(WaiterId id) { new_reads_.push_back(id); }
@@ -126,6 +147,23 @@ void NodeCore::EntriesRead(raft::LogReadAnswer answer) { core_.EntriesRead(std::
 void NodeCore::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
   core_.SnapshotStatus(peer, index, is_installed);
 }
+
+void NodeCore::ReportUnreachable(MemberId peer) { core_.ReportUnreachable(peer); }
+
+void NodeCore::Undelivered(std::vector<raft::Message> messages) {
+  std::vector<WaitingProposal> proposals;
+  const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
+  for (raft::Message& message : messages) {
+    if (message.to == core_.leader()) unreachable_tick_ = tick_;
+    auto& forwarded = std::get<raft::ForwardedProposals>(message.body);
+    for (raft::Proposal& proposal : forwarded.proposals) {
+      proposals.push_back({{0, std::move(proposal)}, expires_at_tick});
+    }
+  }
+  HoldBack(std::move(proposals));
+}
+
+bool NodeCore::TransferLeadership(MemberId target) { return core_.TransferLeadership(target); }
 
 Work NodeCore::TakeWork() {
   Work work;

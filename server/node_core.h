@@ -43,7 +43,7 @@ struct NodeCoreOptions {
 };
 
 // Why a proposal was certainly not appended.
-enum class RefusalReason : uint8_t { kTooManyRequests, kTransferUnderWay, kNoLeader };
+enum class RefusalReason : uint8_t { kTooManyRequests, kNoLeader };
 
 struct LogWrite {
   uint64_t number = 0;  // Comes back through LogDurable.
@@ -91,8 +91,11 @@ class NodeCore {
 
   // --- Inputs (see raft::Core for those it passes on) ---
   void Tick();
+  // What other members forward is held back or passed on like proposals of this one, so that a
+  // leader that hands over loses none.
   void Step(raft::Message message);
-  // Appends, or holds back until there is a leader, or refuses (Work::refused).
+  // Appends, or holds back until there is a leader that takes proposals, or refuses
+  // (Work::refused).
   void Propose(std::vector<QueuedProposal> proposals);
   // Appends one command if this member leads and may; never held back, never forwarded.
   raft::ProposeResult ProposeAsLeader(raft::Payload command);
@@ -105,6 +108,11 @@ class NodeCore {
   void ConfigurationApplied(raft::Configuration configuration, Index index);
   void EntriesRead(raft::LogReadAnswer answer);
   void SnapshotStatus(MemberId peer, Index index, bool is_installed);
+  void ReportUnreachable(MemberId peer);
+  // Messages with forwarded proposals that have certainly not arrived: they wait for a leader
+  // again, and are not sent to the same one before the next tick.
+  void Undelivered(std::vector<raft::Message> messages);
+  bool TransferLeadership(MemberId target);
 
   // --- Output ---
   Work TakeWork();
@@ -122,6 +130,7 @@ class NodeCore {
 
  private:
   struct WaitingProposal {
+    // Id 0: another member's, which nobody here waits for.
     QueuedProposal queued;
     uint64_t expires_at_tick = 0;
   };
@@ -132,6 +141,9 @@ class NodeCore {
     bool had_leader = false;
   };
 
+  // Appends or forwards all of `proposals`, or holds them back, or refuses them.
+  void Submit(std::vector<WaitingProposal> proposals);
+  void HoldBack(std::vector<WaitingProposal> proposals);
   void RetryWaiting();
   void StartReadRound();
   void RetryReads();
@@ -147,6 +159,8 @@ class NodeCore {
   // Proposals that found no leader, oldest first.
   std::deque<WaitingProposal> waiting_;
   size_t waiting_bytes_ = 0;
+  // The tick in which the leader was found not to be reachable.
+  std::optional<uint64_t> unreachable_tick_;
   std::vector<RefusedProposal> refused_;
 
   // Reads of the next round, rounds under way by context, and confirmed reads by index.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <future>
+#include <iterator>
 
 #include "api/errors.h"
 #include "base/check.h"
@@ -16,12 +17,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-size_t PayloadBytes(std::span<const raft::Entry> entries) {
-  size_t bytes = 0;
-  for (const raft::Entry& entry : entries) bytes += entry.data_bytes();
-  return bytes;
-}
-
 }  // namespace
 
 NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, wal::Wal& wal,
@@ -33,12 +28,14 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       replay_through_(std::max(restored.hard_state.commit, restored.applied.index)),
       tracker_(kWaitedBytesMax),
       read_pool_(kReadThreads, kQueuedReadsMax),
+      log_reader_(1, kLogReadsMax),
       leases_(options_.leases),
       core_(options_.core, std::move(restored)),
       lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
                     options_.tick.count()),
       members_(std::make_shared<const Members>(applier.membership().members)) {
   status_.applied = core_.raft().applied();
+  if (options_.peers != nullptr) options_.peers->SetMembers(*members_);
   leases_.Applied(status_.applied, applier.leases().All());
   log_ = std::make_unique<wal::LogThread>(
       wal_, wal::LogThreadOptions{},
@@ -56,8 +53,13 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
               },
           .failed = [this](const absl::Status& error) { Fatal(error); },
       });
+  apply_ = std::make_unique<ApplyLoop>(
+      wal_, store_, applier_,
+      ApplyLoop::Callbacks{
+          .applied = [this](Index applied, Applier::Result& result) { OnApplied(applied, result); },
+          .failed = [this](const absl::Status& error) { Fatal(error); },
+      });
   node_thread_ = std::thread([this] { RunNode(); });
-  apply_thread_ = std::thread([this] { RunApply(); });
 }
 
 NodeRunner::~NodeRunner() { Stop().IgnoreError(); }
@@ -76,9 +78,10 @@ void NodeRunner::Fatal(const absl::Status& error) {
 absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
   const auto deadline = steady_clock::now() + timeout;
   base::MutexLock lock(status_mutex_);
-  while (!can_read_now_.load() || status_.applied < replay_through_) {
+  while (true) {
     if (stopping_) return base::Error(absl::StatusCode::kUnavailable, "the server is stopping");
     if (!failure_.ok()) return failure_;
+    if (is_ready_) return absl::OkStatus();
     if (!status_changed_.WaitUntil(status_mutex_, deadline)) {
       return base::Error(absl::StatusCode::kDeadlineExceeded,
                          "not ready after {} ms: applied {} of {}, leader {:x}", timeout.count(),
@@ -88,14 +91,18 @@ absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
   return absl::OkStatus();
 }
 
+void NodeRunner::HandOver() {
+  std::promise<void> finished;
+  TransferLeadership(MemberId(0), [&](const absl::Status&) { finished.set_value(); });
+  finished.get_future().wait();
+}
+
 absl::Status NodeRunner::Stop() {
   if (stopped_) return absl::OkStatus();
   stopped_ = true;
-  std::vector<std::pair<Revision, BarrierDone>> compaction_waits;
   {
     base::MutexLock lock(status_mutex_);
     stopping_ = true;
-    compaction_waits.swap(compaction_waits_);
     status_changed_.SignalAll();
   }
   can_read_now_.store(false, std::memory_order_release);
@@ -105,12 +112,7 @@ absl::Status NodeRunner::Stop() {
     node_wake_.SignalAll();
   }
   node_thread_.join();
-  {
-    base::MutexLock lock(apply_mutex_);
-    apply_stops_ = true;
-    apply_wake_.SignalAll();
-  }
-  apply_thread_.join();
+  apply_->Stop();
 
   const absl::Status stopped = api::ToStatus(api::Error::kServerStopped);
   tracker_.Stop(stopped);
@@ -123,8 +125,11 @@ absl::Status NodeRunner::Stop() {
     std::swap(inputs, inputs_);
   }
   for (auto& [id, done] : inputs.reads) std::move(done)(stopped);
-  for (auto& [revision, done] : compaction_waits) std::move(done)(stopped);
+  for (auto& [target, done] : inputs.transfers) std::move(done)(stopped);
+  for (Transfer& transfer : transfers_) std::move(transfer.done)(stopped);
+  apply_->StopWaits();
   read_pool_.Stop();
+  log_reader_.Stop();
 
   if (failed_.load()) {
     log_->Stop().IgnoreError();
@@ -156,19 +161,7 @@ absl::Status NodeRunner::MarkDurable(raft::EntryId id) {
 }
 
 absl::StatusOr<bool> NodeRunner::CommitRemoval(mvcc::RemovalStep step) {
-  auto result = std::make_shared<std::promise<absl::StatusOr<bool>>>();
-  std::future<absl::StatusOr<bool>> outcome = result->get_future();
-  {
-    base::MutexLock lock(apply_mutex_);
-    if (apply_stops_) {
-      return base::Error(absl::StatusCode::kCancelled, "the server is stopping");
-    }
-    apply_tasks_.push_back(RemovalTask{std::move(step), [result](absl::StatusOr<bool> is_current) {
-                                         result->set_value(std::move(is_current));
-                                       }});
-    apply_wake_.Signal();
-  }
-  return outcome.get();
+  return apply_->CommitRemoval(std::move(step));
 }
 
 // --- Node ---
@@ -195,7 +188,7 @@ void NodeRunner::Propose(CommandKind kind, std::string_view body, ProposeDone do
     std::move(done)({.status = api::ToStatus(api::Error::kRequestTooLarge)});
     return;
   }
-  if (unapplied_bytes_.load(std::memory_order_relaxed) > kUnappliedBytesMax) {
+  if (apply_->unapplied_bytes() > kUnappliedBytesMax) {
     std::move(done)({.status = api::ToStatus(api::Error::kTooManyRequests)});
     return;
   }
@@ -235,18 +228,73 @@ void NodeRunner::ReadBarrier(BarrierDone done) {
 bool NodeRunner::RunInReadPool(absl::AnyInvocable<void()> work) { return read_pool_.Run(work); }
 
 void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
-  absl::Status outcome;
+  apply_->WaitCompacted(revision, std::move(done));
+}
+
+void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {
   {
-    base::MutexLock lock(status_mutex_);
-    if (store_.removed_through() < revision) {
-      if (!stopping_) {
-        compaction_waits_.emplace_back(revision, std::move(done));
-        return;
-      }
-      outcome = api::ToStatus(api::Error::kServerStopped);
+    base::MutexLock lock(mutex_);
+    if (!node_stops_) {
+      inputs_.transfers.emplace_back(target, std::move(done));
+      WakeNode();
+      return;
     }
   }
-  std::move(done)(outcome);
+  std::move(done)(api::ToStatus(api::Error::kServerStopped));
+}
+
+// --- The other members ---
+
+void NodeRunner::Step(std::vector<raft::Message> messages) {
+  base::MutexLock lock(mutex_);
+  for (raft::Message& message : messages) {
+    size_t bytes = 0;
+    if (const auto* append = std::get_if<raft::AppendRequest>(&message.body)) {
+      bytes = PayloadBytes(append->entries);
+    } else if (const auto* forwarded = std::get_if<raft::ForwardedProposals>(&message.body)) {
+      for (const raft::Proposal& proposal : forwarded->proposals) {
+        bytes += proposal.data == nullptr ? 0 : proposal.data->size();
+      }
+    }
+    const bool fits =
+        bytes == 0 || inputs_.message_bytes == 0 || inputs_.message_bytes + bytes <= kInboxBytesMax;
+    if (!fits) continue;
+    inputs_.message_bytes += bytes;
+    inputs_.messages.push_back(std::move(message));
+  }
+  WakeNode();
+}
+
+void NodeRunner::ReportUnreachable(MemberId peer) {
+  base::MutexLock lock(mutex_);
+  std::vector<MemberId>& known = inputs_.unreachable;
+  if (std::find(known.begin(), known.end(), peer) == known.end()) known.push_back(peer);
+  WakeNode();
+}
+
+void NodeRunner::Undelivered(std::vector<raft::Message> messages) {
+  base::MutexLock lock(mutex_);
+  std::move(messages.begin(), messages.end(), std::back_inserter(inputs_.undelivered));
+  WakeNode();
+}
+
+// Runs on the log reader.
+void NodeRunner::ReadLog(const raft::LogRead& read) {
+  raft::LogReadAnswer answer{.peer = read.peer, .term = read.term, .from = read.from};
+  const absl::StatusOr<Term> before = wal_.TermAt(read.from - 1);
+  absl::StatusOr<std::vector<raft::Entry>> entries = before.status();
+  if (before.ok()) entries = wal_.ReadEntries(read.from, read.limit, read.max_bytes);
+  if (entries.ok()) {
+    answer.term_before = *before;
+    answer.entries = *std::move(entries);
+  } else if (absl::IsOutOfRange(entries.status())) {
+    answer.is_removed = true;
+  } else {
+    LOG(WARNING) << "reading the log for a member that lags: " << entries.status();
+  }
+  base::MutexLock lock(mutex_);
+  inputs_.log_reads.push_back(std::move(answer));
+  WakeNode();
 }
 
 // --- The node thread ---
@@ -264,17 +312,14 @@ void NodeRunner::RunNode() {
   while (true) {
     lease_driver_.Run(has_ticked);
     Do(core_.TakeWork());
+    FinishTransfers();
     PublishStatus();
     Inputs inputs;
     {
       base::MutexLock lock(mutex_);
       wake_on_applied_ = core_.WaitsForApplied() || lease_driver_.waits_for_applied();
-      const auto has_input = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return !inputs_.proposals.empty() || !inputs_.reads.empty() || inputs_.durable != 0 ||
-               (wake_on_applied_ && !inputs_.applied.empty());
-      };
       bool is_tick = false;
-      while (!node_stops_ && !has_input() && !is_tick && !lease_driver_.has_more()) {
+      while (!node_stops_ && !HasInput() && !is_tick && !lease_driver_.has_more()) {
         node_sleeps_ = true;
         is_tick = !node_wake_.WaitUntil(mutex_, next_tick_);
       }
@@ -286,6 +331,13 @@ void NodeRunner::RunNode() {
     has_ticked = steady_clock::now() >= next_tick_;
     if (has_ticked) Tick();
   }
+}
+
+bool NodeRunner::HasInput() const {
+  return !inputs_.proposals.empty() || !inputs_.reads.empty() || inputs_.durable != 0 ||
+         (wake_on_applied_ && !inputs_.applied.empty()) || !inputs_.messages.empty() ||
+         !inputs_.unreachable.empty() || !inputs_.undelivered.empty() ||
+         !inputs_.log_reads.empty() || !inputs_.transfers.empty();
 }
 
 void NodeRunner::TakeInputs(Inputs& inputs) {
@@ -301,15 +353,21 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
     log_writes_.pop_front();
   }
   if (durable != 0) core_.LogDurable(durable);
+  for (raft::Message& message : inputs.messages) core_.Step(std::move(message));
+  for (const MemberId peer : inputs.unreachable) core_.ReportUnreachable(peer);
+  if (!inputs.undelivered.empty()) core_.Undelivered(std::move(inputs.undelivered));
+  for (raft::LogReadAnswer& answer : inputs.log_reads) core_.EntriesRead(std::move(answer));
   if (!inputs.proposals.empty()) core_.Propose(std::move(inputs.proposals));
   for (auto& [id, done] : inputs.reads) {
     reads_.emplace(id, std::move(done));
     core_.Read(id);
   }
+  for (auto& [target, done] : inputs.transfers) StartTransfer(target, std::move(done));
 }
 
 void NodeRunner::Tick() {
   core_.Tick();
+  if (options_.peers != nullptr) options_.peers->Tick();
   const auto now = steady_clock::now();
   // A thread that was held up does not tick in a burst: time that nobody could use does not count
   // towards an election.
@@ -321,14 +379,7 @@ void NodeRunner::Tick() {
 
 void NodeRunner::Do(Work work) {
   for (LogWrite& write : work.log) SubmitWrite(std::move(write));
-  if (!work.apply.empty()) {
-    for (const ApplyRange& range : work.apply) {
-      unapplied_bytes_.fetch_add(PayloadBytes(range.entries), std::memory_order_relaxed);
-    }
-    base::MutexLock lock(apply_mutex_);
-    for (ApplyRange& range : work.apply) apply_tasks_.push_back(std::move(range));
-    apply_wake_.Signal();
-  }
+  if (!work.apply.empty()) apply_->Push(std::move(work.apply));
   for (const WaiterId id : work.reads_ready) {
     const auto read = reads_.find(id);
     auto done = std::make_shared<BarrierDone>(std::move(read->second));
@@ -350,17 +401,50 @@ void NodeRunner::Do(Work work) {
       case RefusalReason::kTooManyRequests:
         tracker_.Fail(refused.id, api::ToStatus(api::Error::kTooManyRequests));
         break;
-      case RefusalReason::kTransferUnderWay:
-        tracker_.Fail(refused.id, api::ToStatus(api::Error::kProposalDropped));
-        break;
       case RefusalReason::kNoLeader:
         tracker_.Fail(refused.id, api::ToStatus(api::Error::kDeadlineExceeded));
         break;
     }
   }
   for (const raft::TraceEvent& event : work.trace) LOG(INFO) << raft::Describe(event);
-  // Messages, log reads and snapshots are for peers, and a cluster of one has none.
-  CAIRN_CHECK(work.messages.empty() && work.log_reads.empty() && work.snapshots.empty());
+  if (options_.peers == nullptr) {
+    CAIRN_CHECK(work.messages.empty() && work.log_reads.empty() && work.snapshots.empty());
+    return;
+  }
+  if (!work.messages.empty()) options_.peers->Send(std::move(work.messages));
+  for (const raft::LogRead& read : work.log_reads) {
+    WorkerPool::Task task = [this, read] { ReadLog(read); };
+    if (log_reader_.Run(task)) continue;
+    // As a failed read: the core asks again.
+    core_.EntriesRead({.peer = read.peer, .term = read.term, .from = read.from});
+  }
+  for (const raft::SnapshotWanted& wanted : work.snapshots) {
+    core_.SnapshotStatus(wanted.peer, wanted.index, /*is_installed=*/false);
+  }
+}
+
+void NodeRunner::StartTransfer(MemberId target, BarrierDone done) {
+  const raft::Core& raft = core_.raft();
+  if (!raft.is_leader()) return std::move(done)(api::ToStatus(api::Error::kNotLeader));
+  if (target == MemberId(0)) target = raft.BestSuccessor();
+  if (target == raft.id()) return std::move(done)(absl::OkStatus());
+  if (target == MemberId(0) || !core_.TransferLeadership(target)) {
+    return std::move(done)(api::ToStatus(api::Error::kBadLeaderTransferee));
+  }
+  transfers_.push_back({target, steady_clock::now() + options_.proposal_timeout, std::move(done)});
+}
+
+void NodeRunner::FinishTransfers() {
+  if (transfers_.empty()) return;
+  const raft::Core& raft = core_.raft();
+  // Under way, or won by nobody yet.
+  const bool is_open = raft.is_transferring() || raft.leader() == MemberId(0);
+  if (is_open && steady_clock::now() < transfers_.front().deadline) return;
+  for (Transfer& transfer : std::exchange(transfers_, {})) {
+    std::move(transfer.done)(raft.leader() == transfer.target
+                                 ? absl::OkStatus()
+                                 : api::ToStatus(api::Error::kTimeoutLeaderTransfer));
+  }
 }
 
 void NodeRunner::SubmitWrite(LogWrite write) {
@@ -386,12 +470,21 @@ void NodeRunner::FailRead(WaiterId id, const absl::Status& error) {
 
 void NodeRunner::PublishStatus() {
   const raft::Core& raft = core_.raft();
-  const bool is_ready = core_.IsSoleVoterReady();
+  const raft::Configuration& configuration = raft.configuration();
+  const bool can_read_alone = core_.IsSoleVoterReady();
+  const bool has_others = std::any_of(configuration.voters.begin(), configuration.voters.end(),
+                                      [&](MemberId id) { return id != raft.id(); });
   base::MutexLock lock(status_mutex_);
-  const bool can_read = is_ready && failure_.ok();
+  const bool can_read = can_read_alone && failure_.ok();
+  // Who votes is not known before the replay.
+  const bool is_ready = raft.applied() >= replay_through_ && (can_read || has_others);
+  if (is_ready != is_ready_ || status_.leader != raft.leader()) status_changed_.SignalAll();
+  is_ready_ = is_ready;
   status_.term = raft.term();
   status_.leader = raft.leader();
   status_.commit = raft.commit();
+  status_.is_learner =
+      std::binary_search(configuration.learners.begin(), configuration.learners.end(), raft.id());
   if (can_read != can_read_now_.load() && !stopping_) {
     can_read_now_.store(can_read, std::memory_order_release);
     status_changed_.SignalAll();
@@ -400,71 +493,21 @@ void NodeRunner::PublishStatus() {
 
 // --- The apply thread ---
 
-void NodeRunner::RunApply() {
-  base::NameThread("apply");
-  while (true) {
-    ApplyTask task;
-    {
-      base::MutexLock lock(apply_mutex_);
-      while (apply_tasks_.empty() && !apply_stops_) apply_wake_.Wait(apply_mutex_);
-      if (apply_tasks_.empty()) return;
-      task = std::move(apply_tasks_.front());
-      apply_tasks_.pop_front();
-    }
-    RemovalTask* const removal = std::get_if<RemovalTask>(&task);
-    const absl::Status status = removal != nullptr ? DoRemoval(std::move(*removal))
-                                                   : DoApply(std::move(std::get<ApplyRange>(task)));
-    if (!status.ok()) {
-      Fatal(status);
-      return RefuseApplyTasks();
-    }
-  }
-}
-
-void NodeRunner::RefuseApplyTasks() {
-  std::deque<ApplyTask> tasks;
-  {
-    base::MutexLock lock(apply_mutex_);
-    apply_stops_ = true;
-    tasks.swap(apply_tasks_);
-  }
-  for (ApplyTask& task : tasks) {
-    if (RemovalTask* removal = std::get_if<RemovalTask>(&task)) {
-      removal->done(base::Error(absl::StatusCode::kCancelled, "the state has failed"));
-    }
-  }
-}
-
-absl::Status NodeRunner::DoApply(ApplyRange range) {
-  Index next = range.range.first;
-  std::vector<raft::Entry> entries = std::move(range.entries);
-  unapplied_bytes_.fetch_sub(PayloadBytes(entries), std::memory_order_relaxed);
-  while (next < range.range.limit) {
-    if (entries.empty()) {
-      CAIRN_ASSIGN_OR_RETURN(entries,
-                             wal_.ReadEntries(next, range.range.limit, NodeCore::kApplyBytesMax));
-    }
-    CAIRN_RETURN_IF_ERROR(ApplyEntries(entries));
-    next = entries.back().index + 1;
-    entries.clear();
-  }
-  return absl::OkStatus();
-}
-
-absl::Status NodeRunner::ApplyEntries(std::span<const raft::Entry> entries) {
-  CAIRN_ASSIGN_OR_RETURN(Applier::Result result, applier_.Apply(entries));
-  const Index applied = entries.back().index;
+void NodeRunner::OnApplied(Index applied, Applier::Result& result) {
+  std::shared_ptr<const Members> changed;
   {
     base::MutexLock lock(status_mutex_);
     status_.applied = applied;
+    status_changed_.SignalAll();
     if (result.members_changed) {
-      members_ = std::make_shared<const Members>(applier_.membership().members);
+      changed = std::make_shared<const Members>(applier_.membership().members);
+      members_ = changed;
     }
   }
+  if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);
   // Before anyone is answered: who renews a lease after its revocation was answered finds none.
   leases_.Applied(applied, result.leases);
   tracker_.Complete(std::move(result.outcomes));
-  FinishCompactionWaits();
   base::MutexLock lock(mutex_);
   if (!result.configuration.has_value() && !inputs_.applied.empty()) {
     inputs_.applied.back().index = applied;
@@ -472,31 +515,6 @@ absl::Status NodeRunner::ApplyEntries(std::span<const raft::Entry> entries) {
     inputs_.applied.push_back({applied, std::move(result.configuration)});
   }
   if (wake_on_applied_) WakeNode();
-  return absl::OkStatus();
-}
-
-absl::Status NodeRunner::DoRemoval(RemovalTask task) {
-  const absl::StatusOr<bool> is_current = applier_.ApplyRemoval(task.step);
-  task.done(is_current);
-  CAIRN_RETURN_IF_ERROR(is_current.status());
-  FinishCompactionWaits();
-  return absl::OkStatus();
-}
-
-void NodeRunner::FinishCompactionWaits() {
-  std::vector<BarrierDone> finished;
-  {
-    base::MutexLock lock(status_mutex_);
-    if (compaction_waits_.empty()) return;
-    const Revision removed = store_.removed_through();
-    const auto first_done = std::partition(compaction_waits_.begin(), compaction_waits_.end(),
-                                           [&](const auto& wait) { return wait.first > removed; });
-    for (auto it = first_done; it != compaction_waits_.end(); ++it) {
-      finished.push_back(std::move(it->second));
-    }
-    compaction_waits_.erase(first_done, compaction_waits_.end());
-  }
-  for (BarrierDone& done : finished) std::move(done)(absl::OkStatus());
 }
 
 }  // namespace cairn::server

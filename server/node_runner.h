@@ -1,15 +1,16 @@
 // The member's threads: node_core and applier with real queues around them.
 //
 //   RPC threads ── proposals, reads ──► node thread (NodeCore) ── writes ──► log thread (wal)
-//                                            ▲   │ committed ranges              │
+//   peers' streams ── messages ─────────►    ▲   │ committed ranges              │
 //                                            │   ▼                               │ durable
 //   waiters ◄── outcomes ── apply thread ────┴───────────────────────────────────┘
 //
 // The node thread never waits for the disk, the apply thread never for the network. A write is
 // answered by the apply thread, after the batch that holds it was published. Queues are bounded by
 // what they carry: proposals by the payload that is waited for, committed entries by the payload
-// that is not applied, reads by number, log writes by what the raft core lets be uncommitted. An
-// error of log or state is final: `on_fatal` is called once and nothing is answered any more.
+// that is not applied, reads by number, peers' messages by their payload, log writes by what the
+// raft core lets be uncommitted. An error of log or state is final: `on_fatal` is called once and
+// nothing is answered any more.
 #ifndef CAIRN_SERVER_NODE_RUNNER_H_
 #define CAIRN_SERVER_NODE_RUNNER_H_
 
@@ -26,7 +27,6 @@
 #include <string_view>
 #include <thread>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "base/mutex.h"
@@ -34,10 +34,12 @@
 #include "mvcc/store.h"
 #include "raft/core.h"
 #include "server/applier.h"
+#include "server/apply_loop.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
 #include "server/node.h"
 #include "server/node_core.h"
+#include "server/peers.h"
 #include "server/proposal_tracker.h"
 #include "server/worker_pool.h"
 #include "wal/log_thread.h"
@@ -60,6 +62,8 @@ struct NodeRunnerOptions {
   // Called once, on any thread, when log or state failed for good. Must not return to normal
   // service: the process is to end.
   std::function<void(const absl::Status&)> on_fatal;
+  // The other members; outlives the runner. Null: there are none, and never will be.
+  Peers* peers = nullptr;
 };
 
 class NodeRunner final : public Node {
@@ -74,6 +78,11 @@ class NodeRunner final : public Node {
   static constexpr size_t kAppendBytesMax = size_t{4} << 20;
   // Reads that wait for a round.
   static constexpr size_t kWaitingReadsMax = 100'000;
+  // Payload of peers' messages that wait for the node thread; beyond it appends are dropped, which
+  // their sender notices. Twice what a leader has in flight to one member.
+  static constexpr size_t kInboxBytesMax = size_t{16} << 20;
+  // Reads of the log for peers that lag: one a peer.
+  static constexpr size_t kLogReadsMax = 64;
   // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
   // than this only adds latency.
   static constexpr int kReadThreads = 2;
@@ -86,15 +95,28 @@ class NodeRunner final : public Node {
   // Stops.
   ~NodeRunner() override;
 
-  // Blocks until the stored commit index is applied and a read would be linearizable: no call may
-  // be answered before. DEADLINE_EXCEEDED when that takes longer than `timeout`; UNAVAILABLE when
-  // the runner stops; the failure itself when log or state have failed.
+  // Blocks until the stored commit index is applied and, on a sole voter, a read would be
+  // linearizable: no call may be answered before. DEADLINE_EXCEEDED when that takes longer than
+  // `timeout`; UNAVAILABLE when the runner stops; the failure itself when log or state have failed.
   absl::Status WaitReady(std::chrono::milliseconds timeout);
+
+  // Hands the leadership over to the best successor, if this member leads and there is one, and
+  // waits until that has happened or failed.
+  void HandOver();
 
   // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state
   // durable and marks it in the log, so that the next start has nothing to replay. Returns the
   // first failure of log or state, also one from before. Idempotent.
   absl::Status Stop();
+
+  // --- For the streams of other members; any thread ---
+
+  // Messages for this member, in the order they came.
+  void Step(std::vector<raft::Message> messages);
+  // Messages for `peer` were lost, or its stream ended.
+  void ReportUnreachable(MemberId peer);
+  // Forwarded proposals that have certainly not left.
+  void Undelivered(std::vector<raft::Message> messages);
 
   // --- For the housekeeping threads ---
 
@@ -119,6 +141,7 @@ class NodeRunner final : public Node {
   void ReadBarrier(BarrierDone done) override;
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
+  void TransferLeadership(MemberId target, BarrierDone done) override;
 
  private:
   struct AppliedNote {
@@ -131,30 +154,34 @@ class NodeRunner final : public Node {
     std::vector<std::pair<WaiterId, BarrierDone>> reads;
     wal::Token durable = 0;
     std::vector<AppliedNote> applied;
+    std::vector<raft::Message> messages;
+    size_t message_bytes = 0;
+    std::vector<MemberId> unreachable;
+    std::vector<raft::Message> undelivered;
+    std::vector<raft::LogReadAnswer> log_reads;
+    std::vector<std::pair<MemberId, BarrierDone>> transfers;
   };
-  struct RemovalTask {
-    mvcc::RemovalStep step;
-    std::function<void(absl::StatusOr<bool>)> done;
+  // A hand-over that somebody waits for.
+  struct Transfer {
+    MemberId target;
+    std::chrono::steady_clock::time_point deadline;
+    BarrierDone done;
   };
-  using ApplyTask = std::variant<ApplyRange, RemovalTask>;
-
   // The node thread.
   void RunNode();
+  bool HasInput() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeInputs(Inputs& inputs);
   void Do(Work work);
   void SubmitWrite(LogWrite write);
+  void ReadLog(const raft::LogRead& read);
+  void StartTransfer(MemberId target, BarrierDone done);
+  void FinishTransfers();
   void FailRead(WaiterId id, const absl::Status& error);
   void Tick();
   void PublishStatus();
 
   // The apply thread.
-  void RunApply();
-  // After a failure: nobody may wait for a task that will not be done.
-  void RefuseApplyTasks();
-  absl::Status DoApply(ApplyRange range);
-  absl::Status ApplyEntries(std::span<const raft::Entry> entries);
-  absl::Status DoRemoval(RemovalTask task);
-  void FinishCompactionWaits();
+  void OnApplied(Index applied, Applier::Result& result);
 
   void Fatal(const absl::Status& error);
   void WakeNode() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -168,12 +195,15 @@ class NodeRunner final : public Node {
   std::atomic<uint64_t> next_sequence_ = 1;
   ProposalTracker tracker_;
   WorkerPool read_pool_;
+  // Reads the log for peers that lag, so that they wait for no client and no client for them.
+  WorkerPool log_reader_;
   LeaseManager leases_;
 
   // Node thread only.
   NodeCore core_;
   LeaseDriver lease_driver_;
   absl::flat_hash_map<WaiterId, BarrierDone> reads_;
+  std::vector<Transfer> transfers_;
   // Submissions under way: the log's token and the core's number.
   std::deque<std::pair<wal::Token, uint64_t>> log_writes_;
   std::chrono::steady_clock::time_point next_tick_;
@@ -186,28 +216,22 @@ class NodeRunner final : public Node {
   bool wake_on_applied_ ABSL_GUARDED_BY(mutex_) = true;
   size_t waiting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
 
-  base::Mutex apply_mutex_;
-  base::ConditionVariable apply_wake_;
-  std::deque<ApplyTask> apply_tasks_ ABSL_GUARDED_BY(apply_mutex_);
-  bool apply_stops_ ABSL_GUARDED_BY(apply_mutex_) = false;
-
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
   std::atomic<bool> disk_low_ = false;
-  std::atomic<size_t> unapplied_bytes_ = 0;
   std::atomic<bool> failed_ = false;
   mutable base::Mutex status_mutex_;
   base::ConditionVariable status_changed_;
   NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
   std::shared_ptr<const Members> members_ ABSL_GUARDED_BY(status_mutex_);
+  bool is_ready_ ABSL_GUARDED_BY(status_mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(status_mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(status_mutex_);  // Set together with failed_.
   wal::Token durable_token_ ABSL_GUARDED_BY(status_mutex_) = 0;
-  std::vector<std::pair<Revision, BarrierDone>> compaction_waits_ ABSL_GUARDED_BY(status_mutex_);
 
   std::unique_ptr<wal::LogThread> log_;
+  std::unique_ptr<ApplyLoop> apply_;
   std::thread node_thread_;
-  std::thread apply_thread_;
   bool stopped_ = false;  // The owner's thread only.
 };
 

@@ -17,6 +17,7 @@
 
 #include "api/errors.h"
 #include "api/version.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "server/bootstrap.h"
 #include "server/compactor.h"
@@ -24,8 +25,12 @@
 #include "server/log_trimmer.h"
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
+#include "server/peer/service.h"
+#include "server/peer/transport.h"
+#include "server/publisher.h"
 #include "server/response_buffer.h"
 #include "server/rocks_states.h"
+#include "server/rpc/grpc_client.h"
 #include "server/rpc/grpc_engine.h"
 #include "server/services.h"
 #include "server/watch_feed.h"
@@ -43,6 +48,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds kReadyTimeout = std::chrono::minutes(5);
 // Calls under way when the server stops get so long.
 constexpr milliseconds kStopGrace{2000};
+// So long a member that starts waits for a quorum before it serves without one (etcd:
+// --wait-cluster-ready-timeout).
+constexpr milliseconds kClusterReadyTimeout{5000};
+// The largest message between members, but for a larger entry: four batches.
+constexpr int64_t kPeerMessageBytes = int64_t{4} << 20;
 // etcd: 5 s for the disk plus two election timeouts.
 constexpr milliseconds kProposalBase{5000};
 
@@ -150,6 +160,34 @@ void LogRecovery(const Bootstrapped& member) {
 
 }  // namespace
 
+// Where streams of other members find the runner: they begin before it is there and may tell
+// something after it has gone. Any thread.
+class RunnerDoor {
+ public:
+  void Open(NodeRunner* runner) {
+    base::MutexLock lock(mutex_);
+    runner_ = runner;
+  }
+  void Close() { Open(nullptr); }
+
+  void Step(std::vector<raft::Message> messages) {
+    base::MutexLock lock(mutex_);
+    if (runner_ != nullptr) runner_->Step(std::move(messages));
+  }
+  void ReportUnreachable(MemberId peer) {
+    base::MutexLock lock(mutex_);
+    if (runner_ != nullptr) runner_->ReportUnreachable(peer);
+  }
+  void Undelivered(std::vector<raft::Message> messages) {
+    base::MutexLock lock(mutex_);
+    if (runner_ != nullptr) runner_->Undelivered(std::move(messages));
+  }
+
+ private:
+  base::Mutex mutex_;
+  NodeRunner* runner_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
 // In the order of construction; taken apart in Stop.
 struct Server::Parts {
   Config config;
@@ -159,7 +197,13 @@ struct Server::Parts {
   Bootstrapped member;
   std::unique_ptr<ResponseBudget> budget;
   std::unique_ptr<WatchFeed> feed;
+  std::shared_ptr<RunnerDoor> door = std::make_shared<RunnerDoor>();
+  std::unique_ptr<PeerTransport> transport;
+  std::unique_ptr<PeerService> peer_service;
+  rpc::ServiceTable peer_table;
+  std::unique_ptr<rpc::GrpcEngine> peer_engine;
   std::unique_ptr<NodeRunner> runner;
+  std::unique_ptr<Publisher> publisher;
   std::unique_ptr<LogTrimmer> trimmer;
   std::unique_ptr<Compactor> compactor;
   std::unique_ptr<WatchService> watch;
@@ -169,7 +213,8 @@ struct Server::Parts {
 
   absl::Status StartNode(const std::function<void(const absl::Status&)>& on_fatal,
                          const AutoCompactionPolicy& automatic);
-  absl::Status PublishSelf();
+  absl::Status ListenForPeers();
+  void PublishSelf();
   absl::Status Listen(const std::function<void(const absl::Status&)>& on_fatal);
 };
 
@@ -177,8 +222,10 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
                                       const AutoCompactionPolicy& automatic) {
   NodeRunnerOptions options = RunnerOptions(config, member);
   options.on_fatal = on_fatal;
+  options.peers = transport.get();
   runner = std::make_unique<NodeRunner>(std::move(options), std::move(member.raft), *member.wal,
                                         *member.store, *member.applier);
+  door->Open(runner.get());
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
@@ -194,20 +241,55 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
   return runner->WaitReady(kReadyTimeout);
 }
 
-absl::Status Server::Parts::PublishSelf() {
+absl::Status Server::Parts::ListenForPeers() {
+  PeerIdentity identity{member.identity.cluster, member.identity.member, {}};
+  for (const Url& url : config.initial_advertise_peer_urls) {
+    identity.peer_urls.push_back(url.text());
+  }
+  PeerTransportOptions outgoing;
+  outgoing.identity = identity;
+  outgoing.connect = rpc::GrpcConnector(kPeerMessageBytes);
+  outgoing.on_unreachable = [door = door](MemberId peer) { door->ReportUnreachable(peer); };
+  outgoing.on_undelivered = [door = door](std::vector<raft::Message> messages) {
+    door->Undelivered(std::move(messages));
+  };
+  outgoing.on_refused = [](MemberId peer, const absl::Status& why) {
+    LOG(WARNING) << fmt::format("member {:x} refuses to talk to this one: {}", peer,
+                                base::Message(why));
+  };
+  outgoing.random_seed = member.start_nonce;
+  transport = std::make_unique<PeerTransport>(std::move(outgoing));
+
+  PeerServiceOptions incoming;
+  incoming.identity = std::move(identity);
+  incoming.is_removed = [](MemberId) { return false; };
+  incoming.on_greeting = [this](MemberId from, const std::vector<std::string>& peer_urls) {
+    transport->AddRemote(from, peer_urls);
+  };
+  incoming.deliver = [door = door](std::vector<raft::Message> messages) {
+    door->Step(std::move(messages));
+  };
+  peer_service = std::make_unique<PeerService>(std::move(incoming));
+  peer_service->Register(peer_table);
+  rpc::GrpcEngineOptions options;
+  options.max_request_bytes =
+      std::max<int64_t>(kPeerMessageBytes, static_cast<int64_t>(2 * config.max_request_bytes));
+  options.stopping = api::ToStatus(api::Error::kServerStopped);
+  for (const Url& url : config.listen_peer_urls) {
+    options.listen.push_back({url.authority(), fmt::format("--listen-peer-urls={}", url.text())});
+  }
+  CAIRN_ASSIGN_OR_RETURN(peer_engine, rpc::GrpcEngine::Start(peer_table, options));
+  return absl::OkStatus();
+}
+
+void Server::Parts::PublishSelf() {
   PublishedAttributes attributes{member.identity.member, config.name, {}};
   for (const Url& url : config.advertise_client_urls) attributes.client_urls.push_back(url.text());
-  const std::shared_ptr<const Members> members = runner->members();
-  for (const Member& known : *members) {
-    if (known.id == attributes.id && known.name == attributes.name &&
-        known.client_urls == attributes.client_urls) {
-      return absl::OkStatus();
-    }
+  publisher = std::make_unique<Publisher>(*runner, std::move(attributes));
+  if (!publisher->Wait(kClusterReadyTimeout)) {
+    LOG(WARNING) << "no quorum after " << kClusterReadyTimeout.count()
+                 << " ms; serving what can be served without one";
   }
-  std::promise<absl::Status> published;
-  runner->Propose(CommandKind::kPublishMember, EncodePublished(attributes),
-                  [&](Node::Outcome outcome) { published.set_value(outcome.status); });
-  return published.get_future().get();
 }
 
 absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)>& on_fatal) {
@@ -251,8 +333,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   for (const Url& url : config.listen_client_urls) {
     CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-client-urls", url));
   }
-  // A member of a cluster of one has no peers to listen for, but whoever holds this port is a
-  // mistake that had better come to light now.
   for (const Url& url : config.listen_peer_urls) {
     CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-peer-urls", url));
   }
@@ -271,8 +351,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   parts->feed = std::make_unique<WatchFeed>(parts->member.store->published().revision);
   parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));
+  CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
   CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, automatic));
-  CAIRN_RETURN_IF_ERROR(server->parts_->PublishSelf());
+  server->parts_->PublishSelf();
   CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
   return server;
 }
@@ -295,12 +376,19 @@ std::string Server::Banner() const {
 absl::Status Server::Stop() {
   if (parts_->stopped) return absl::OkStatus();
   parts_->stopped = true;
+  // While everything still answers: what comes meanwhile waits for the new leader.
+  if (parts_->runner != nullptr) parts_->runner->HandOver();
   // Watches have no end of their own that the grace could wait for.
   if (parts_->watch != nullptr) parts_->watch->Stop();
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
-  return parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
+  const absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
+  if (parts_->publisher != nullptr) parts_->publisher->Stop();
+  parts_->door->Close();
+  if (parts_->transport != nullptr) parts_->transport->Stop();
+  if (parts_->peer_engine != nullptr) parts_->peer_engine->Stop(milliseconds(0));
+  return status;
 }
 
 }  // namespace cairn::server

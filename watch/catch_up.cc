@@ -84,7 +84,7 @@ HistoryRequest Hub::BeginStep(Revision first) {
   for (auto at = lagging_.lower_bound(step_first_); at != lagging_.end() && at->first <= step_last_;
        ++at) {
     for (Watcher* watcher = at->second.front(); watcher != nullptr;
-         watcher = at->second.Next(watcher)) {
+         watcher = WatcherList<&Watcher::by_revision>::Next(watcher)) {
       if (watcher->stream->is_blocked) continue;
       watcher->step = step_;
       Group& group = *watcher->group;
@@ -106,7 +106,7 @@ std::vector<Watcher*> Hub::StepWatchers(Revision through) const {
   for (auto at = lagging_.lower_bound(step_first_); at != lagging_.end() && at->first <= through;
        ++at) {
     for (Watcher* watcher = at->second.front(); watcher != nullptr;
-         watcher = at->second.Next(watcher)) {
+         watcher = WatcherList<&Watcher::by_revision>::Next(watcher)) {
       if (watcher->step == step_) watchers.push_back(watcher);
     }
   }

@@ -365,7 +365,7 @@ bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
 
 bool Hub::IsDelivered(const Stream& stream, Revision revision) const {
   for (const Watcher* watcher = stream.dirty.front(); watcher != nullptr;
-       watcher = stream.dirty.Next(watcher)) {
+       watcher = WatcherList<&Watcher::by_stream>::Next(watcher)) {
     if (watcher->history != nullptr || watcher->pending->first <= revision) return false;
   }
   return true;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "api/peer.pb.h"
 #include "base/check.h"
@@ -26,6 +27,10 @@ std::vector<std::string> Authorities(const std::vector<std::string>& urls) {
     authorities.push_back(at == std::string::npos ? url : url.substr(at + 3));
   }
   return authorities;
+}
+
+bool IsForwarded(const raft::Message& message) {
+  return std::holds_alternative<raft::ForwardedProposals>(message.body);
 }
 
 }  // namespace
@@ -82,6 +87,10 @@ void PeerTransport::Link::Add(raft::Message message) {
     is_overflow = stream_ != nullptr && !std::exchange(overflowed_, true);
   }
   if (is_overflow) options_->on_unreachable(id_);
+  if (!IsForwarded(message)) return;
+  std::vector<raft::Message> undelivered;
+  undelivered.push_back(std::move(message));
+  options_->on_undelivered(std::move(undelivered));
 }
 
 bool PeerTransport::Link::TakeNext(peer::PeerRequest& request,
@@ -138,7 +147,7 @@ void PeerTransport::Link::Open(Time now) {
   writing_ = false;
 }
 
-void PeerTransport::Link::Close(Time now) {
+std::vector<raft::Message> PeerTransport::Link::Close(Time now) {
   ++generation_;
   stream_ = nullptr;
   connection_ = nullptr;
@@ -148,12 +157,17 @@ void PeerTransport::Link::Close(Time now) {
   probe_.reset();
   connected_since_.reset();
   dropped_messages_ += queue_.size();
+  std::vector<raft::Message> undelivered;
+  for (raft::Message& message : queue_) {
+    if (IsForwarded(message)) undelivered.push_back(std::move(message));
+  }
   queue_.clear();
   queued_bytes_ = 0;
   // Between half the pause and the whole of it.
   const auto half = static_cast<uint64_t>(std::max<int64_t>(1, pause_.count() / 2));
   retry_at_ = now + milliseconds(half + random_.Below(half));
   pause_ = std::min(2 * pause_, options_->retry_max);
+  return undelivered;
 }
 
 void PeerTransport::Link::Tick() {
@@ -262,10 +276,11 @@ void PeerTransport::Link::OnWritten(uint64_t generation) {
 
 void PeerTransport::Link::OnEnd(uint64_t generation, const absl::Status& status) {
   bool is_new_refusal = false;
+  std::vector<raft::Message> undelivered;
   {
     base::MutexLock lock(mutex_);
     if (generation != generation_) return;
-    Close(options_->now());
+    undelivered = Close(options_->now());
     if (status.code() == absl::StatusCode::kFailedPrecondition) {
       const std::string_view words = base::Message(status);
       is_new_refusal = last_refusal_ != words;
@@ -274,6 +289,7 @@ void PeerTransport::Link::OnEnd(uint64_t generation, const absl::Status& status)
   }
   if (is_new_refusal) options_->on_refused(id_, status);
   options_->on_unreachable(id_);
+  if (!undelivered.empty()) options_->on_undelivered(std::move(undelivered));
 }
 
 }  // namespace cairn::server

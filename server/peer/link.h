@@ -61,7 +61,8 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
 
   void Open(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Lets go of the stream and all that was meant for it. The next comes after a pause.
-  void Close(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns the forwarded proposals among what was dropped.
+  std::vector<raft::Message> Close(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGreeting(const peer::Greeting& greeting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The next request: the greeting, then a probe, then messages. False when there is nothing.
   bool TakeNext(peer::PeerRequest& request, std::vector<raft::Message>& messages)

@@ -2,10 +2,12 @@
 //
 // Owned by the server. Send and Tick come from one thread (the node thread, or a test); everything
 // else may come from any. Nothing blocks. What cannot be sent is dropped, which raft tolerates, and
-// told through `on_unreachable`. While one write is under way, what comes gathers and leaves as one
-// batch. A stream that fails is opened again after a pause that doubles up to a bound and is spread
-// by chance, so that members do not knock in step. Each stream proves itself by a probe a second:
-// one that goes unanswered for long is taken for dead, and the answers measure the round trip.
+// told through `on_unreachable`; forwarded proposals, which nobody sends again, come back through
+// `on_undelivered` if they have certainly not left. While one write is under way, what comes
+// gathers and leaves as one batch. A stream that fails is opened again after a pause that doubles
+// up to a bound and is spread by chance, so that members do not knock in step. Each stream proves
+// itself by a probe a second: one that goes unanswered for long is taken for dead, and the answers
+// measure the round trip.
 //
 // Bounds: `queue_bytes_max` a peer, kRemotesMax strangers.
 #ifndef CAIRN_SERVER_PEER_TRANSPORT_H_
@@ -32,6 +34,7 @@
 #include "raft/messages.h"
 #include "server/node.h"
 #include "server/peer/greeting.h"
+#include "server/peers.h"
 #include "server/rpc/client.h"
 
 namespace cairn::server {
@@ -41,6 +44,9 @@ struct PeerTransportOptions {
   rpc::Connector connect;
   // Messages for `peer` were dropped, or the stream to it ended. Any thread.
   std::function<void(MemberId peer)> on_unreachable;
+  // Messages with forwarded proposals that were dropped before a byte of them was written. Any
+  // thread.
+  std::function<void(std::vector<raft::Message> messages)> on_undelivered;
   // A peer refuses to talk to this member, and why (its words). Once for each different reason.
   std::function<void(MemberId peer, const absl::Status& why)> on_refused;
   // Differs between members.
@@ -71,7 +77,7 @@ struct PeerLinkStatus {
   uint64_t dropped_messages = 0;
 };
 
-class PeerTransport {
+class PeerTransport final : public Peers {
  public:
   // Members that are not in the configuration as far as it is applied here, but have greeted us.
   static constexpr size_t kRemotesMax = 16;
@@ -80,20 +86,20 @@ class PeerTransport {
 
   explicit PeerTransport(PeerTransportOptions options);
   // Stops.
-  ~PeerTransport();
+  ~PeerTransport() override;
 
   // Who there is: begins to talk to those that are new, ends with those that are gone, and goes to
   // the new addresses of those that moved. This member itself is left out.
-  void SetMembers(const Members& members);
+  void SetMembers(const Members& members) override;
   // A member that is in no configuration applied here has greeted us: answers go to `peer_urls`
   // until SetMembers names it or more than kRemotesMax others have come.
   void AddRemote(MemberId id, const std::vector<std::string>& peer_urls);
 
   // Sends each message to its `to`.
-  void Send(std::vector<raft::Message> messages);
+  void Send(std::vector<raft::Message> messages) override;
   // Opens streams that are due, sends probes, ends streams that are dead. To be called about every
   // heartbeat interval.
-  void Tick();
+  void Tick() override;
 
   // Calls `method` of cairn.peer.Peer on a member, over the connection of its stream. UNAVAILABLE
   // when there is none. `done` runs once, perhaps before this returns.

@@ -110,6 +110,9 @@ class PeerTransportTest : public testing::Test {
     options.identity = {kCluster, MemberId(1), {"http://127.0.0.1:1"}};
     options.connect = network_.Connector();
     options.on_unreachable = [this](MemberId peer) { unreachable_.push_back(peer); };
+    options.on_undelivered = [this](std::vector<raft::Message> messages) {
+      for (raft::Message& message : messages) undelivered_.push_back(std::move(message));
+    };
     options.on_refused = [this](MemberId, const absl::Status& why) {
       refusals_.emplace_back(base::Message(why));
     };
@@ -158,6 +161,7 @@ class PeerTransportTest : public testing::Test {
   Time now_ = Time() + std::chrono::hours(1);
   FakeNetwork network_;
   std::vector<MemberId> unreachable_;
+  std::vector<raft::Message> undelivered_;
   std::vector<std::string> refusals_;
   std::unique_ptr<PeerTransport> transport_;
 };
@@ -220,6 +224,33 @@ TEST_F(PeerTransportTest, WithoutAStreamMessagesAreDropped) {
   SendRound(1);
   EXPECT_EQ(transport_->Links()[0].dropped_messages, 1u);
   EXPECT_TRUE(network_.streams.empty());
+}
+
+TEST_F(PeerTransportTest, ForwardedProposalsThatWereNotWrittenComeBack) {
+  const auto forward = [&](const char* data) {
+    raft::ForwardedProposals body;
+    body.proposals.push_back(
+        {raft::EntryKind::kCommand, std::make_shared<const std::string>(data)});
+    std::vector<raft::Message> messages;
+    messages.push_back({MemberId(1), MemberId(2), Term(3), std::move(body)});
+    transport_->Send(std::move(messages));
+  };
+  const auto data = [](const raft::Message& message) {
+    return *std::get<raft::ForwardedProposals>(message.body).proposals[0].data;
+  };
+  forward("no stream");
+  ASSERT_EQ(undelivered_.size(), 1u);
+  EXPECT_EQ(data(undelivered_[0]), "no stream");
+
+  FakeStream& stream = Connect();
+  forward("written");
+  SendRound(1);
+  forward("queued");
+  EXPECT_EQ(undelivered_.size(), 1u);
+  stream.End(absl::UnavailableError("gone"));
+  // What was being written may have arrived.
+  ASSERT_EQ(undelivered_.size(), 2u);
+  EXPECT_EQ(data(undelivered_[1]), "queued");
 }
 
 TEST_F(PeerTransportTest, AnEndedStreamIsOpenedAgainAfterGrowingPauses) {

@@ -1,0 +1,176 @@
+// Several node cores that talk to each other: what a proposal goes through when the leader changes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "server/node_core.h"
+
+namespace cairn::server {
+namespace {
+
+constexpr int kMembers = 3;
+
+// Three members with perfect disks, instant state machines and a network that the test cuts.
+class Cluster {
+ public:
+  Cluster() {
+    for (uint64_t id = 1; id <= kMembers; ++id) {
+      raft::RestoredState restored;
+      restored.hard_state = {.term = Term(1), .commit = Index(1)};
+      restored.configuration.voters = {MemberId(1), MemberId(2), MemberId(3)};
+      restored.applied = {Term(1), Index(1)};
+      restored.last = {Term(1), Index(1)};
+      NodeCoreOptions options;
+      options.raft.id = MemberId(id);
+      options.raft.random_seed = id;
+      options.start_nonce = static_cast<uint32_t>(id);
+      options.proposal_wait_ticks = 70;
+      nodes_.emplace(id, std::make_unique<NodeCore>(options, std::move(restored)));
+    }
+  }
+
+  NodeCore& node(uint64_t id) { return *nodes_.at(id); }
+  std::vector<std::string>& applied(uint64_t id) { return applied_[id]; }
+  std::vector<RefusedProposal>& refused() { return refused_; }
+  // Nobody hears `id` or is heard by it; whoever sends it proposals is told that they did not
+  // leave.
+  void Cut(uint64_t id) { cut_ = id; }
+
+  void Tick() {
+    for (auto& [id, node] : nodes_) node->Tick();
+    Run();
+  }
+  // Until nothing moves.
+  void Run() {
+    for (bool is_busy = true; is_busy;) {
+      is_busy = false;
+      for (auto& [id, node] : nodes_) is_busy = Do(id, *node) || is_busy;
+      std::deque<raft::Message> messages = std::exchange(messages_, {});
+      for (raft::Message& message : messages) Deliver(std::move(message));
+      is_busy = is_busy || !messages.empty();
+    }
+  }
+  uint64_t ElectLeader() {
+    for (int i = 0; i < 200; ++i) {
+      Tick();
+      for (auto& [id, node] : nodes_) {
+        if (id != cut_ && node->IsLeaderReady()) return id;
+      }
+    }
+    return 0;
+  }
+  void Propose(uint64_t at, std::string data) {
+    std::vector<NodeCore::QueuedProposal> proposals;
+    proposals.push_back(
+        {++next_id_,
+         {raft::EntryKind::kCommand, std::make_shared<const std::string>(std::move(data))}});
+    node(at).Propose(std::move(proposals));
+  }
+  uint64_t Other(uint64_t id) const { return id % kMembers + 1; }
+
+ private:
+  bool Do(uint64_t id, NodeCore& node) {
+    Work work = node.TakeWork();
+    const bool is_busy = !work.empty();
+    for (const LogWrite& write : work.log) node.LogDurable(write.number);
+    for (const ApplyRange& apply : work.apply) {
+      for (const raft::Entry& entry : apply.entries) {
+        if (entry.kind == raft::EntryKind::kCommand) applied_[id].push_back(*entry.data);
+      }
+      node.Applied(apply.range.limit - 1);
+    }
+    refused_.insert(refused_.end(), work.refused.begin(), work.refused.end());
+    for (raft::Message& message : work.messages) messages_.push_back(std::move(message));
+    return is_busy;
+  }
+  void Deliver(raft::Message message) {
+    const uint64_t from = message.from.value();
+    const uint64_t to = message.to.value();
+    if (from != cut_ && to != cut_) return node(to).Step(std::move(message));
+    if (!std::holds_alternative<raft::ForwardedProposals>(message.body)) return;
+    std::vector<raft::Message> undelivered;
+    undelivered.push_back(std::move(message));
+    node(from).Undelivered(std::move(undelivered));
+  }
+
+  std::map<uint64_t, std::unique_ptr<NodeCore>> nodes_;
+  std::map<uint64_t, std::vector<std::string>> applied_;
+  std::vector<RefusedProposal> refused_;
+  std::deque<raft::Message> messages_;
+  uint64_t cut_ = 0;
+  WaiterId next_id_ = 0;
+};
+
+using Commands = std::vector<std::string>;
+
+TEST(NodeCoreCluster, AnyMemberTakesProposals) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  cluster.Propose(leader, "a");
+  cluster.Run();
+  cluster.Propose(cluster.Other(leader), "b");
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  for (uint64_t id = 1; id <= kMembers; ++id) EXPECT_EQ(cluster.applied(id), (Commands{"a", "b"}));
+}
+
+TEST(NodeCoreCluster, AHandOverLosesNoProposal) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t target = cluster.Other(leader);
+  const uint64_t third = cluster.Other(target);
+  ASSERT_TRUE(cluster.node(leader).TransferLeadership(MemberId(target)));
+  // While it is under way: at the old leader, and forwarded to it.
+  cluster.Propose(leader, "at the old leader");
+  cluster.Propose(third, "forwarded to it");
+  cluster.Run();
+  EXPECT_TRUE(cluster.node(target).IsLeaderReady());
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  for (uint64_t id = 1; id <= kMembers; ++id) {
+    Commands commands = cluster.applied(id);
+    std::sort(commands.begin(), commands.end());
+    EXPECT_EQ(commands, (Commands{"at the old leader", "forwarded to it"})) << id;
+  }
+  EXPECT_TRUE(cluster.refused().empty());
+}
+
+TEST(NodeCoreCluster, WhatDidNotReachADeadLeaderReachesTheNextOne) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t follower = cluster.Other(leader);
+  cluster.Cut(leader);
+  cluster.Propose(follower, "a");
+  cluster.Run();
+  EXPECT_TRUE(cluster.applied(follower).empty());
+  const uint64_t next = cluster.ElectLeader();
+  ASSERT_NE(next, leader);
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.applied(follower), Commands{"a"});
+  EXPECT_TRUE(cluster.refused().empty());
+}
+
+TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  cluster.Cut(leader);
+  // The old leader alone: it appends, steps down for want of a quorum, and holds back.
+  for (int i = 0; i < 30; ++i) cluster.Tick();
+  EXPECT_FALSE(cluster.node(leader).raft().is_leader());
+  cluster.Propose(leader, "a");
+  for (int i = 0; i < 71; ++i) cluster.Tick();
+  ASSERT_EQ(cluster.refused().size(), 1u);
+  EXPECT_EQ(cluster.refused()[0].reason, RefusalReason::kNoLeader);
+}
+
+}  // namespace
+}  // namespace cairn::server
