@@ -88,7 +88,6 @@ absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
                          status_.applied, replay_through_, status_.leader);
     }
   }
-  return absl::OkStatus();
 }
 
 void NodeRunner::HandOver() {
