@@ -17,6 +17,25 @@ namespace {
 
 using std::chrono::steady_clock;
 
+// A confirmed read on its way through the pool, which drops what is queued when it stops.
+class PooledRead {
+ public:
+  explicit PooledRead(Node::BarrierDone done) : done_(std::move(done)) {}
+  ~PooledRead() {
+    if (done_ != nullptr) Finish(api::ToStatus(api::Error::kServerStopped));
+  }
+  PooledRead(const PooledRead&) = delete;
+  PooledRead& operator=(const PooledRead&) = delete;
+
+  void Finish(absl::Status status) {
+    Node::BarrierDone done = std::exchange(done_, nullptr);
+    std::move(done)(std::move(status));
+  }
+
+ private:
+  Node::BarrierDone done_;
+};
+
 }  // namespace
 
 NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, wal::Wal& wal,
@@ -381,11 +400,11 @@ void NodeRunner::Do(Work work) {
   if (!work.apply.empty()) apply_->Push(std::move(work.apply));
   for (const WaiterId id : work.reads_ready) {
     const auto read = reads_.find(id);
-    auto done = std::make_shared<BarrierDone>(std::move(read->second));
+    auto done = std::make_shared<PooledRead>(std::move(read->second));
     reads_.erase(read);
-    WorkerPool::Task task = [done] { std::move (*done)(absl::OkStatus()); };
+    WorkerPool::Task task = [done] { done->Finish(absl::OkStatus()); };
     // This thread waits for nobody, so it does not read either.
-    if (!read_pool_.Run(task)) std::move (*done)(api::ToStatus(api::Error::kTooManyRequests));
+    if (!read_pool_.Run(task)) done->Finish(api::ToStatus(api::Error::kTooManyRequests));
   }
   for (const WaiterId id : work.reads_refused) {
     FailRead(id, api::ToStatus(api::Error::kLeaderChanged));

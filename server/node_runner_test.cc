@@ -196,6 +196,29 @@ TEST_F(NodeRunnerTest, EveryWaiterIsCalledExactlyOnceAroundAStop) {
   }
 }
 
+TEST_F(NodeRunnerTest, AReadThatIsQueuedBehindOthersIsAnsweredByAStop) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  for (int i = 0; i < NodeRunner::kReadThreads; ++i) {
+    ASSERT_TRUE(runner().RunInReadPool([released] { released.wait(); }));
+  }
+  // Confirmed, it waits for a thread of the pool.
+  std::promise<absl::Status> read;
+  std::future<absl::Status> answer = read.get_future();
+  runner().ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
+  std::promise<absl::Status> put;
+  etcdserverpb::PutRequest request;
+  request.set_key("after the read");
+  runner().Propose(CommandKind::kPut, request.SerializeAsString(),
+                   [&](Node::Outcome outcome) { put.set_value(outcome.status); });
+  ASSERT_TRUE(put.get_future().get().ok());
+  std::thread stopper([&] { EXPECT_TRUE(runner().Stop().ok()); });
+  EXPECT_EQ(answer.get(), api::ToStatus(Error::kServerStopped));
+  release.set_value();
+  stopper.join();
+}
+
 TEST_F(NodeRunnerTest, AfterAStopEverythingIsRefusedAtOnce) {
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_TRUE(member_->Put("key", "value").status.ok());
