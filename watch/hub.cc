@@ -306,7 +306,7 @@ void Hub::Remove(Watcher& watcher) {
     index_.Erase(&group);
   }
   --watchers_;
-  stream.watchers.erase(stream.watchers.find(watcher.id));
+  stream.watchers.erase(watcher.id);
 }
 
 // --- Time ---

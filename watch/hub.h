@@ -103,6 +103,48 @@ struct HubStats {
   uint64_t history_steps = 0;
 };
 
+// A watcher as an observer sees it.
+struct WatcherView {
+  enum class State { kFuture, kSynced, kLagging };
+
+  WatchId id;
+  // As on the wire: an empty limit is one key, "\0" is none.
+  std::string key;
+  std::string range_end;
+  State state = State::kSynced;
+  // Everything before it was handed out, or was not wanted.
+  Revision next;
+  bool skips_puts = false;
+  bool skips_deletions = false;
+  bool wants_previous = false;
+  bool progress_notify = false;
+  bool fragment = false;
+};
+
+// A stream, with those of its watchers that are on this page.
+struct StreamView {
+  StreamId id;
+  size_t watchers = 0;
+  size_t lagging = 0;
+  // Watchers with events to take.
+  size_t waiting = 0;
+  // The client does not take what it was sent.
+  bool is_blocked = false;
+  std::vector<WatcherView> shown;
+};
+
+// Behind a stream (which was shown itself) or one of its watchers; behind stream 0: the beginning.
+struct HubPlace {
+  StreamId stream;
+  std::optional<WatchId> watcher;
+};
+
+struct HubPage {
+  std::vector<StreamView> streams;
+  // Where the next page begins; none: this is the last.
+  std::optional<HubPlace> next;
+};
+
 class Hub {
  public:
   // Finds what an event replaced: fills the string and returns true, or false for nothing.
@@ -117,6 +159,10 @@ class Hub {
   Revision cursor() const { return cursor_; }
   bool has_watchers() const { return watchers_ > 0; }
   HubStats stats() const;
+  // The streams and watchers behind `after`, in order of their ids: at most `items_max` of both
+  // together, and no more once their ranges have `range_bytes_max` bytes; one at least. Costs what
+  // it shows. What is there all the while is on exactly one page of those that follow each other.
+  HubPage Look(const HubPlace& after, size_t items_max, size_t range_bytes_max) const;
 
   // -- Streams and requests. `published` is the store's revision at the time of the call, at least
   // the cursor: what a client has been answered lies at or below it. Answers become messages.

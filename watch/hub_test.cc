@@ -8,6 +8,7 @@
 //   tell | skip | compact R | tick MS
 //   history                                 (one step, answered at once)
 //   take [S]                                (all that can be taken)
+//   look [max=N] [bytes=N]                  (all pages of so many items)
 #include "watch/hub.h"
 
 #include <fmt/format.h>
@@ -74,6 +75,7 @@ class Story {
     }
     if (name == "history") return History();
     if (name == "take") return TakeAll(command);
+    if (name == "look") return Look(command);
     return "unknown command";
   }
 
@@ -195,6 +197,41 @@ class Story {
       }
     }
     return text.empty() ? "nothing" : text;
+  }
+
+  std::string Look(const Command& command) {
+    const auto number = [&](const char* option) {
+      const auto value = command.Option(option);
+      return value.has_value() ? static_cast<size_t>(std::stoull(std::string(*value))) : 1'000'000;
+    };
+    std::string text;
+    std::optional<HubPlace> place = HubPlace{};
+    while (place.has_value()) {
+      const HubPage page = hub_->Look(*place, number("max"), number("bytes"));
+      for (const StreamView& stream : page.streams) text += Show(stream);
+      if (page.next.has_value()) text += "--\n";
+      place = page.next;
+    }
+    return text.empty() ? "nothing" : text;
+  }
+
+  static std::string Show(const StreamView& stream) {
+    std::string text = fmt::format("stream {}: {} watchers, {} lagging, {} waiting{}\n", stream.id,
+                                   stream.watchers, stream.lagging, stream.waiting,
+                                   stream.is_blocked ? ", blocked" : "");
+    for (const WatcherView& watcher : stream.shown) {
+      constexpr const char* kStates[] = {"future", "synced", "lagging"};
+      std::string end = watcher.range_end;
+      if (end == std::string(1, '\0')) end = "open";
+      text += fmt::format(
+          "  {} {}{} {} next {}{}{}{}{}{}\n", watcher.id,
+          watcher.key == std::string(1, '\0') ? "-" : watcher.key, end.empty() ? "" : " to " + end,
+          kStates[static_cast<int>(watcher.state)], watcher.next,
+          watcher.skips_puts ? " noput" : "", watcher.skips_deletions ? " nodelete" : "",
+          watcher.wants_previous ? " prev" : "", watcher.progress_notify ? " progress" : "",
+          watcher.fragment ? " fragment" : "");
+    }
+    return text;
   }
 
   static std::string Show(const Message& message) {

@@ -13,50 +13,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
-#include <unordered_set>
-#include <utility>
 
-#include "base/mutex.h"
 #include "server/rpc/call.h"
 #include "server/rpc/call_gate.h"
+#include "server/rpc/open_calls.h"
 
 namespace cairn::rpc {
-
-// A stream as the engine's stop sees it.
-class OpenStream {
- public:
-  virtual ~OpenStream() = default;
-  // Ends the stream if its service waits for the client: that has no end that a grace could wait
-  // for. The gate is closed, so a stream that begins to wait later ends by itself.
-  virtual void EndIfWaiting() = 0;
-};
-
-// The streams that gRPC drives; keeps them alive. Thread-safe; outlives every stream.
-class OpenStreams {
- public:
-  void Add(std::shared_ptr<OpenStream> stream) {
-    base::MutexLock lock(mutex_);
-    streams_.insert(std::move(stream));
-  }
-  void Remove(const std::shared_ptr<OpenStream>& stream) {
-    base::MutexLock lock(mutex_);
-    streams_.erase(stream);
-  }
-  void EndWaiting() {
-    std::unordered_set<std::shared_ptr<OpenStream>> streams;
-    {
-      base::MutexLock lock(mutex_);
-      streams = streams_;
-    }
-    for (const std::shared_ptr<OpenStream>& stream : streams) stream->EndIfWaiting();
-  }
-
- private:
-  base::Mutex mutex_;
-  std::unordered_set<std::shared_ptr<OpenStream>> streams_ ABSL_GUARDED_BY(mutex_);
-};
 
 // What the calls of one engine share.
 struct GrpcCallLimits {
@@ -65,7 +28,7 @@ struct GrpcCallLimits {
   // What a call is answered with that comes while the engine stops; an error.
   absl::Status stopping;
   CallGate& gate;
-  OpenStreams& streams;
+  OpenCalls& open_calls;
 };
 
 // Starts `handler` on a new call; `path`, `handler` and `limits` outlive it. What cannot be

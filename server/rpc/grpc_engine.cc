@@ -159,12 +159,12 @@ struct GrpcEngine::Impl {
                .stream_high_water_bytes = options.stream_high_water_bytes,
                .stopping = options.stopping,
                .gate = gate,
-               .streams = streams},
+               .open_calls = options.open_calls == nullptr ? own_open_calls : *options.open_calls},
         service(table, limits),
         unknown(table) {}
 
   CallGate gate;
-  OpenStreams streams;
+  OpenCalls own_open_calls;
   const GrpcCallLimits limits;
   TableService service;
   UnknownService unknown;
@@ -216,7 +216,7 @@ const std::vector<int>& GrpcEngine::ports() const { return impl_->ports; }
 void GrpcEngine::Stop(std::chrono::milliseconds grace) {
   if (impl_->server == nullptr) return;
   impl_->gate.Close();
-  impl_->streams.EndWaiting();
+  impl_->limits.open_calls.EndWaiting();
   impl_->gate.Wait(grace);
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::min(grace, kGoodbye));
   impl_->server->Wait();

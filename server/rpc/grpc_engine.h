@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "server/rpc/call.h"
+#include "server/rpc/open_calls.h"
 #include "server/rpc/service_table.h"
 
 namespace cairn::rpc {
@@ -42,6 +43,8 @@ struct GrpcEngineOptions {
   int64_t stream_high_water_bytes = kStreamHighWaterBytes;
   // What a call is answered with that comes while the engine stops; an error.
   absl::Status stopping = absl::UnavailableError("the server is stopping");
+  // Where this engine, and no other, notes its open calls; outlives it. Null: a book of its own.
+  OpenCalls* open_calls = nullptr;
 };
 
 class GrpcEngine {

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -245,6 +246,46 @@ TEST_F(GrpcEngineTest, HalfCloseStillTakesMessages) {
   EXPECT_EQ(BytesOf(received), "farewell");
   EXPECT_FALSE(stream->Read(&received));
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(GrpcEngineTest, OpenCallsAreInTheBook) {
+  const auto begin = steady_clock::now();
+  OpenCalls open_calls;
+  StartEngine({.open_calls = &open_calls});
+  const auto open = [&open_calls] {
+    std::vector<OpenCallView> all;
+    open_calls.Look([&all](const OpenCallView& view) { all.push_back(view); });
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+    return all;
+  };
+  TestClient client(Target());
+  EXPECT_TRUE(client.Unary("/test.S/Echo", "").ok());
+  auto done = std::async(std::launch::async, [&] { return client.Unary("/test.S/Park", ""); });
+  grpc::ClientContext context;
+  auto stream = client.Start("/test.S/ParkStream", &context);
+  auto calls = parked_.Take(1);
+  auto streams = streams_.Take(1);
+  ASSERT_EQ(calls.size() + streams.size(), 2u);
+  std::vector<OpenCallView> views = open();
+  // The end of the first call may still be on its way.
+  while (views.size() > 2) views = open();
+  ASSERT_EQ(views.size(), 2u);
+  EXPECT_EQ(views[0].path, "/test.S/Park");
+  EXPECT_EQ(views[1].path, "/test.S/ParkStream");
+  EXPECT_FALSE(views[0].is_stream);
+  EXPECT_TRUE(views[1].is_stream);
+  for (const OpenCallView& view : views) {
+    EXPECT_TRUE(view.peer.starts_with("127.0.0.1:")) << view.peer;
+    EXPECT_GE(view.began, begin);
+    EXPECT_LE(view.began, steady_clock::now());
+  }
+  EXPECT_EQ(views[0].peer, views[1].peer);
+  calls[0]->Finish(SliceList());
+  streams[0]->Finish(absl::OkStatus());
+  EXPECT_TRUE(done.get().ok());
+  EXPECT_TRUE(stream->Finish().ok());
+  engine_.reset();
+  EXPECT_TRUE(open().empty());
 }
 
 TEST_F(GrpcEngineTest, SlowReaderHoldsTheWriterBack) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -26,7 +27,9 @@ using Bidi = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // gRPC's operations are started under the mutex: an operation must not start once the call has been
 // finished, and gRPC runs reactions only on its own threads, never within a start.
-class StreamReactor final : public Bidi, public OpenStream {
+class StreamReactor final : public Bidi,
+                            public OpenCall,
+                            public std::enable_shared_from_this<StreamReactor> {
  public:
   StreamReactor(std::string_view path, const GrpcCallLimits& limits,
                 grpc::CallbackServerContext& context)
@@ -39,6 +42,14 @@ class StreamReactor final : public Bidi, public OpenStream {
   // Keeps the reactor alive until gRPC is done with it.
   void HoldForGrpc(std::shared_ptr<StreamReactor> self) { self_ = std::move(self); }
 
+  OpenCallView View() const override {
+    return {.path = path_,
+            .peer = std::string(context_.Peer()),
+            .began = began_,
+            .is_stream = true,
+            .queued_bytes = queued_bytes()};
+  }
+  std::shared_ptr<OpenCall> Share() override { return shared_from_this(); }
   void EndIfWaiting() override;
   void ReadNext(StreamCall::ReadCallback callback);
   bool Send(SliceList message);
@@ -74,10 +85,9 @@ class StreamReactor final : public Bidi, public OpenStream {
   void OnDone() override {
     // Another owner of the handle may still ask who called.
     context_.Detach();
-    // Keeps the reactor, and with it this function's ground, to the end.
-    const std::shared_ptr<StreamReactor> self = std::exchange(self_, nullptr);
-    limits_.streams.Remove(self);
+    limits_.open_calls.Remove(*this);
     limits_.gate.Leave();
+    self_.reset();
   }
 
   // The call ends for a reason that is not the service's.
@@ -90,6 +100,7 @@ class StreamReactor final : public Bidi, public OpenStream {
   }
 
   const std::string_view path_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   const GrpcCallLimits& limits_;
   grpc::CallbackServerContext& grpc_context_;
   GrpcCallContext context_;
@@ -305,7 +316,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGrpcStream(
     grpc::CallbackServerContext& context) {
   auto reactor = std::make_shared<StreamReactor>(path, limits, context);
   reactor->HoldForGrpc(reactor);
-  limits.streams.Add(reactor);
+  limits.open_calls.Add(*reactor);
   auto handle = std::make_shared<StreamHandle>(reactor);
   if (limits.gate.Enter()) {
     handler(std::move(handle));

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -21,13 +22,17 @@ namespace cairn::rpc {
 namespace {
 
 // Counts two owners: gRPC until OnDone, and the service's handle.
-class UnaryReactor final : public grpc::ServerUnaryReactor {
+class UnaryReactor final : public grpc::ServerUnaryReactor, public OpenCall {
  public:
   UnaryReactor(std::string_view path, const GrpcCallLimits& limits,
                grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
       : path_(path), limits_(limits), context_(context), response_(response) {}
 
   void Start(const UnaryHandler& handler, grpc::ByteBuffer& request);
+
+  OpenCallView View() const override {
+    return {.path = path_, .peer = std::string(context_.Peer()), .began = began_};
+  }
 
   // Completes the call unless a cancellation was faster.
   void Answer(const SliceList& message) {
@@ -55,6 +60,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   ~UnaryReactor() override = default;
 
   void OnDone() override {
+    limits_.open_calls.Remove(*this);
     limits_.gate.Leave();
     Release();
   }
@@ -68,6 +74,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   bool InternalInlineable() override { return true; }
 
   const std::string_view path_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   const GrpcCallLimits& limits_;
   GrpcCallContext context_;
   // gRPC's, until the call is completed.
@@ -124,6 +131,7 @@ class UnaryHandle final : public UnaryCall {
 };
 
 void UnaryReactor::Start(const UnaryHandler& handler, grpc::ByteBuffer& request) {
+  limits_.open_calls.Add(*this);
   auto handle = std::make_unique<UnaryHandle>(*this);
   absl::Status taken = limits_.gate.Enter() ? absl::OkStatus() : limits_.stopping;
   if (taken.ok()) taken = request_.Take(request, limits_.max_message_bytes);
