@@ -11,12 +11,6 @@ constexpr size_t kStaleItemsMin = 1024;
 
 }  // namespace
 
-void SortByRemaining(std::vector<LeaseView>& leases) {
-  std::sort(leases.begin(), leases.end(), [](const LeaseView& a, const LeaseView& b) {
-    return std::pair(a.remaining_ms, a.id) < std::pair(b.remaining_ms, b.id);
-  });
-}
-
 Lessor::Lease* Lessor::FindNamed(const LeaseName& name) {
   const auto found = leases_.find(name.id);
   if (found == leases_.end() || found->second.facts.granted != name.granted) return nullptr;
@@ -179,14 +173,14 @@ void Lessor::RefusedCheckpoints(std::span<const CheckpointItem> items) {
 
 std::vector<LeaseName> Lessor::TakeClears(Milliseconds now_ms, size_t leases_max) {
   if (!IsConfirmed(now_ms)) return {};
-  if (clears_.size() <= leases_max) return std::exchange(clears_, {});
-  std::vector<LeaseName> taken(clears_.end() - static_cast<ptrdiff_t>(leases_max), clears_.end());
-  clears_.resize(clears_.size() - leases_max);
+  const auto end = clears_.begin() + static_cast<ptrdiff_t>(std::min(leases_max, clears_.size()));
+  std::vector<LeaseName> taken(clears_.begin(), end);
+  clears_.erase(clears_.begin(), end);
   return taken;
 }
 
 void Lessor::RefusedClears(std::span<const LeaseName> leases) {
-  clears_.insert(clears_.end(), leases.begin(), leases.end());
+  clears_.insert(clears_.begin(), leases.begin(), leases.end());
 }
 
 bool Lessor::HasWork(Milliseconds now_ms) const {
@@ -199,7 +193,11 @@ bool Lessor::HasWork(Milliseconds now_ms) const {
 }
 
 LeaseView Lessor::ViewOf(LeaseId id, const Lease& lease, Milliseconds now_ms) const {
-  LeaseView view{.id = id, .facts = lease.facts, .remaining_ms = {}, .is_revoking = {}};
+  LeaseView view{.id = id,
+                 .facts = lease.facts,
+                 .remaining_ms = {},
+                 .is_revoking = {},
+                 .is_checkpointed = CountsAsCheckpointed(lease)};
   if (!is_primary_) return view;
   view.remaining_ms = lease.deadline_ms - now_ms;
   view.is_revoking = lease.is_revoking;

@@ -24,6 +24,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <optional>
 #include <span>
@@ -60,10 +61,9 @@ struct LeaseView {
   // Negative when it is overdue; none unless this member leads.
   std::optional<Milliseconds> remaining_ms;
   bool is_revoking = false;
+  // What remains of it is noted by an entry, applied or proposed.
+  bool is_checkpointed = false;
 };
-
-// The one that is due first stands first; by id where nobody knows.
-void SortByRemaining(std::vector<LeaseView>& leases);
 
 struct CheckpointItem {
   LeaseName name;
@@ -164,7 +164,8 @@ class Lessor {
   // be checkpointed one in `checkpoints_`.
   ExpiryQueue due_;
   ExpiryQueue checkpoints_;
-  std::vector<LeaseName> clears_;
+  // The one that was asked for first stands first.
+  std::deque<LeaseName> clears_;
 };
 
 }  // namespace cairn::lease

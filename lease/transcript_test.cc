@@ -36,7 +36,7 @@ class Storyteller {
     if (command.name == "due") return Due(command);
     if (command.name == "refused") return Refused();
     if (command.name == "checkpoint") return Checkpoint();
-    if (command.name == "clear") return Clear();
+    if (command.name == "clear") return Clear(command);
     if (command.name == "apply") return Apply();
     if (command.name == "show") return Show();
     return "no such command";
@@ -133,8 +133,9 @@ class Storyteller {
     return text;
   }
 
-  std::string Clear() {
-    const std::vector<LeaseName> names = lessor_->TakeClears(now_ms_, 1000);
+  std::string Clear(const Command& command) {
+    const std::vector<LeaseName> names =
+        lessor_->TakeClears(now_ms_, static_cast<size_t>(command.Number(0, 1000)));
     if (names.empty()) return "none";
     ++entry_;
     std::string text = "proposes";
@@ -154,7 +155,9 @@ class Storyteller {
 
   std::string Show() {
     std::vector<LeaseView> leases = lessor_->All(now_ms_);
-    SortByRemaining(leases);
+    std::sort(leases.begin(), leases.end(), [](const LeaseView& a, const LeaseView& b) {
+      return std::pair(a.remaining_ms, a.id) < std::pair(b.remaining_ms, b.id);
+    });
     std::string text;
     for (const LeaseView& view : leases) {
       text += fmt::format("{}: of {} s", view.id.value(), view.facts.ttl_s);

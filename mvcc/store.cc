@@ -274,12 +274,12 @@ absl::StatusOr<bool> Store::GetMeta(std::string_view key, std::string& value) co
 }
 
 absl::Status Store::ScanMeta(
-    std::string_view prefix,
+    std::string_view prefix, std::string_view first,
     absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const {
   const Generations::Pin generation(impl_->generations);
   const auto rows =
       generation->backend->NewIterator(Family::kMeta, PrefixLimit(prefix), CacheUse::kFill);
-  for (rows->Seek(prefix); rows->Valid(); rows->Next()) {
+  for (rows->Seek(first); rows->Valid(); rows->Next()) {
     if (!visit(rows->key(), rows->value())) return absl::OkStatus();
   }
   return rows->status();

@@ -129,6 +129,12 @@ class Store {
   absl::StatusOr<bool> GetMeta(std::string_view key, std::string& value) const;
   absl::Status ScanMeta(
       std::string_view prefix,
+      absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const {
+    return ScanMeta(prefix, prefix, visit);
+  }
+  // The same from `first` on, which begins with `prefix`.
+  absl::Status ScanMeta(
+      std::string_view prefix, std::string_view first,
       absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const;
 
   // etcd's HashKV (etcd-semantics.md section 19) at `at`: equal for equal histories and watermarks,

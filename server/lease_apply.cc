@@ -1,5 +1,7 @@
 #include "server/lease_apply.h"
 
+#include <limits>
+
 #include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/check.h"
@@ -55,21 +57,29 @@ std::string LeaseKeysPrefix(LeaseId id) {
   return prefix;
 }
 
-absl::StatusOr<LeaseApplier> LeaseApplier::Open(const mvcc::Store& store) {
-  LeaseApplier applier;
+absl::Status ScanLeases(const mvcc::Store& store, LeaseId first,
+                        absl::FunctionRef<bool(LeaseId, const lease::LeaseFacts&)> visit) {
   bool is_readable = true;
-  CAIRN_RETURN_IF_ERROR(
-      store.ScanMeta(mvcc::kLeasePrefix, [&](std::string_view key, std::string_view value) {
+  CAIRN_RETURN_IF_ERROR(store.ScanMeta(
+      mvcc::kLeasePrefix, LeaseRowKey(first), [&](std::string_view key, std::string_view value) {
         LeaseId id;
         lease::LeaseFacts facts;
         key.remove_prefix(mvcc::kLeasePrefix.size());
-        is_readable = lease::TakeLeaseId(key, id) && key.empty() &&
-                      lease::DecodeLeaseRow(value, facts) && applier.table_.Restore(id, facts);
-        return is_readable;
+        is_readable =
+            lease::TakeLeaseId(key, id) && key.empty() && lease::DecodeLeaseRow(value, facts);
+        return is_readable && visit(id, facts);
       }));
-  if (!is_readable) {
-    return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a row of a lease is unreadable");
-  }
+  if (is_readable) return absl::OkStatus();
+  return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a row of a lease is unreadable");
+}
+
+absl::StatusOr<LeaseApplier> LeaseApplier::Open(const mvcc::Store& store) {
+  LeaseApplier applier;
+  constexpr LeaseId kFirst(std::numeric_limits<int64_t>::min());
+  CAIRN_RETURN_IF_ERROR(ScanLeases(store, kFirst, [&](LeaseId id, const lease::LeaseFacts& facts) {
+    CAIRN_CHECK(applier.table_.Restore(id, facts), "a lease has two rows");
+    return true;
+  }));
   return applier;
 }
 

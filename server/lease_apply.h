@@ -32,6 +32,11 @@ namespace cairn::server {
 // The prefix of the rows that name the keys of `id`; each goes on with the key.
 std::string LeaseKeysPrefix(LeaseId id);
 
+// Visits the leases of the state from the id `first` on, in order, until `visit` returns false.
+// DATA_LOSS when a row does not decode. Any thread.
+absl::Status ScanLeases(const mvcc::Store& store, LeaseId first,
+                        absl::FunctionRef<bool(LeaseId, const lease::LeaseFacts&)> visit);
+
 class LeaseApplier {
  public:
   // Reads the leases from their rows. DATA_LOSS when one does not decode.

@@ -1,6 +1,6 @@
 #include "server/lease_manager.h"
 
-#include <iterator>
+#include <algorithm>
 
 #include "api/errors.h"
 
@@ -193,14 +193,24 @@ std::optional<lease::LeaseView> LeaseManager::Find(LeaseId id) const {
   return lessor_.Find(id, Now());
 }
 
-std::vector<lease::LeaseView> LeaseManager::All() const {
-  std::vector<lease::LeaseView> all;
-  {
+std::vector<lease::LeaseView> LeaseManager::FindAll(std::span<const LeaseId> ids,
+                                                    Milliseconds now_ms) const {
+  std::vector<lease::LeaseView> views;
+  views.reserve(ids.size());
+  while (!ids.empty()) {
+    const std::span<const LeaseId> step = ids.first(std::min(ids.size(), kLookStep));
+    ids = ids.subspan(step.size());
     base::MutexLock lock(mutex_);
-    all = lessor_.All(Now());
+    for (const LeaseId id : step) {
+      if (std::optional<lease::LeaseView> view = lessor_.Find(id, now_ms)) views.push_back(*view);
+    }
   }
-  lease::SortByRemaining(all);
-  return all;
+  return views;
+}
+
+size_t LeaseManager::waiting() const {
+  base::MutexLock lock(mutex_);
+  return waiters_;
 }
 
 size_t LeaseManager::count() const {

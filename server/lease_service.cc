@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,7 +38,7 @@ using rpc::UnaryCall;
 
 constexpr std::string_view kServiceName = "etcdserverpb.Lease";
 
-// What an RPC thread lists or reads itself; more goes to the read pool.
+// Keys that an RPC thread reads itself; more goes to the read pool.
 constexpr int64_t kSmallAnswerItems = 1000;
 
 uint64_t FirstId(MemberId member) {
@@ -257,22 +260,48 @@ void LeaseService::Leases(std::unique_ptr<UnaryCall> call) {
     return;
   }
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  const auto answer = [this, shared] {
-    ResponseBuffer out(context_.budget, kResponseBudgetWait);
-    bool has_room = true;
-    for (const lease::LeaseView& view : context_.node.leases().All()) {
-      const uint64_t id = OnWire(view.id.value());
-      std::string item;
-      wire::AppendFieldStart(item, LeaseLeasesResponse::kLeasesFieldNumber,
-                             wire::NumberFieldBytes(id));
-      wire::AppendNumberField(item, LeaseStatus::kIDFieldNumber, id);
-      has_room = has_room && out.Append(item);
-    }
-    if (!has_room) return (*shared)->Finish(out.refusal());
-    (*shared)->Finish(out.FinishWithHeader(context_.HeaderNow()));
-  };
-  if (context_.node.leases().count() <= static_cast<size_t>(kSmallAnswerItems)) return answer();
+  const auto answer = [this, shared] { AnswerLeases(**shared); };
   if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+// Which leases there are is one moment of the state; when each ends is looked up in steps, as of
+// one time. One that has ended meanwhile is left out, so nobody sees it after its revocation was
+// answered.
+void LeaseService::AnswerLeases(UnaryCall& call) {
+  std::vector<LeaseId> ids;
+  constexpr LeaseId kFirst(std::numeric_limits<int64_t>::min());
+  const absl::Status scanned =
+      ScanLeases(context_.store, kFirst, [&](LeaseId id, const lease::LeaseFacts&) {
+        ids.push_back(id);
+        return true;
+      });
+  if (!scanned.ok()) return call.Finish(scanned);
+  const LeaseManager& leases = context_.node.leases();
+  const lease::Milliseconds now_ms = leases.Now();
+  // The one that is due first stands first; by id where nobody knows.
+  std::vector<std::pair<std::optional<lease::Milliseconds>, LeaseId>> due;
+  due.reserve(ids.size());
+  constexpr size_t kStep = 4096;
+  for (std::span<const LeaseId> rest = ids; !rest.empty();) {
+    const std::span<const LeaseId> step = rest.first(std::min(rest.size(), kStep));
+    rest = rest.subspan(step.size());
+    for (const lease::LeaseView& view : leases.FindAll(step, now_ms)) {
+      due.emplace_back(view.remaining_ms, view.id);
+    }
+  }
+  std::sort(due.begin(), due.end());
+  ResponseBuffer out(context_.budget, kResponseBudgetWait);
+  bool has_room = true;
+  for (const auto& [remaining_ms, lease] : due) {
+    const uint64_t id = OnWire(lease.value());
+    std::string item;
+    wire::AppendFieldStart(item, LeaseLeasesResponse::kLeasesFieldNumber,
+                           wire::NumberFieldBytes(id));
+    wire::AppendNumberField(item, LeaseStatus::kIDFieldNumber, id);
+    has_room = has_room && out.Append(item);
+  }
+  if (!has_room) return call.Finish(out.refusal());
+  call.Finish(out.FinishWithHeader(context_.HeaderNow()));
 }
 
 }  // namespace cairn::server

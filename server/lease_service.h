@@ -37,6 +37,7 @@ class LeaseService {
   void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                         const etcdserverpb::LeaseTimeToLiveRequest& request);
   void Leases(std::unique_ptr<rpc::UnaryCall> call);
+  void AnswerLeases(rpc::UnaryCall& call);
   // An id that no lease has now, above 0.
   LeaseId PickId();
 

@@ -207,6 +207,7 @@ struct Server::Parts {
   std::unique_ptr<LogTrimmer> trimmer;
   std::unique_ptr<Compactor> compactor;
   std::unique_ptr<WatchService> watch;
+  rpc::OpenCalls open_calls;
   std::unique_ptr<Services> services;
   std::unique_ptr<rpc::GrpcEngine> engine;
   bool stopped = false;
@@ -307,11 +308,12 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watching.election_timeout = config.election_timeout;
   watching.on_fatal = on_fatal;
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
-  services = std::make_unique<Services>(context, watch.get());
+  services = std::make_unique<Services>(context, watch.get(), &open_calls);
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
   options.max_concurrent_streams = kStreamsPerConnectionMax;
   options.stopping = api::ToStatus(api::Error::kServerStopped);
+  options.open_calls = &open_calls;
   for (const Url& url : config.listen_client_urls) {
     options.listen.push_back({url.authority(), fmt::format("--listen-client-urls={}", url.text())});
   }

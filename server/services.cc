@@ -62,12 +62,19 @@ void AddUnimplementedFile(const google::protobuf::FileDescriptor& file, rpc::Ser
 
 }  // namespace
 
-Services::Services(const ServiceContext& context, WatchService* watch)
-    : context_(context), kv_(context), lease_(context), maintenance_(context), cluster_(context) {
+Services::Services(const ServiceContext& context, WatchService* watch,
+                   const rpc::OpenCalls* open_calls)
+    : context_(context),
+      kv_(context),
+      lease_(context),
+      maintenance_(context),
+      cluster_(context),
+      admin_(context, watch, open_calls) {
   kv_.Register(table_);
   lease_.Register(table_);
   maintenance_.Register(table_);
   cluster_.Register(table_);
+  admin_.Register(table_);
   if (watch != nullptr) watch->Register(table_);
   table_.AddUnary(kHealthService, "Check", [this](std::unique_ptr<rpc::UnaryCall> call) {
     CheckHealth(context_, std::move(call));

@@ -4,10 +4,12 @@
 #ifndef CAIRN_SERVER_SERVICES_H_
 #define CAIRN_SERVER_SERVICES_H_
 
+#include "server/admin_service.h"
 #include "server/cluster_service.h"
 #include "server/kv_service.h"
 #include "server/lease_service.h"
 #include "server/maintenance_service.h"
+#include "server/rpc/open_calls.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
 #include "server/watch_service.h"
@@ -16,14 +18,16 @@ namespace cairn::server {
 
 class Services {
  public:
-  // What `context` refers to, and `watch`, must outlive this object. Without `watch`, Watch is not
-  // there either.
-  explicit Services(const ServiceContext& context, WatchService* watch = nullptr);
+  // What `context` refers to, `watch` and `open_calls` must outlive this object. Without `watch`,
+  // Watch is not there either; without `open_calls` nobody can ask for clients.
+  explicit Services(const ServiceContext& context, WatchService* watch = nullptr,
+                    const rpc::OpenCalls* open_calls = nullptr);
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
-  // KV, Lease, Watch, Maintenance, Cluster and grpc.health.v1.Health; every rpc of the contract
-  // that is not built yet (Auth, Lock, Election) answers UNIMPLEMENTED, naming itself.
+  // KV, Lease, Watch, Maintenance, Cluster, grpc.health.v1.Health and cairn.admin.v1.Admin; every
+  // rpc of the contract that is not built yet (Auth, Lock, Election) answers UNIMPLEMENTED, naming
+  // itself.
   const rpc::ServiceTable& table() const { return table_; }
 
  private:
@@ -32,6 +36,7 @@ class Services {
   LeaseService lease_;
   MaintenanceService maintenance_;
   ClusterService cluster_;
+  AdminService admin_;
   rpc::ServiceTable table_;
 };
 

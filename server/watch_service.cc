@@ -23,6 +23,10 @@ constexpr milliseconds kLeaderCheck{100};
 // shared. The transport shares pieces from 2 KiB up.
 constexpr size_t kShareFromBytes = 2048;
 
+// Ranges on a page; with one more of up to two requests' size it stays within 4 MiB, which clients
+// take by default.
+constexpr size_t kPageRangeBytesMax = size_t{512} << 10;
+
 using etcdserverpb::WatchCreateRequest;
 using etcdserverpb::WatchRequest;
 using etcdserverpb::WatchResponse;
@@ -94,6 +98,12 @@ void WatchService::Register(rpc::ServiceTable& table) {
   });
 }
 
+void WatchService::Look(const watch::HubPlace& after, size_t items_max, LookDone done) {
+  auto request = std::make_shared<LookRequest>(LookRequest{after, items_max, std::move(done)});
+  if (queue_->Add({.kind = Post::Kind::kLook, .look = request})) return;
+  request->done(api::ToStatus(api::Error::kServerStopped));
+}
+
 // --- The watch thread ---
 
 void WatchService::Run() {
@@ -123,6 +133,7 @@ void WatchService::Run() {
   }
   for (Post& post : posts) {
     if (post.call != nullptr) post.call->Finish(api::ToStatus(api::Error::kServerStopped));
+    if (post.look != nullptr) post.look->done(api::ToStatus(api::Error::kServerStopped));
   }
   while (!streams_.empty()) {
     Close(streams_.begin()->first, api::ToStatus(api::Error::kServerStopped));
@@ -169,6 +180,9 @@ void WatchService::Handle(Post& post) {
     case Post::Kind::kHistory:
       OnHistory(post.step);
       break;
+    case Post::Kind::kLook:
+      post.look->done(MakePage(*post.look));
+      break;
   }
 }
 
@@ -176,6 +190,7 @@ void WatchService::Open(std::shared_ptr<rpc::StreamCall> call) {
   const watch::StreamId id = hub_.OpenStream();
   Stream& stream = streams_[id];
   stream.call = std::move(call);
+  stream.opened = steady_clock::now();
   stream.wants_leader = stream.call->Find("hasleader") == std::optional<std::string_view>("true");
   if (stream.wants_leader) ++leader_streams_;
   stream.call->SetHighWaterBytes(std::clamp(kQueuedBytesMax / static_cast<int64_t>(streams_.size()),
@@ -287,6 +302,20 @@ void WatchService::OnHistory(const HistoryStep& step) {
   }
   hub_.OnHistoryFailed();
   if (!mvcc::IsCompacted(step.status)) Fatal(step.status);
+}
+
+WatchPage WatchService::MakePage(const LookRequest& request) const {
+  WatchPage page = {.stats = hub_.stats(), .told = hub_.cursor()};
+  watch::HubPage found = hub_.Look(request.after, request.items_max, kPageRangeBytesMax);
+  page.next = found.next;
+  for (watch::StreamView& view : found.streams) {
+    const Stream& stream = streams_.find(view.id)->second;
+    page.streams.push_back({.view = std::move(view),
+                            .peer = std::string(stream.call->peer()),
+                            .opened = stream.opened,
+                            .queued_bytes = stream.call->queued_bytes()});
+  }
+  return page;
 }
 
 void WatchService::Fatal(const absl::Status& error) {

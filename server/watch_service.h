@@ -10,7 +10,9 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/container/flat_hash_map.h>
+#include <absl/functional/any_invocable.h>
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include <chrono>
 #include <functional>
@@ -40,6 +42,22 @@ struct WatchOptions {
   std::function<void(const absl::Status&)> on_fatal;
 };
 
+// A page of streams and watchers, for inspection.
+struct WatchPage {
+  struct Stream {
+    watch::StreamView view;
+    std::string peer;
+    std::chrono::steady_clock::time_point opened;
+    int64_t queued_bytes = 0;
+  };
+
+  std::vector<Stream> streams;
+  std::optional<watch::HubPlace> next;
+  watch::HubStats stats;
+  // The hub's cursor.
+  Revision told;
+};
+
 class WatchService {
  public:
   // What streams queue beyond the hub, all together; one stream's share is this over their number,
@@ -58,25 +76,37 @@ class WatchService {
   // Adds the service to `table`, whose handlers may be called until this object dies.
   void Register(rpc::ServiceTable& table);
 
+  // Has `done` called once, on the watch thread or before this returns, with the streams and
+  // watchers behind `after`, `items_max` at most (watch::Hub::Look); UNAVAILABLE "server stopped".
+  using LookDone = absl::AnyInvocable<void(absl::StatusOr<WatchPage>)>;
+  void Look(const watch::HubPlace& after, size_t items_max, LookDone done);
+
   // Ends every stream with UNAVAILABLE "server stopped", and the threads. Idempotent.
   void Stop();
 
  private:
   struct Stream {
     std::shared_ptr<rpc::StreamCall> call;
+    std::chrono::steady_clock::time_point opened;
     bool wants_leader = false;
     bool is_blocked = false;
     // The next request may be asked for once what was said is on its way.
     bool wants_read = true;
   };
+  struct LookRequest {
+    watch::HubPlace after;
+    size_t items_max = 0;
+    LookDone done;
+  };
   // What other threads have for the watch thread.
   struct Post {
-    enum class Kind { kOpen, kRequest, kClosed, kWritable, kChanges, kHistory };
+    enum class Kind { kOpen, kRequest, kClosed, kWritable, kChanges, kHistory, kLook };
     Kind kind;
     watch::StreamId stream;
     std::shared_ptr<rpc::StreamCall> call;
     std::string request;
     HistoryStep step;
+    std::shared_ptr<LookRequest> look;
   };
   // Outlives the service where callbacks hold it.
   class Queue {
@@ -103,6 +133,7 @@ class WatchService {
   void OnRequest(watch::StreamId id, std::string_view bytes);
   void Create(watch::StreamId id, const etcdserverpb::WatchCreateRequest& request);
   void OnHistory(const HistoryStep& step);
+  WatchPage MakePage(const LookRequest& request) const;
   void TakeChanges();
   void BeginHistory();
   void Serve(watch::StreamId id);

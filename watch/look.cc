@@ -72,7 +72,7 @@ HubPage Hub::Look(const HubPlace& after, size_t items_max, size_t range_bytes_ma
       }
       const Watcher& watcher = *next->second;
       page.streams.back().shown.push_back(ViewOf(watcher, cursor_));
-      range_bytes += watcher.group->first_bytes + watcher.group->limit_bytes;
+      range_bytes += watcher.group->range_bytes();
       ++items;
       last = {.stream = stream.id, .watcher = watcher.id};
     }
