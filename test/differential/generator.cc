@@ -48,12 +48,14 @@ bool HasUnknownSort(const TxnRequest& request) {
 struct Writes {
   bool open_delete = false;
   bool put = false;
+  bool keeping_put = false;
 };
 
 void CollectWrites(const TxnRequest& request, Writes& writes) {
   for (const auto* branch : {&request.success(), &request.failure()}) {
     for (const RequestOp& op : *branch) {
       writes.put |= op.has_request_put();
+      writes.keeping_put |= op.request_put().ignore_value() || op.request_put().ignore_lease();
       writes.open_delete |=
           op.has_request_delete_range() && op.request_delete_range().range_end() == kFromKey;
       if (op.has_request_txn()) CollectWrites(op.request_txn(), writes);
@@ -106,6 +108,12 @@ bool MayDeleteThenPut(const TxnRequest& request) {
   Writes writes;
   CollectWrites(request, writes);
   return writes.open_delete && writes.put;
+}
+
+bool MayDeleteThenKeep(const etcdserverpb::TxnRequest& request) {
+  Writes writes;
+  CollectWrites(request, writes);
+  return writes.open_delete && writes.keeping_put;
 }
 
 Generator::Generator(uint64_t seed, const Knowledge* knowledge)

@@ -45,6 +45,9 @@ bool HasUnknownSort(const Operation& operation);
 // passes the check for duplicates.
 bool MayDeleteThenPut(const etcdserverpb::TxnRequest& request);
 
+// True if it can delete a key in that way and then put it with the value or lease that it had.
+bool MayDeleteThenKeep(const etcdserverpb::TxnRequest& request);
+
 // The keys that a run keeps busy.
 std::vector<std::string> BusyKeys();
 

@@ -198,5 +198,19 @@ TEST(MayDeleteThenPut, OnlyWithADeleteToTheEndOfAllKeys) {
       MayDeleteThenPut(parse("success { request_delete_range { key: 'a' range_end: '\\0' } }")));
 }
 
+TEST(MayDeleteThenKeep, OnlyWithAPutThatKeepsSomething) {
+  const auto may = [](const std::string& put) {
+    TxnRequest request;
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(
+        "success { request_delete_range { key: 'a' range_end: '\\0' } } success { request_put { " +
+            put + " } }",
+        &request));
+    return MayDeleteThenKeep(request);
+  };
+  EXPECT_FALSE(may("key: 'k'"));
+  EXPECT_TRUE(may("key: 'k' ignore_value: true"));
+  EXPECT_TRUE(may("key: 'k' ignore_lease: true"));
+}
+
 }  // namespace
 }  // namespace cairn::test

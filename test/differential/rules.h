@@ -32,8 +32,11 @@ struct ReferenceRules {
   // 3.4.34 and 3.5.16: a compaction keeps a deletion that lies exactly at the compacted revision,
   // which shows in HashKV. HashKV is not compared with an older reference after a compaction.
   bool keeps_deletion_at_compaction = true;
-  // 3.6.6: a watcher with a start below 0 is refused as compacted. An older reference is asked for
-  // an inverted range in its place, and gives the reason of that.
+  // Of all versions: a transaction that deletes a key, with a delete to the end of all keys, and
+  // then puts it with ignore_value or ignore_lease, ends the process (an index out of range
+  // in 3.7.3), and again at each start. It is sent to neither. 3.6.6: a watcher with a start below
+  // 0 is refused as compacted. An older reference is asked for an inverted range in its place, and
+  // gives the reason of that.
   bool refuses_negative_start = true;
   // 3.4.38, 3.5.22 and 3.6.2: a watcher whose start lies in the future is promised nothing, and
   // with it on the stream progress requests stay unanswered. Such promises of an older reference

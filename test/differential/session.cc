@@ -220,6 +220,11 @@ void Session::Step(const Operation& operation) {
     request.clear_sort_target();
     return StepBoth(operation, request);
   }
+  if (const auto* txn = std::get_if<TxnRequest>(&operation);
+      txn != nullptr && MayDeleteThenKeep(*txn)) {
+    ++report_.allowed;
+    return;
+  }
   if (const auto* hash = std::get_if<HashKVRequest>(&operation)) {
     if (!MayHashHere(hash->revision())) return;
   }
