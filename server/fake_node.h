@@ -19,6 +19,7 @@
 #include "mvcc/store.h"
 #include "server/change_sink.h"
 #include "server/kv_apply.h"
+#include "server/leader_loss.h"
 #include "server/lease_apply.h"
 #include "server/lease_manager.h"
 #include "server/node.h"
@@ -63,6 +64,7 @@ class FakeNode final : public Node {
     done(Apply(kind, copy));
   }
   LeaseManager& leases() override { return leases_; }
+  LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
   void ReadBarrier(BarrierDone done) override {
@@ -125,6 +127,8 @@ class FakeNode final : public Node {
   std::unique_ptr<mvcc::Store> store_;
   std::optional<LeaseApplier> lease_applier_;
   LeaseManager leases_;
+  // A test ticks it.
+  LeaderLoss leader_loss_{3};
   KvApplier applier_;
 };
 

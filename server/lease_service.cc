@@ -12,6 +12,7 @@
 #include "api/errors.h"
 #include "base/status.h"
 #include "server/command.h"
+#include "server/leader_loss.h"
 #include "server/lease_apply.h"
 #include "server/lease_manager.h"
 #include "server/response_buffer.h"
@@ -178,6 +179,7 @@ void LeaseService::KeepAlive(std::shared_ptr<StreamCall> call) {
     call->Finish(std::move(status));
     return;
   }
+  context_.node.leader_loss().Add(call);
   KeepAliveStream::Start(context_, std::move(call));
 }
 

@@ -12,6 +12,7 @@
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "server/fake_node.h"
+#include "server/leader_loss.h"
 #include "server/rpc/fake_call.h"
 #include "server/services.h"
 
@@ -335,6 +336,29 @@ TEST_F(KeepAliveTest, WhoAsksForALeaderIsRefusedWithoutOne) {
   EXPECT_EQ(stream.WaitStatus(), ToStatus(Error::kNoLeader));
   EXPECT_EQ(Call<LeaseRevokeResponse>("LeaseRevoke", LeaseRevokeRequest(), options).status(),
             ToStatus(Error::kNoLeader));
+}
+
+// Also one that is held up by a renewal that waits.
+TEST_F(KeepAliveTest, WhoAsksForALeaderHearsOfItsLoss) {
+  ASSERT_TRUE(Grant(1, 60).ok());
+  rpc::FakeStreamCall indifferent = Open();
+  rpc::FakeStreamCall idle = Open({.metadata = {{"hasleader", "true"}}});
+  rpc::FakeStreamCall waiting = Open({.metadata = {{"hasleader", "true"}}});
+  idle.Send(Ask(1));
+  EXPECT_EQ(Answer(idle), "1: 60 at 1");
+  node_.leases().Demote();
+  waiting.Send(Ask(1));
+  EXPECT_EQ(Answer(waiting), "nothing");
+  node_.leader_loss().Tick(false);
+  node_.leader_loss().Tick(false);
+  EXPECT_EQ(idle.status(), std::nullopt);
+  node_.leader_loss().Tick(false);
+  EXPECT_EQ(idle.WaitStatus(), ToStatus(Error::kNoLeader));
+  // The wait for a leader goes on to its own end; the client has heard by then.
+  node_.now_ms = 7'000;
+  node_.leases().Tick();
+  EXPECT_EQ(waiting.WaitStatus(), ToStatus(Error::kNoLeader));
+  EXPECT_EQ(indifferent.status(), std::nullopt);
 }
 
 TEST_F(KeepAliveTest, WaitsForTheLeadAndThenGivesUp) {

@@ -21,6 +21,7 @@
 
 namespace cairn::server {
 
+class LeaderLoss;
 class LeaseManager;
 
 // One member of the cluster, as MemberList shows it. `name` and `client_urls` are empty until the
@@ -74,6 +75,9 @@ class Node {
 
   // The leases as this member knows them.
   virtual LeaseManager& leases() = 0;
+
+  // Ends streams that asked for a leader when there is none.
+  virtual LeaderLoss& leader_loss() = 0;
 
   // True when a read of the published state is linearizable now, without a round: this member is
   // the sole voter, leads, and has applied an entry of its term. What was acknowledged has then

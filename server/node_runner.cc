@@ -49,6 +49,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       read_pool_(kReadThreads, kQueuedReadsMax),
       log_reader_(1, kLogReadsMax),
       leases_(options_.leases),
+      leader_loss_(LeaderLoss::kElectionTimeouts * options_.core.raft.election_timeout_ticks),
       core_(options_.core, std::move(restored)),
       lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
                     options_.tick.count()),
@@ -390,6 +391,7 @@ void NodeRunner::Tick() {
   // A thread that was held up does not tick in a burst: time that nobody could use does not count
   // towards an election.
   next_tick_ = std::max(next_tick_ + options_.tick, now);
+  leader_loss_.Tick(core_.raft().leader() != MemberId(0));
   tracker_.Expire(now,
                   api::ToStatus(core_.raft().leader() == MemberId(0) ? api::Error::kDeadlineExceeded
                                                                      : api::Error::kTimeout));

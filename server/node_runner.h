@@ -35,6 +35,7 @@
 #include "raft/core.h"
 #include "server/applier.h"
 #include "server/apply_loop.h"
+#include "server/leader_loss.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
 #include "server/node.h"
@@ -136,6 +137,7 @@ class NodeRunner final : public Node {
   std::shared_ptr<const Members> members() const override;
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override;
   LeaseManager& leases() override { return leases_; }
+  LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
   void ReadBarrier(BarrierDone done) override;
@@ -198,6 +200,7 @@ class NodeRunner final : public Node {
   // Reads the log for peers that lag, so that they wait for no client and no client for them.
   WorkerPool log_reader_;
   LeaseManager leases_;
+  LeaderLoss leader_loss_;
 
   // Node thread only.
   NodeCore core_;

@@ -305,7 +305,6 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watching.hub.watchers_max = config.max_watchers;
   watching.hub.stream_watchers_max = config.max_watchers_per_stream;
   watching.hub.progress_interval_ms = config.watch_progress_notify_interval.count();
-  watching.election_timeout = config.election_timeout;
   watching.on_fatal = on_fatal;
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
   services = std::make_unique<Services>(context, watch.get(), &open_calls);

@@ -6,6 +6,7 @@
 #include "api/errors.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "server/leader_loss.h"
 #include "server/response.h"
 #include "server/rpc/proto.h"
 #include "server/wire.h"
@@ -17,8 +18,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// How often to look for a leader while streams ask for one.
-constexpr milliseconds kLeaderCheck{100};
 // Below this a response is put together in one piece: a few hundred bytes are cheaper copied than
 // shared. The transport shares pieces from 2 KiB up.
 constexpr size_t kShareFromBytes = 2048;
@@ -125,7 +124,6 @@ void WatchService::Run() {
       const auto found = streams_.find(id);
       if (found != streams_.end()) ReadNext(id, found->second);
     }
-    CheckLeader();
     if (is_feed_enabled_ && !hub_.has_watchers()) {
       feed_.Disable();
       is_feed_enabled_ = false;
@@ -148,10 +146,6 @@ std::optional<steady_clock::time_point> WatchService::NextWake() const {
   std::optional<steady_clock::time_point> wake;
   if (const std::optional<int64_t> tick = hub_.next_tick_ms(); tick.has_value()) {
     wake = started_ + milliseconds(*tick);
-  }
-  if (leader_streams_ > 0) {
-    const auto check = steady_clock::now() + kLeaderCheck;
-    wake = wake.has_value() ? std::min(*wake, check) : check;
   }
   return wake;
 }
@@ -191,8 +185,7 @@ void WatchService::Open(std::shared_ptr<rpc::StreamCall> call) {
   Stream& stream = streams_[id];
   stream.call = std::move(call);
   stream.opened = steady_clock::now();
-  stream.wants_leader = stream.call->Find("hasleader") == std::optional<std::string_view>("true");
-  if (stream.wants_leader) ++leader_streams_;
+  context_.node.leader_loss().Add(stream.call);
   stream.call->SetHighWaterBytes(std::clamp(kQueuedBytesMax / static_cast<int64_t>(streams_.size()),
                                             kStreamQueuedBytesMin, kStreamQueuedBytesMax));
   to_read_.push_back(id);
@@ -204,7 +197,6 @@ void WatchService::Close(watch::StreamId id, absl::Status status) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
   hub_.CloseStream(id);
-  if (found->second.wants_leader) --leader_streams_;
   const std::shared_ptr<rpc::StreamCall> call = std::move(found->second.call);
   streams_.erase(found);
   call->Finish(std::move(status));
@@ -336,21 +328,6 @@ void WatchService::Serve(watch::StreamId id) {
         [queue = queue_, id] { queue->Add({.kind = Post::Kind::kWritable, .stream = id}); });
     return;
   }
-}
-
-void WatchService::CheckLeader() {
-  if (leader_streams_ == 0 || context_.node.status().leader != MemberId(0)) {
-    leaderless_since_.reset();
-    return;
-  }
-  const auto now = steady_clock::now();
-  if (!leaderless_since_.has_value()) leaderless_since_ = now;
-  if (now - *leaderless_since_ < 3 * options_.election_timeout) return;
-  std::vector<watch::StreamId> ended;
-  for (const auto& [id, stream] : streams_) {
-    if (stream.wants_leader) ended.push_back(id);
-  }
-  for (const watch::StreamId id : ended) Close(id, api::ToStatus(api::Error::kNoLeader));
 }
 
 rpc::SliceList WatchService::Encode(const watch::Message& message) const {

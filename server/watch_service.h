@@ -36,8 +36,6 @@ namespace cairn::server {
 
 struct WatchOptions {
   watch::HubOptions hub;
-  // Open streams that asked for a leader end after three of these without one.
-  std::chrono::milliseconds election_timeout{1000};
   // Called at most once, on the watch thread, when the state cannot be read.
   std::function<void(const absl::Status&)> on_fatal;
 };
@@ -88,7 +86,6 @@ class WatchService {
   struct Stream {
     std::shared_ptr<rpc::StreamCall> call;
     std::chrono::steady_clock::time_point opened;
-    bool wants_leader = false;
     bool is_blocked = false;
     // The next request may be asked for once what was said is on its way.
     bool wants_read = true;
@@ -138,7 +135,6 @@ class WatchService {
   void BeginHistory();
   void Serve(watch::StreamId id);
   void ReadNext(watch::StreamId id, Stream& stream);
-  void CheckLeader();
   void Fatal(const absl::Status& error);
   int64_t NowMs() const;
   std::optional<std::chrono::steady_clock::time_point> NextWake() const;
@@ -157,8 +153,6 @@ class WatchService {
   absl::flat_hash_map<watch::StreamId, Stream> streams_;
   // Streams that may be asked for their next request, after what there is to say was said.
   std::vector<watch::StreamId> to_read_;
-  size_t leader_streams_ = 0;
-  std::optional<std::chrono::steady_clock::time_point> leaderless_since_;
   ResponseHeader header_;
   bool has_failed_ = false;
 

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "mvcc/key_value.h"
 #include "server/fake_node.h"
+#include "server/leader_loss.h"
 #include "server/response_buffer.h"
 #include "server/rpc/fake_call.h"
 
@@ -175,6 +176,19 @@ TEST_F(WatchServiceTest, AStreamThatWantsALeaderIsRefusedWithoutOne) {
   node_.status_.leader = MemberId(0);
   rpc::FakeStreamCall stream = Open({.metadata = {{"hasleader", "true"}}});
   EXPECT_EQ(stream.WaitStatus(), api::ToStatus(api::Error::kNoLeader));
+}
+
+TEST_F(WatchServiceTest, AStreamThatWantsALeaderEndsWhenItIsLost) {
+  rpc::FakeStreamCall asking = Open({.metadata = {{"hasleader", "true"}}});
+  rpc::FakeStreamCall indifferent = Open();
+  for (rpc::FakeStreamCall* const stream : {&asking, &indifferent}) {
+    Ask(*stream, R"(create_request { key: "a" })");
+    EXPECT_TRUE(Next(*stream).created());
+  }
+  for (int i = 0; i < 3; ++i) node_.leader_loss().Tick(false);
+  EXPECT_EQ(asking.WaitStatus(), api::ToStatus(api::Error::kNoLeader));
+  Put("a", "0");
+  ExpectValues(indifferent, 0, 1);
 }
 
 // Writers and watchers that come and go at the same time: each hears of everything, once, in order.

@@ -99,6 +99,12 @@ class StreamCall : public Call {
   // sender that must bound the whole adds these up.
   virtual int64_t queued_bytes() const = 0;
 
+  // Ends the call from outside, as the transport does when the client goes: what is queued is still
+  // sent, then the client hears `status`, an error. A pending read ends with kCancelled, and
+  // OnCancel and OnWritable run, before this returns too; the service finishes the call all the
+  // same, without effect. No effect on a call that has ended.
+  virtual void Abort(absl::Status status) = 0;
+
   // Ends the call after everything queued is sent; OK is a normal end. Exactly once. A pending read
   // ends with kCancelled; a pending OnWritable is dropped.
   virtual void Finish(absl::Status status) = 0;

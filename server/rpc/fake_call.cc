@@ -187,11 +187,28 @@ struct FakeStreamCall::State {
     {
       base::MutexLock lock(mutex);
       CAIRN_CHECK(!status.has_value(), "a call was finished twice");
-      status = std::move(value);
+      status = abort_status.value_or(std::move(value));
       dropped_cancel = std::exchange(cancel_callback, nullptr);
       dropped_writable = std::exchange(writable_callback, nullptr);
       changed.SignalAll();
     }
+    DeliverRead();
+  }
+
+  void Abort(absl::Status value) {
+    std::function<void()> cancel;
+    std::function<void()> writable;
+    {
+      base::MutexLock lock(mutex);
+      if (ended()) return;
+      cancelled = true;
+      abort_status = std::move(value);
+      cancel = std::exchange(cancel_callback, nullptr);
+      writable = std::exchange(writable_callback, nullptr);
+      changed.SignalAll();
+    }
+    if (cancel) cancel();
+    if (writable) writable();
     DeliverRead();
   }
 
@@ -220,6 +237,8 @@ struct FakeStreamCall::State {
   std::deque<std::string> outgoing ABSL_GUARDED_BY(mutex);
   int64_t queued_bytes ABSL_GUARDED_BY(mutex) = 0;
   int64_t high_water_bytes ABSL_GUARDED_BY(mutex);
+  // What the client hears whatever the service ends the call with.
+  std::optional<absl::Status> abort_status ABSL_GUARDED_BY(mutex);
   std::optional<absl::Status> status ABSL_GUARDED_BY(mutex);
 };
 
@@ -296,6 +315,7 @@ class StreamFake : public StreamCall {
     base::MutexLock lock(state_->mutex);
     return state_->queued_bytes;
   }
+  void Abort(absl::Status status) override { state_->Abort(std::move(status)); }
   void Finish(absl::Status status) override { state_->End(std::move(status)); }
 
  private:

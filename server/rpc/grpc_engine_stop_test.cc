@@ -95,6 +95,36 @@ TEST_F(GrpcEngineTest, StopEndsStreamsThatWaitForTheirClients) {
   EXPECT_LT(steady_clock::now() - begin, kPatience / 2);
 }
 
+// Somebody else's end of a stream, while its service reads: what is queued comes first.
+TEST_F(GrpcEngineTest, AbortEndsAStreamForItsService) {
+  StartEngine();
+  TestClient client(Target());
+  grpc::ClientContext context;
+  auto stream = client.Start("/test.S/ParkStream", &context);
+  auto streams = streams_.Take(1);
+  ASSERT_EQ(streams.size(), 1u);
+  std::promise<ReadResult> read;
+  std::promise<void> told;
+  streams[0]->OnCancel([&] { told.set_value(); });
+  streams[0]->Read([&](ReadResult result, std::string_view) { read.set_value(result); });
+  const std::vector<std::string> answers = {std::string(1 << 20, 'a'), "b"};
+  for (const std::string& answer : answers) streams[0]->Write(SliceList(answer));
+  streams[0]->Abort(absl::UnavailableError("no more of this"));
+  streams[0]->Abort(absl::UnavailableError("nor of that"));
+  EXPECT_TRUE(streams[0]->cancelled());
+  grpc::ByteBuffer received;
+  for (const std::string& answer : answers) {
+    EXPECT_TRUE(stream->Read(&received));
+    EXPECT_EQ(BytesOf(received), answer);
+  }
+  EXPECT_FALSE(stream->Read(&received));
+  EXPECT_EQ(stream->Finish().error_message(), "no more of this");
+  EXPECT_EQ(read.get_future().get(), ReadResult::kCancelled);
+  EXPECT_EQ(told.get_future().wait_for(kPatience), std::future_status::ready);
+  EXPECT_TRUE(streams[0]->Write(SliceList(std::string("late"))));
+  streams[0]->Finish(absl::OkStatus());
+}
+
 TEST_F(GrpcEngineTest, StopCancelsWhatDoesNotFinish) {
   StartEngine();
   TestClient client(Target());

@@ -62,6 +62,7 @@ class StreamReactor final : public Bidi,
     base::MutexLock lock(mutex_);
     return queued_bytes_;
   }
+  void Abort(absl::Status status) { EndByTransport(std::move(status), Unsent::kSend); }
   // The service's end of the call.
   void End(absl::Status status);
   bool ended() const {
@@ -301,6 +302,7 @@ class StreamHandle final : public StreamCall {
   void OnWritable(std::function<void()> callback) override {
     reactor_->SetWritable(std::move(callback));
   }
+  void Abort(absl::Status status) override { reactor_->Abort(std::move(status)); }
   void SetHighWaterBytes(int64_t bytes) override { reactor_->SetHighWaterBytes(bytes); }
   int64_t queued_bytes() const override { return reactor_->queued_bytes(); }
   void Finish(absl::Status status) override { reactor_->End(std::move(status)); }
