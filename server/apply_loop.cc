@@ -46,6 +46,35 @@ absl::StatusOr<bool> ApplyLoop::CommitRemoval(mvcc::RemovalStep step) {
   return outcome.get();
 }
 
+absl::Status ApplyLoop::RunBetween(const std::function<void()>& work) {
+  auto result = std::make_shared<std::promise<bool>>();
+  std::future<bool> has_run = result->get_future();
+  {
+    base::MutexLock lock(mutex_);
+    if (stops_) return base::Error(absl::StatusCode::kCancelled, "the server is stopping");
+    tasks_.push_back([result, &work](bool runs) {
+      if (runs) work();
+      result->set_value(runs);
+    });
+    wake_.Signal();
+  }
+  if (has_run.get()) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kCancelled, "the state has failed");
+}
+
+absl::Status ApplyLoop::Drain() {
+  return RunBetween([] {});
+}
+
+absl::Status ApplyLoop::Replace(std::unique_ptr<mvcc::Store> fresh, Applier::Loaded loaded) {
+  const Index applied = fresh->applied().index;
+  return RunBetween([&] {
+    Applier::Result result = applier_.Replace(std::move(fresh), std::move(loaded));
+    callbacks_.replaced(applied, result);
+    FinishCompactionWaits();
+  });
+}
+
 void ApplyLoop::WaitCompacted(Revision revision, Node::BarrierDone done) {
   absl::Status outcome;
   {
@@ -91,9 +120,14 @@ void ApplyLoop::Run() {
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
-    RemovalTask* const removal = std::get_if<RemovalTask>(&task);
-    const absl::Status status = removal != nullptr ? Remove(std::move(*removal))
-                                                   : Apply(std::move(std::get<ApplyRange>(task)));
+    absl::Status status;
+    if (auto* const removal = std::get_if<RemovalTask>(&task)) {
+      status = Remove(std::move(*removal));
+    } else if (auto* const other = std::get_if<OtherTask>(&task)) {
+      (*other)(true);
+    } else {
+      status = Apply(std::move(std::get<ApplyRange>(task)));
+    }
     if (!status.ok()) {
       callbacks_.failed(status);
       return RefuseTasks();
@@ -111,6 +145,8 @@ void ApplyLoop::RefuseTasks() {
   for (Task& task : tasks) {
     if (RemovalTask* removal = std::get_if<RemovalTask>(&task)) {
       removal->done(base::Error(absl::StatusCode::kCancelled, "the state has failed"));
+    } else if (OtherTask* other = std::get_if<OtherTask>(&task)) {
+      (*other)(false);
     }
   }
 }

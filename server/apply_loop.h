@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <span>
 #include <thread>
 #include <utility>
@@ -38,6 +39,9 @@ class ApplyLoop {
     // A batch is written and published through `applied`; nobody was answered yet. The result's
     // outcomes and configuration are the callee's to take.
     std::function<void(Index applied, Applier::Result& result)> applied;
+    // The state was replaced by one that is applied through `applied`; as above, but there are no
+    // outcomes and no configuration, and the core knows of it otherwise.
+    std::function<void(Index applied, Applier::Result& result)> replaced;
     // Log or state have failed; nothing is applied any more. Once.
     std::function<void(const absl::Status& error)> failed;
   };
@@ -55,6 +59,10 @@ class ApplyLoop {
   // Commits a removal step between two ranges and waits for it. False when it was stale; CANCELLED
   // after a stop or a failure. Any thread but the loop's.
   absl::StatusOr<bool> CommitRemoval(mvcc::RemovalStep step);
+  // Waits until everything that was pushed before is applied. CANCELLED as above.
+  absl::Status Drain();
+  // Puts `fresh` in the state's place (Applier::Replace) and waits for it. CANCELLED as above.
+  absl::Status Replace(std::unique_ptr<mvcc::Store> fresh, Applier::Loaded loaded);
   // Calls `done` once every row that a compaction up to `revision` removes is gone; UNAVAILABLE
   // "server stopped" after StopWaits. Any thread.
   void WaitCompacted(Revision revision, Node::BarrierDone done);
@@ -69,7 +77,12 @@ class ApplyLoop {
     mvcc::RemovalStep step;
     std::function<void(absl::StatusOr<bool>)> done;
   };
-  using Task = std::variant<ApplyRange, RemovalTask>;
+  // Runs between two ranges; false: nothing runs any more.
+  using OtherTask = std::function<void(bool runs)>;
+  using Task = std::variant<ApplyRange, RemovalTask, OtherTask>;
+
+  // Runs `work` between two ranges and waits for it.
+  absl::Status RunBetween(const std::function<void()>& work);
 
   void Run();
   // After a failure: nobody may wait for a task that will not be done.

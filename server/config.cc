@@ -35,6 +35,10 @@ DEFINE_string(lease_checkpoint_interval, "5m",
 DEFINE_uint64(
     snapshot_count, 400000,
     "Applied entries after which the state is made durable, if its size did not ask first.");
+DEFINE_uint64(
+    snapshot_send_bytes_per_second, uint64_t{64} << 20,
+    "Rate at which snapshots leave, to all members together, bytes a second (0: as fast as "
+    "it goes).");
 DEFINE_int64(quota_backend_bytes, 0, "Logical size above which growth is refused (0: no limit).");
 DEFINE_uint32(max_txn_ops, 128, "Operations that one transaction may hold.");
 DEFINE_uint32(max_request_bytes, 1536 * 1024, "Size of the largest request, bytes.");
@@ -75,6 +79,7 @@ constexpr const char* kFlags[] = {
     "election-timeout",
     "lease-checkpoint-interval",
     "snapshot-count",
+    "snapshot-send-bytes-per-second",
     "quota-backend-bytes",
     "max-txn-ops",
     "max-request-bytes",
@@ -330,6 +335,7 @@ absl::Status FillLimits(Config& config) {
                        "--memory-limit must be at least {} bytes", kMemoryLimitBytesMin);
   }
   config.snapshot_count = FLAGS_snapshot_count;
+  config.snapshot_send_bytes_per_second = FLAGS_snapshot_send_bytes_per_second;
   config.quota_backend_bytes = FLAGS_quota_backend_bytes;
   config.max_txn_ops = FLAGS_max_txn_ops;
   config.max_request_bytes = FLAGS_max_request_bytes;

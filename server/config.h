@@ -46,8 +46,9 @@ struct Config {
   std::chrono::milliseconds election_timeout{1000};
   // What is left of a lease that was not renewed for so long goes through the log. 0: never.
   std::chrono::milliseconds lease_checkpoint_interval{300'000};
-  uint64_t snapshot_count = 0;      // Applied entries between two flushes of the state.
-  int64_t quota_backend_bytes = 0;  // 0 or less: no limit.
+  uint64_t snapshot_count = 0;                  // Applied entries between two flushes of the state.
+  uint64_t snapshot_send_bytes_per_second = 0;  // To all members together; 0: no bound.
+  int64_t quota_backend_bytes = 0;              // 0 or less: no limit.
   size_t max_txn_ops = 0;
   size_t max_request_bytes = 0;
   std::chrono::milliseconds watch_progress_notify_interval{600'000};

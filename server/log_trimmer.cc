@@ -70,10 +70,18 @@ absl::Status LogTrimmer::TrimIfDue() {
   marked_ = durable.index;
   bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
   CAIRN_ASSIGN_OR_RETURN(const size_t removed,
-                         wal_.CollectCovered(durable.index, runner_.tail_to_keep()));
+                         wal_.CollectCovered(durable.index, runner_.tail_to_keep(), PinnedFrom()));
   VLOG(1) << fmt::format("state durable through index {}; {} log segments removed", durable.index,
                          removed);
   return absl::OkStatus();
+}
+
+Index LogTrimmer::PinnedFrom() const {
+  if (!options_.pinned_from) return wal::kKeepNothing;
+  const Index pinned = options_.pinned_from();
+  const bool is_kept =
+      pinned != wal::kKeepNothing && wal_.bytes_since(pinned) <= options_.pinned_bytes_max;
+  return is_kept ? pinned : wal::kKeepNothing;
 }
 
 void LogTrimmer::LookAtDisks() {

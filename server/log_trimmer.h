@@ -35,6 +35,10 @@ struct LogTrimmerOptions {
   // buffers.
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = uint64_t{96} << 20;
+  // The first entry that members with a snapshot under way need next. Kept as long as the log from
+  // there on is no larger than the bound: more is no cheaper than another snapshot. Empty: none.
+  std::function<Index()> pinned_from;
+  uint64_t pinned_bytes_max = uint64_t{1} << 30;
   // Called at most once, on the trimmer's thread.
   std::function<void(const absl::Status&)> on_fatal;
 };
@@ -55,6 +59,7 @@ class LogTrimmer {
  private:
   void Run();
   absl::Status TrimIfDue();
+  Index PinnedFrom() const;
   void LookAtDisks();
 
   const LogTrimmerOptions options_;

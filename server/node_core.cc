@@ -165,6 +165,19 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
 
 bool NodeCore::TransferLeadership(MemberId target) { return core_.TransferLeadership(target); }
 
+void NodeCore::RaiseTerm(Term term) {
+  if (core_.term() >= term) return;
+  core_.Step({.from = MemberId(0), .to = core_.id(), .term = term, .body = raft::StaleTerm{}});
+}
+
+bool NodeCore::BeginInstall(raft::EntryId snapshot) { return core_.BeginInstall(snapshot); }
+
+void NodeCore::FinishInstall(raft::EntryId snapshot, raft::Configuration configuration) {
+  core_.FinishInstall(snapshot, std::move(configuration));
+}
+
+void NodeCore::AbandonInstall() { core_.AbandonInstall(); }
+
 Work NodeCore::TakeWork() {
   Work work;
   StartReadRound();

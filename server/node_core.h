@@ -108,6 +108,11 @@ class NodeCore {
   void ConfigurationApplied(raft::Configuration configuration, Index index);
   void EntriesRead(raft::LogReadAnswer answer);
   void SnapshotStatus(MemberId peer, Index index, bool is_installed);
+  // Has this member's term be at least `term`, which somebody leads in or led.
+  void RaiseTerm(Term term);
+  bool BeginInstall(raft::EntryId snapshot);
+  void FinishInstall(raft::EntryId snapshot, raft::Configuration configuration);
+  void AbandonInstall();
   void ReportUnreachable(MemberId peer);
   // Messages with forwarded proposals that have certainly not arrived: they wait for a leader
   // again, and are not sent to the same one before the next tick.

@@ -77,6 +77,8 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       wal_, store_, applier_,
       ApplyLoop::Callbacks{
           .applied = [this](Index applied, Applier::Result& result) { OnApplied(applied, result); },
+          .replaced = [this](Index applied,
+                             Applier::Result& result) { PublishApplied(applied, result); },
           .failed = [this](const absl::Status& error) { Fatal(error); },
       });
   node_thread_ = std::thread([this] { RunNode(); });
@@ -146,6 +148,7 @@ absl::Status NodeRunner::Stop() {
   for (auto& [id, done] : inputs.reads) std::move(done)(stopped);
   for (auto& [target, done] : inputs.transfers) std::move(done)(stopped);
   for (Transfer& transfer : transfers_) std::move(transfer.done)(stopped);
+  for (const auto& task : inputs.tasks) task(nullptr);
   apply_->StopWaits();
   read_pool_.Stop();
   log_reader_.Stop();
@@ -168,7 +171,11 @@ wal::TailToKeep NodeRunner::tail_to_keep() const {
 }
 
 absl::Status NodeRunner::MarkDurable(raft::EntryId id) {
-  const wal::Token token = log_->Submit({.marker = wal::Marker{id}, .commit = id.index});
+  return WriteLog({.marker = wal::Marker{id}, .commit = id.index});
+}
+
+absl::Status NodeRunner::WriteLog(wal::Append append) {
+  const wal::Token token = log_->Submit(std::move(append));
   base::MutexLock lock(status_mutex_);
   while (durable_token_ < token) {
     if (stopping_ || failed_.load()) {
@@ -177,6 +184,29 @@ absl::Status NodeRunner::MarkDurable(raft::EntryId id) {
     status_changed_.WaitUntil(status_mutex_, steady_clock::now() + options_.tick);
   }
   return absl::OkStatus();
+}
+
+absl::Status NodeRunner::RunOnNode(const std::function<void(NodeCore& core)>& work) {
+  auto result = std::make_shared<std::promise<bool>>();
+  std::future<bool> has_run = result->get_future();
+  const absl::Status cancelled =
+      base::Error(absl::StatusCode::kCancelled, "the server is stopping");
+  {
+    base::MutexLock lock(mutex_);
+    if (node_stops_) return cancelled;
+    inputs_.tasks.push_back([result, &work](NodeCore* core) {
+      if (core != nullptr) work(*core);
+      result->set_value(core != nullptr);
+    });
+    WakeNode();
+  }
+  return has_run.get() ? absl::OkStatus() : cancelled;
+}
+
+void NodeRunner::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
+  base::MutexLock lock(mutex_);
+  inputs_.snapshots.push_back({peer, index, is_installed});
+  WakeNode();
 }
 
 absl::StatusOr<bool> NodeRunner::CommitRemoval(mvcc::RemovalStep step) {
@@ -356,7 +386,8 @@ bool NodeRunner::HasInput() const {
   return !inputs_.proposals.empty() || !inputs_.reads.empty() || inputs_.durable != 0 ||
          (wake_on_applied_ && !inputs_.applied.empty()) || !inputs_.messages.empty() ||
          !inputs_.unreachable.empty() || !inputs_.undelivered.empty() ||
-         !inputs_.log_reads.empty() || !inputs_.transfers.empty();
+         !inputs_.log_reads.empty() || !inputs_.transfers.empty() || !inputs_.snapshots.empty() ||
+         !inputs_.tasks.empty();
 }
 
 void NodeRunner::TakeInputs(Inputs& inputs) {
@@ -382,6 +413,10 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
     core_.Read(id);
   }
   for (auto& [target, done] : inputs.transfers) StartTransfer(target, std::move(done));
+  for (const SnapshotReport& report : inputs.snapshots) {
+    core_.SnapshotStatus(report.peer, report.index, report.is_installed);
+  }
+  for (const auto& task : inputs.tasks) task(&core_);
 }
 
 void NodeRunner::Tick() {
@@ -439,7 +474,11 @@ void NodeRunner::Do(Work work) {
     core_.EntriesRead({.peer = read.peer, .term = read.term, .from = read.from});
   }
   for (const raft::SnapshotWanted& wanted : work.snapshots) {
-    core_.SnapshotStatus(wanted.peer, wanted.index, /*is_installed=*/false);
+    if (options_.on_snapshot_wanted) {
+      options_.on_snapshot_wanted(wanted);
+    } else {
+      core_.SnapshotStatus(wanted.peer, wanted.index, /*is_installed=*/false);
+    }
   }
 }
 
@@ -513,7 +552,7 @@ void NodeRunner::PublishStatus() {
 
 // --- The apply thread ---
 
-void NodeRunner::OnApplied(Index applied, Applier::Result& result) {
+void NodeRunner::PublishApplied(Index applied, const Applier::Result& result) {
   std::shared_ptr<const Members> changed;
   {
     base::MutexLock lock(status_mutex_);
@@ -525,8 +564,12 @@ void NodeRunner::OnApplied(Index applied, Applier::Result& result) {
     }
   }
   if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);
-  // Before anyone is answered: who renews a lease after its revocation was answered finds none.
   leases_.Applied(applied, result.leases);
+}
+
+void NodeRunner::OnApplied(Index applied, Applier::Result& result) {
+  // Before anyone is answered: who renews a lease after its revocation was answered finds none.
+  PublishApplied(applied, result);
   tracker_.Complete(std::move(result.outcomes));
   base::MutexLock lock(mutex_);
   if (!result.configuration.has_value() && !inputs_.applied.empty()) {

@@ -65,6 +65,9 @@ struct NodeRunnerOptions {
   std::function<void(const absl::Status&)> on_fatal;
   // The other members; outlives the runner. Null: there are none, and never will be.
   Peers* peers = nullptr;
+  // A member needs a snapshot, of which NodeRunner::SnapshotStatus must be told once. Node thread;
+  // must not block. Empty: none can be sent.
+  std::function<void(const raft::SnapshotWanted& wanted)> on_snapshot_wanted;
 };
 
 class NodeRunner final : public Node {
@@ -119,6 +122,20 @@ class NodeRunner final : public Node {
   // Forwarded proposals that have certainly not left.
   void Undelivered(std::vector<raft::Message> messages);
 
+  // --- For snapshots; threads that may wait (snapshot_install.h) ---
+
+  // Runs `work` on the node thread, after all that is at hand, and waits for it. What `work` makes
+  // of work is done when a second call returns. CANCELLED, and nothing done, after a stop.
+  absl::Status RunOnNode(const std::function<void(NodeCore& core)>& work);
+  // Has the log hold `append`, behind all that was submitted before, and waits until it is durable.
+  // CANCELLED after a stop.
+  absl::Status WriteLog(wal::Append append);
+  ApplyLoop& apply() { return *apply_; }
+  // Ends the member: see NodeRunnerOptions::on_fatal.
+  void Fail(const absl::Status& error) { Fatal(error); }
+  // raft::Core's. Any thread; never blocks.
+  void SnapshotStatus(MemberId peer, Index index, bool is_installed);
+
   // --- For the housekeeping threads ---
 
   // Writes a snapshot marker at `id` and waits until it is durable. CANCELLED after a stop.
@@ -150,6 +167,11 @@ class NodeRunner final : public Node {
     Index index;
     std::optional<std::pair<raft::Configuration, Index>> configuration;
   };
+  struct SnapshotReport {
+    MemberId peer;
+    Index index;
+    bool is_installed = false;
+  };
   // What the other threads have for the node thread.
   struct Inputs {
     std::vector<NodeCore::QueuedProposal> proposals;
@@ -162,6 +184,9 @@ class NodeRunner final : public Node {
     std::vector<raft::Message> undelivered;
     std::vector<raft::LogReadAnswer> log_reads;
     std::vector<std::pair<MemberId, BarrierDone>> transfers;
+    std::vector<SnapshotReport> snapshots;
+    // Null: the thread has ended.
+    std::vector<std::function<void(NodeCore* core)>> tasks;
   };
   // A hand-over that somebody waits for.
   struct Transfer {
@@ -184,6 +209,8 @@ class NodeRunner final : public Node {
 
   // The apply thread.
   void OnApplied(Index applied, Applier::Result& result);
+  // Publishes what a batch or a new state has changed, but for what the core is told.
+  void PublishApplied(Index applied, const Applier::Result& result);
 
   void Fatal(const absl::Status& error);
   void WakeNode() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -33,6 +33,7 @@
 #include "server/rpc/grpc_client.h"
 #include "server/rpc/grpc_engine.h"
 #include "server/services.h"
+#include "server/snapshot/lane.h"
 #include "server/watch_feed.h"
 #include "server/watch_service.h"
 #include "wal/posix_fs.h"
@@ -200,6 +201,7 @@ struct Server::Parts {
   std::shared_ptr<RunnerDoor> door = std::make_shared<RunnerDoor>();
   std::unique_ptr<PeerTransport> transport;
   std::unique_ptr<PeerService> peer_service;
+  std::unique_ptr<SnapshotLane> snapshots;
   rpc::ServiceTable peer_table;
   std::unique_ptr<rpc::GrpcEngine> peer_engine;
   std::unique_ptr<NodeRunner> runner;
@@ -224,13 +226,18 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
   NodeRunnerOptions options = RunnerOptions(config, member);
   options.on_fatal = on_fatal;
   options.peers = transport.get();
+  options.on_snapshot_wanted = [this](const raft::SnapshotWanted& wanted) {
+    snapshots->Send(wanted);
+  };
   runner = std::make_unique<NodeRunner>(std::move(options), std::move(member.raft), *member.wal,
                                         *member.store, *member.applier);
   door->Open(runner.get());
+  snapshots->Start(*runner);
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
   trimming.on_fatal = on_fatal;
+  trimming.pinned_from = [this] { return snapshots->pinned_from(); };
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);
   trimmer = std::make_unique<LogTrimmer>(std::move(trimming), marked, *member.wal, *member.store,
@@ -262,7 +269,7 @@ absl::Status Server::Parts::ListenForPeers() {
   transport = std::make_unique<PeerTransport>(std::move(outgoing));
 
   PeerServiceOptions incoming;
-  incoming.identity = std::move(identity);
+  incoming.identity = identity;
   incoming.is_removed = [](MemberId) { return false; };
   incoming.on_greeting = [this](MemberId from, const std::vector<std::string>& peer_urls) {
     transport->AddRemote(from, peer_urls);
@@ -272,6 +279,13 @@ absl::Status Server::Parts::ListenForPeers() {
   };
   peer_service = std::make_unique<PeerService>(std::move(incoming));
   peer_service->Register(peer_table);
+  SnapshotLaneOptions lane;
+  lane.identity = std::move(identity);
+  lane.connect = rpc::GrpcConnector(kPeerMessageBytes);
+  lane.send_bytes_per_second = config.snapshot_send_bytes_per_second;
+  lane.is_removed = [](MemberId) { return false; };
+  snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store);
+  snapshots->Register(peer_table);
   rpc::GrpcEngineOptions options;
   options.max_request_bytes =
       std::max<int64_t>(kPeerMessageBytes, static_cast<int64_t>(2 * config.max_request_bytes));
@@ -384,6 +398,7 @@ absl::Status Server::Stop() {
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
+  if (parts_->snapshots != nullptr) parts_->snapshots->Stop();
   const absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
   if (parts_->publisher != nullptr) parts_->publisher->Stop();
   parts_->door->Close();

@@ -1,0 +1,111 @@
+#include "server/snapshot/checkpoints.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "base/fail_point.h"
+#include "base/status.h"
+#include "wal/types.h"
+
+namespace cairn::server {
+
+namespace {
+
+uint64_t DrawId() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+}  // namespace
+
+Checkpoints::Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states,
+                         mvcc::Store& store)
+    : options_(std::move(options)), fs_(fs), states_(states), store_(store) {}
+
+bool Checkpoints::IsTooOld(const Checkpoint& checkpoint) const {
+  return options_.now() - checkpoint.made_at > options_.age_max;
+}
+
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least) {
+  base::MutexLock build_lock(build_mutex_);
+  // Let go of without the lock: the last user's letting go takes it.
+  std::vector<std::shared_ptr<const Checkpoint>> in_use;
+  {
+    base::MutexLock lock(mutex_);
+    for (const Entry& entry : entries_) {
+      if (entry.is_in_use) in_use.push_back(entry.checkpoint.lock());
+    }
+  }
+  for (const std::shared_ptr<const Checkpoint>& shared : in_use) {
+    if (shared != nullptr && shared->applied.index >= at_least && !IsTooOld(*shared)) return shared;
+  }
+  if (in_use.size() >= kCheckpointsMax) {
+    return base::Error(absl::StatusCode::kResourceExhausted,
+                       "{} copies of the state are being sent already", in_use.size());
+  }
+  if (store_.applied().index < at_least) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "the state is applied through {}, not yet {}", store_.applied().index,
+                       at_least);
+  }
+  auto made = std::make_unique<Checkpoint>();
+  made->id = DrawId();
+  made->path = states_.checkpoint_path(fmt::format("{:016x}", made->id));
+  made->made_at = options_.now();
+  // Before the copy is made, so that the log cannot be cut behind it meanwhile.
+  const Index pinned = store_.applied().index;
+  {
+    base::MutexLock lock(mutex_);
+    entries_.push_back({.checkpoint = {}, .applied = pinned, .id = made->id});
+  }
+  absl::Status status;
+  if (auto applied = store_.Checkpoint(made->path); applied.ok()) {
+    made->applied = *applied;
+    base::FailPoint("server.snapshot.checkpoint_made");
+    auto files = DescribeFiles(fs_, made->path);
+    status = files.status();
+    if (files.ok()) made->files = *std::move(files);
+  } else {
+    status = applied.status();
+  }
+  if (!status.ok()) {
+    Drop(made.get());
+    return status;
+  }
+  const uint64_t id = made->id;
+  std::shared_ptr<const Checkpoint> shared(made.release(), [this](const Checkpoint* done) {
+    Drop(done);
+    delete done;
+  });
+  base::MutexLock lock(mutex_);
+  for (Entry& entry : entries_) {
+    if (entry.id == id) entry.checkpoint = shared;
+  }
+  return shared;
+}
+
+void Checkpoints::Drop(const Checkpoint* checkpoint) {
+  const absl::Status removed = states_.Remove(checkpoint->path);
+  if (!removed.ok()) LOG(WARNING) << "a copy of the state: " << removed;
+  base::MutexLock lock(mutex_);
+  for (Entry& entry : entries_) {
+    if (entry.id != checkpoint->id) continue;
+    entry.is_in_use = false;
+    entry.pinned_until = options_.now() + options_.pin_after;
+  }
+}
+
+Index Checkpoints::pinned_from() const {
+  base::MutexLock lock(mutex_);
+  const auto now = options_.now();
+  std::erase_if(entries_,
+                [&](const Entry& entry) { return !entry.is_in_use && entry.pinned_until <= now; });
+  Index pinned = wal::kKeepNothing;
+  for (const Entry& entry : entries_) pinned = std::min(pinned, entry.applied + 1);
+  return pinned;
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,89 @@
+// Copies of this member's state for other members: made when one is asked for, shared by all who
+// need one at the same time, gone with the last of them.
+//
+// A copy costs no room at first (hard links), but keeps what the state has dropped since; so there
+// are at most kCheckpointsMax, and none lives longer than a bound. Thread-safe; building waits for
+// the disk. As long as a copy is in use, and a while longer, the log behind it is pinned: whoever
+// gets the copy wants the entries after it next.
+#ifndef CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
+#define CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/status/statusor.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "mvcc/store.h"
+#include "server/snapshot/files.h"
+#include "server/state_home.h"
+#include "wal/fs.h"
+
+namespace cairn::server {
+
+struct CheckpointsOptions {
+  // Older ones are not given to anybody new, and whoever sends one gives up.
+  std::chrono::milliseconds age_max = std::chrono::hours(2);
+  // How long after a copy's end the log behind it stays pinned: its receiver connects and asks.
+  std::chrono::milliseconds pin_after{30'000};
+  // The monotonic clock; a test brings its own.
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
+};
+
+struct Checkpoint {
+  uint64_t id = 0;  // Drawn by chance.
+  std::string path;
+  // It holds at least this entry.
+  mvcc::EntryApplied applied;
+  std::vector<SnapshotFile> files;
+  std::chrono::steady_clock::time_point made_at;
+};
+
+class Checkpoints {
+ public:
+  // One that is being sent, and a younger one for who needs more.
+  static constexpr size_t kCheckpointsMax = 2;
+
+  // All outlive this object and every copy that it gave out.
+  Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store);
+
+  // A copy that holds entry `at_least`, made if there is none. RESOURCE_EXHAUSTED when as many as
+  // may be are in use; FAILED_PRECONDITION when the state does not hold that entry yet.
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> Take(Index at_least);
+  bool IsTooOld(const Checkpoint& checkpoint) const;
+  // The first entry that somebody wants who has a copy; wal::kKeepNothing if nobody has.
+  Index pinned_from() const;
+
+ private:
+  void Drop(const Checkpoint* checkpoint);
+
+  const CheckpointsOptions options_;
+  wal::Fs& fs_;
+  StateHome& states_;
+  mvcc::Store& store_;
+
+  // Held while one is built; before mutex_.
+  base::Mutex build_mutex_;
+  mutable base::Mutex mutex_;
+  // Those in use, and what was in use a short while ago.
+  struct Entry {
+    std::weak_ptr<const Checkpoint> checkpoint;
+    Index applied;
+    // Meaningless while it is in use.
+    std::chrono::steady_clock::time_point pinned_until;
+    bool is_in_use = true;
+    uint64_t id = 0;
+  };
+  mutable std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
