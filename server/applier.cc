@@ -76,6 +76,7 @@ Applier::Result Applier::Replace(std::unique_ptr<mvcc::Store> fresh, Loaded load
   leases_ = std::move(loaded.leases);
   membership_ = std::move(loaded.membership);
   result.members_changed = true;
+  result.self_removed = membership_.removed.contains(proposer_.id);
   if (sink_ != nullptr) sink_->OnReplaced(store_.published().revision);
   return result;
 }

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/fail_point.h"
 #include "base/status.h"
+#include "server/force_new_cluster.h"
 #include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
@@ -37,6 +38,25 @@ absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
   return wal.Sync();
 }
 
+// Who a member without a log is: one of a new cluster, or one that an existing cluster expects.
+absl::StatusOr<wal::Identity> FirstIdentity(const Foundation& foundation, const Config& config) {
+  if (config.joins_existing) {
+    CAIRN_ASSIGN_OR_RETURN(const ExistingCluster existing,
+                           FindCluster(config, foundation.ask_members));
+    CAIRN_ASSIGN_OR_RETURN(const MemberId self, FindOwnId(config, existing));
+    return wal::Identity{existing.id, self};
+  }
+  const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
+  std::vector<MemberId> ids;
+  for (const Member& initial : members) ids.push_back(initial.id);
+  const auto own = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
+                                [&](const InitialMember& m) { return m.name == config.name; });
+  CAIRN_CHECK(own != config.initial_cluster.end(), "the configuration names its own member");
+  const MemberId self = DeriveMemberId(own->peer_urls, config.initial_cluster_token);
+  CAIRN_RETURN_IF_ERROR(CheckNotBootstrapped(config, self, foundation.ask_members));
+  return wal::Identity{DeriveClusterId(ids), self};
+}
+
 // Opens the log, or makes it and begins the cluster.
 absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstrapped& member) {
   const std::string& path = foundation.wal_path;
@@ -49,23 +69,17 @@ absl::Status OpenLog(const Foundation& foundation, const Config& config, Bootstr
                        path);
   }
   if (absl::IsNotFound(opened.status())) {
-    const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
-    std::vector<MemberId> ids;
-    for (const Member& initial : members) ids.push_back(initial.id);
-    const auto own = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
-                                  [&](const InitialMember& m) { return m.name == config.name; });
-    CAIRN_CHECK(own != config.initial_cluster.end(), "the configuration names its own member");
-    const MemberId self = DeriveMemberId(own->peer_urls, config.initial_cluster_token);
-    opened =
-        wal::Wal::Create(foundation.fs, path, foundation.wal_options, {DeriveClusterId(ids), self});
+    CAIRN_ASSIGN_OR_RETURN(const wal::Identity identity, FirstIdentity(foundation, config));
+    opened = wal::Wal::Create(foundation.fs, path, foundation.wal_options, identity);
     member.is_new = true;
   }
   CAIRN_RETURN_IF_ERROR(opened.status());
   member.wal = std::move(opened->wal);
   member.recovered = std::move(opened->recovered);
   member.identity = member.recovered.identity;
-  // Also a start that was cut short between making the log and filling it.
-  if (member.recovered.last.index == Index(0)) {
+  // Also a start that was cut short between making the log and filling it. Who joins gets its first
+  // entries from the leader.
+  if (member.recovered.last.index == Index(0) && !config.joins_existing) {
     const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
     const auto is_self = [&](const Member& initial) {
       return initial.id == member.identity.member;
@@ -158,6 +172,25 @@ absl::Status CheckTerm(const wal::Wal& wal, raft::EntryId before_first,
       applied.index, applied.term, term);
 }
 
+// Whether the member may go on with the members that its state knows.
+absl::Status CheckMembership(const Membership& membership, MemberId self, const Config& config) {
+  if (membership.removed.contains(self)) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "the member has been permanently removed from the cluster: {:x} cannot come "
+                       "back; to join again remove its data directory, add a member with `etcdctl "
+                       "member add` and start with --initial-cluster-state=existing",
+                       self);
+  }
+  const auto learners = std::count_if(membership.members.begin(), membership.members.end(),
+                                      [](const Member& member) { return member.is_learner; });
+  if (learners > int64_t{config.max_learners}) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "membership: too many learner members in cluster: {}, --max-learners is {}",
+                       learners, config.max_learners);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
@@ -182,12 +215,18 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
   CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
+  const Membership& membership = member.applier->membership();
+  CAIRN_RETURN_IF_ERROR(CheckMembership(membership, member.identity.member, config));
+  if (config.force_new_cluster && !member.is_new) {
+    CAIRN_RETURN_IF_ERROR(
+        ForceNewCluster(membership, applied.index, *member.wal, member.recovered));
+  }
 
   raft::RestoredState& raft = member.raft;
   raft.hard_state = recovered.hard_state;
   // The state proves that what it has applied was committed.
   if (raft.hard_state.commit < applied.index) raft.hard_state.commit = applied.index;
-  raft.configuration = member.applier->membership().configuration;
+  raft.configuration = membership.configuration;
   raft.applied = {applied.term, applied.index};
   raft.before_first = recovered.before_first;
   raft.last = recovered.last;
@@ -199,9 +238,11 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
 }
 
 absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, StateHome& states,
-                                       const Config& config) {
+                                       const Config& config, AskMembers ask_members) {
   const auto open_state = [&] { return states.Open(states.current_path()); };
-  return Bootstrap({fs, directory.wal_path(), {}, open_state, directory.has_state()}, config);
+  return Bootstrap(
+      {fs, directory.wal_path(), {}, open_state, directory.has_state(), std::move(ask_members)},
+      config);
 }
 
 }  // namespace cairn::server

@@ -18,6 +18,7 @@
 #include "server/applier.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/join.h"
 #include "server/state_home.h"
 #include "wal/fs.h"
 #include "wal/wal.h"
@@ -43,15 +44,21 @@ struct Foundation {
   std::function<absl::StatusOr<std::unique_ptr<mvcc::Backend>>()> open_state;
   // The state is there already. The log is always made first, so a log must be there too.
   bool has_state = false;
+  // How the other members of the configuration are asked, by a member without a log. The default
+  // finds nobody.
+  AskMembers ask_members = [](const std::string&) -> absl::StatusOr<ExistingCluster> {
+    return absl::UnavailableError("nobody is asked");
+  };
 };
 
 // Opens what `foundation` holds; one without a log becomes a member of the new cluster that
-// `config` describes (as with etcd, the --initial-* flags matter only then). FAILED_PRECONDITION,
+// `config` describes, or joins an existing one (as with etcd, the --initial-* flags matter only
+// then). FAILED_PRECONDITION,
 // DATA_LOSS and UNIMPLEMENTED name file, offset and remedy.
 absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config);
 // The same on a data directory, whose states are `states`.
 absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, StateHome& states,
-                                       const Config& config);
+                                       const Config& config, AskMembers ask_members);
 
 // Whether a log from after `before_first` to `last` and a state applied through `applied` fit
 // together: first <= applied + 1 <= last + 1. FAILED_PRECONDITION with all numbers otherwise.

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "server/installed_at.h"
 #include "server/membership.h"
+#include "server/membership_change.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -101,6 +102,49 @@ TEST_F(BootstrapTest, ARestartIsTheSameMemberWhateverTheFlagsSay) {
   EXPECT_FALSE(member->is_new);
   EXPECT_EQ(member->identity, kIdentity);
   EXPECT_NE(member->start_nonce, first_nonce);
+}
+
+TEST_F(BootstrapTest, AMemberThatWasRemovedDoesNotStart) {
+  {
+    auto member = Boot();
+    ASSERT_TRUE(member.ok()) << member.status();
+    const auto change = [&](uint64_t index, ChangeKind kind, MemberId id) {
+      MembershipChange removal;
+      removal.steps = {{kind, {.id = id}}};
+      return raft::Entry{Term(1), Index(index), raft::EntryKind::kConfiguration,
+                         std::make_shared<const std::string>(EncodeChange(removal))};
+    };
+    std::vector<raft::Entry> entries = BootstrapEntries(kMembers);
+    entries.push_back(change(2, ChangeKind::kAddVoter, MemberId(5)));
+    entries.push_back(change(3, ChangeKind::kRemove, kMembers[0].id));
+    wal::Append append{.entries = {entries[1], entries[2]}, .commit = Index(3)};
+    ASSERT_TRUE(member->wal->Write({&append, 1}).ok());
+    ASSERT_TRUE(member->wal->Sync().ok());
+    ASSERT_TRUE(member->applier->Apply(entries).ok());
+    ASSERT_TRUE(member->store->Flush().ok());
+  }
+  EXPECT_NE(Refusal().find("permanently removed from the cluster"), std::string::npos) << Refusal();
+}
+
+TEST_F(BootstrapTest, MoreLearnersThanTheFlagAllowsAreRefused) {
+  {
+    auto member = Boot();
+    ASSERT_TRUE(member.ok()) << member.status();
+    MembershipChange addition;
+    addition.steps = {{ChangeKind::kAddLearner, {.id = MemberId(5)}}};
+    std::vector<raft::Entry> entries = BootstrapEntries(kMembers);
+    entries.push_back({Term(1), Index(2), raft::EntryKind::kConfiguration,
+                       std::make_shared<const std::string>(EncodeChange(addition))});
+    wal::Append append{.entries = {entries[1]}, .commit = Index(2)};
+    ASSERT_TRUE(member->wal->Write({&append, 1}).ok());
+    ASSERT_TRUE(member->wal->Sync().ok());
+    ASSERT_TRUE(member->applier->Apply(entries).ok());
+    ASSERT_TRUE(member->store->Flush().ok());
+  }
+  EXPECT_TRUE(Boot().ok());
+  Config fewer = TestConfig();
+  fewer.max_learners = 0;
+  EXPECT_NE(Refusal(fewer).find("too many learner members in cluster"), std::string::npos);
 }
 
 // The power fails at each operation of the first start; the next start completes it.

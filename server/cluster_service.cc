@@ -3,53 +3,107 @@
 #include <absl/status/status.h>
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "api/errors.h"
+#include "api/peer.pb.h"
 #include "api/rpc.pb.h"
+#include "server/member_response.h"
 #include "server/rpc/proto.h"
 
 namespace cairn::server {
 
 namespace {
 
-using etcdserverpb::MemberListRequest;
 using rpc::UnaryCall;
 
-void AnswerMemberList(const ServiceContext& context, UnaryCall& call) {
-  etcdserverpb::MemberListResponse response;
-  const std::shared_ptr<const Members> members = context.node.members();
-  for (const Member& member : *members) {
-    etcdserverpb::Member& shown = *response.add_members();
-    shown.set_id(member.id.value());
-    shown.set_name(member.name);
-    for (const std::string& url : member.peer_urls) shown.add_peerurls(url);
-    for (const std::string& url : member.client_urls) shown.add_clienturls(url);
-    shown.set_islearner(member.is_learner);
+constexpr std::string_view kServiceName = "etcdserverpb.Cluster";
+
+std::vector<std::string> UrlsOf(const google::protobuf::RepeatedPtrField<std::string>& urls) {
+  return {urls.begin(), urls.end()};
+}
+
+// What the leader's answer means to the client.
+Node::Outcome PromotionOutcome(const absl::StatusOr<std::string>& answer) {
+  if (!answer.ok()) {
+    // The leader's own words pass; what the connection says does not tell a client anything, but
+    // that the leader may have done it.
+    const std::optional<api::Error> reason = api::FindError(answer.status());
+    if (reason == api::Error::kNotLeader) return {.status = api::ToStatus(api::Error::kNoLeader)};
+    if (reason.has_value()) return {.status = answer.status()};
+    return {.status = api::ToStatus(absl::IsDeadlineExceeded(answer.status())
+                                        ? api::Error::kTimeout
+                                        : api::Error::kTimeoutConnectionLost)};
   }
-  // The rpcs on members tell no revision.
-  call.Finish(WithHeader(context.Header(Revision()), response.SerializeAsString()));
+  peer::PromoteResponse response;
+  if (!response.ParseFromString(*answer)) {
+    return {.status = api::ToStatus(api::Error::kTimeoutConnectionLost)};
+  }
+  return {.response = std::move(*response.mutable_response())};
 }
 
 }  // namespace
 
-void ClusterService::Register(rpc::ServiceTable& table) {
-  const google::protobuf::ServiceDescriptor& service =
-      *MemberListRequest::descriptor()->file()->FindServiceByName("Cluster");
-  table.AddUnary(service.full_name(), "MemberList",
-                 [this](std::unique_ptr<UnaryCall> call) { MemberList(std::move(call)); });
-  rpc::AddUnimplementedRest(service, table);
+template <typename Request>
+void ClusterService::Add(rpc::ServiceTable& table, std::string_view method,
+                         Handler<Request> handler) {
+  table.AddUnary(
+      kServiceName, method,
+      rpc::TypedUnary<Request>([this, handler](std::unique_ptr<UnaryCall> call, Request request) {
+        if (absl::Status status = Admit(context_, *call, OnLearner::kRefuse); !status.ok()) {
+          call->Finish(std::move(status));
+          return;
+        }
+        (this->*handler)(std::move(call), std::move(request));
+      }));
 }
 
-void ClusterService::MemberList(std::unique_ptr<UnaryCall> call) {
-  MemberListRequest request;
-  absl::Status status = rpc::Parse(call->request(), request);
-  if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
-  if (!status.ok()) {
-    call->Finish(std::move(status));
-    return;
-  }
+void ClusterService::Register(rpc::ServiceTable& table) {
+  Add(table, "MemberAdd", &ClusterService::MemberAdd);
+  Add(table, "MemberRemove", &ClusterService::MemberRemove);
+  Add(table, "MemberUpdate", &ClusterService::MemberUpdate);
+  Add(table, "MemberList", &ClusterService::MemberList);
+  Add(table, "MemberPromote", &ClusterService::MemberPromote);
+}
+
+// The rpcs on members tell no revision.
+Node::ProposeDone ClusterService::Answer(std::unique_ptr<UnaryCall> call) {
+  return [this, call = std::move(call)](Node::Outcome outcome) mutable {
+    if (!outcome.status.ok()) {
+      call->Finish(std::move(outcome.status));
+      return;
+    }
+    call->Finish(WithHeader(context_.Header(Revision()), outcome.response));
+  };
+}
+
+void ClusterService::MemberAdd(std::unique_ptr<UnaryCall> call,
+                               etcdserverpb::MemberAddRequest request) {
+  changer_.Add(UrlsOf(request.peerurls()), request.islearner(), Answer(std::move(call)));
+}
+
+void ClusterService::MemberRemove(std::unique_ptr<UnaryCall> call,
+                                  etcdserverpb::MemberRemoveRequest request) {
+  changer_.Remove(MemberId(request.id()), Answer(std::move(call)));
+}
+
+void ClusterService::MemberUpdate(std::unique_ptr<UnaryCall> call,
+                                  etcdserverpb::MemberUpdateRequest request) {
+  changer_.UpdatePeerUrls(MemberId(request.id()), UrlsOf(request.peerurls()),
+                          Answer(std::move(call)));
+}
+
+void ClusterService::AnswerList(UnaryCall& call) {
+  call.Finish(WithHeader(context_.Header(Revision()), ListResponse(*context_.node.members())));
+}
+
+void ClusterService::MemberList(std::unique_ptr<UnaryCall> call,
+                                etcdserverpb::MemberListRequest request) {
   if (!request.linearizable() || context_.node.CanReadNow()) {
-    AnswerMemberList(context_, *call);
+    AnswerList(*call);
     return;
   }
   context_.node.ReadBarrier([this, call = std::move(call)](absl::Status read) mutable {
@@ -57,8 +111,37 @@ void ClusterService::MemberList(std::unique_ptr<UnaryCall> call) {
       call->Finish(std::move(read));
       return;
     }
-    AnswerMemberList(context_, *call);
+    AnswerList(*call);
   });
+}
+
+void ClusterService::MemberPromote(std::unique_ptr<UnaryCall> call,
+                                   etcdserverpb::MemberPromoteRequest request) {
+  const MemberId id(request.id());
+  changer_.Promote(id, [this, id, answer = Answer(std::move(call))](Node::Outcome outcome) mutable {
+    if (outcome.status != api::ToStatus(api::Error::kNotLeader)) {
+      std::move(answer)(std::move(outcome));
+      return;
+    }
+    ForwardPromotion(id, std::move(answer));
+  });
+}
+
+// Only the leader knows how far a learner is.
+void ClusterService::ForwardPromotion(MemberId id, Node::ProposeDone answer) {
+  const MemberId leader = context_.node.status().leader;
+  if (leader == MemberId() || leader == context_.node.member_id()) {
+    std::move(answer)({.status = api::ToStatus(api::Error::kNoLeader)});
+    return;
+  }
+  peer::PromoteRequest request;
+  request.set_cluster_id(context_.node.cluster_id().value());
+  request.set_member_id(id.value());
+  context_.node.CallPeer(
+      leader, "Promote", request.SerializeAsString(),
+      [answer = std::move(answer)](absl::StatusOr<std::string> response) mutable {
+        std::move(answer)(PromotionOutcome(response));
+      });
 }
 
 }  // namespace cairn::server

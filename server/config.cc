@@ -25,6 +25,14 @@ DEFINE_string(initial_advertise_peer_urls, "http://localhost:2380",
 DEFINE_string(initial_cluster, "",
               "Members of a new cluster, name=url[,name=url...] (default: this one alone).");
 DEFINE_string(initial_cluster_state, "new", "\"new\" or \"existing\".");
+DEFINE_bool(strict_reconfig_check, true,
+            "Refuse changes of the members that could cost the quorum.");
+DEFINE_int32(max_learners, 1, "Learners that the cluster may have.");
+DEFINE_bool(auto_promote_learners, false,
+            "As leader, promote a learner as soon as it has caught up.");
+DEFINE_bool(force_new_cluster, false,
+            "Go on as a cluster of one with this member's data, dropping the other members. For "
+            "when a majority is lost for good; stop every other member first.");
 DEFINE_string(initial_cluster_token, "etcd-cluster",
               "Keeps clusters with equal URLs apart; part of the ids.");
 DEFINE_uint32(heartbeat_interval, 100, "Milliseconds between two heartbeats of a leader.");
@@ -75,6 +83,10 @@ constexpr const char* kFlags[] = {
     "initial-cluster",
     "initial-cluster-state",
     "initial-cluster-token",
+    "strict-reconfig-check",
+    "max-learners",
+    "auto-promote-learners",
+    "force-new-cluster",
     "heartbeat-interval",
     "election-timeout",
     "lease-checkpoint-interval",
@@ -117,6 +129,12 @@ std::string EnvironmentName(std::string_view prefix, std::string_view flag) {
 
 bool IsKnown(std::string_view flag) {
   return std::find(std::begin(kFlags), std::end(kFlags), flag) != std::end(kFlags);
+}
+
+// A flag that may stand without a value, which then is "true".
+bool IsSwitch(std::string_view flag) {
+  gflags::CommandLineFlagInfo info;
+  return gflags::GetCommandLineFlagInfo(Underscored(flag).c_str(), &info) && info.type == "bool";
 }
 
 bool Set(std::string_view flag, const std::string& value) {
@@ -250,24 +268,34 @@ absl::Status FillCluster(Config& config) {
                                  [&](const InitialMember& m) { return m.name == config.name; });
   if (self == config.initial_cluster.end()) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "--initial-cluster does not name this member: --name is \"{}\"",
+                       "couldn't find local name \"{}\" in the initial cluster configuration: "
+                       "--name has to be one of --initial-cluster's",
                        config.name);
   }
-  if (self->peer_urls != own) {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "--initial-cluster has {}={}, but --initial-advertise-peer-urls is {}",
-                       config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
-  }
-  if (FLAGS_initial_cluster_state == "existing") {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "--initial-cluster-state=existing: this version of Cairn cannot join a "
-                       "cluster");
-  }
-  if (FLAGS_initial_cluster_state != "new") {
+  config.joins_existing = FLAGS_initial_cluster_state == "existing";
+  if (!config.joins_existing && FLAGS_initial_cluster_state != "new") {
     return base::Error(absl::StatusCode::kInvalidArgument,
                        "--initial-cluster-state: \"{}\" is neither \"new\" nor \"existing\"",
                        FLAGS_initial_cluster_state);
   }
+  // Who joins was announced to the cluster before; what counts is what that says.
+  if (!config.joins_existing && self->peer_urls != own) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--initial-cluster has {}={} but missing from "
+                       "--initial-advertise-peer-urls={}",
+                       config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FillMembership(Config& config) {
+  if (FLAGS_max_learners < 0) {
+    return base::Error(absl::StatusCode::kFailedPrecondition, "--max-learners is below 0");
+  }
+  config.strict_reconfig_check = FLAGS_strict_reconfig_check;
+  config.max_learners = static_cast<uint32_t>(FLAGS_max_learners);
+  config.auto_promote_learners = FLAGS_auto_promote_learners;
+  config.force_new_cluster = FLAGS_force_new_cluster;
   return absl::OkStatus();
 }
 
@@ -392,12 +420,18 @@ class Walk {
         error = {fmt::format("unknown flag --{}", flag), true};
         return false;
       }
-      if (equals == std::string::npos && i + 1 == arguments.size()) {
+      const bool has_own_value = equals != std::string::npos;
+      const bool is_switch = IsSwitch(flag);
+      if (!has_own_value && !is_switch && i + 1 == arguments.size()) {
         error = {fmt::format("flag --{} needs a value", flag), true};
         return false;
       }
-      const std::string value =
-          equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
+      std::string value = "true";
+      if (has_own_value) {
+        value = argument.substr(equals + 1);
+      } else if (!is_switch) {
+        value = arguments[++i];
+      }
       if (!Give(flag, value, fmt::format("--{}", flag), error)) return false;
     }
     return true;
@@ -448,6 +482,7 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
   absl::Status status =
       FillUrls(config, walk.IsGiven("listen-client-urls"), walk.IsGiven("advertise-client-urls"));
   if (status.ok()) status = FillCluster(config);
+  if (status.ok()) status = FillMembership(config);
   if (status.ok()) status = FillTimes(config);
   if (status.ok()) status = FillWatch(config);
   if (status.ok()) status = FillLimits(config);

@@ -42,6 +42,11 @@ struct Config {
   std::vector<Url> initial_advertise_peer_urls;
   std::vector<InitialMember> initial_cluster;  // Sorted by name.
   std::string initial_cluster_token;
+  bool joins_existing = false;  // Without a log: join the cluster that initial_cluster names.
+  bool strict_reconfig_check = true;
+  uint32_t max_learners = 1;
+  bool auto_promote_learners = false;
+  bool force_new_cluster = false;
   std::chrono::milliseconds heartbeat_interval{100};
   std::chrono::milliseconds election_timeout{1000};
   // What is left of a lease that was not renewed for so long goes through the log. 0: never.

@@ -49,6 +49,23 @@ TEST(ConfigTest, FlagsTakeEitherSpelling) {
   EXPECT_EQ(parsed.command->config.max_txn_ops, 7u);
 }
 
+TEST(ConfigTest, SwitchesNeedNoValueAndTakeNone) {
+  const Config defaults = Parse({}).command->config;
+  EXPECT_TRUE(defaults.strict_reconfig_check);
+  EXPECT_EQ(defaults.max_learners, 1u);
+  EXPECT_FALSE(defaults.auto_promote_learners || defaults.force_new_cluster);
+  const Parsed parsed = Parse({"--force-new-cluster", "--strict-reconfig-check=false",
+                               "-auto-promote-learners", "--max-learners", "3"});
+  ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
+  EXPECT_FALSE(parsed.command->config.strict_reconfig_check);
+  EXPECT_TRUE(parsed.command->config.force_new_cluster);
+  EXPECT_TRUE(parsed.command->config.auto_promote_learners);
+  EXPECT_EQ(parsed.command->config.max_learners, 3u);
+  EXPECT_EQ(Parse({"--force-new-cluster", "true"}).error.text, "'true' is not a valid flag");
+  EXPECT_FALSE(
+      Parse({}, {{"ETCD_STRICT_RECONFIG_CHECK", "false"}}).command->config.strict_reconfig_check);
+}
+
 TEST(ConfigTest, DirectoriesAreAbsoluteAndEndInAName) {
   const Config config = Parse({"--data-dir=x/../y/", "--wal-dir=/w/z/"}).command->config;
   EXPECT_EQ(config.data_dir, "/home/me/y");
@@ -88,7 +105,15 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--name"}, "flag --name needs a value", true},
       {{"--max-txn-ops=many"}, "invalid value \"many\" for --max-txn-ops", true},
       {{"--max-txn-ops=-1"}, "invalid value \"-1\" for --max-txn-ops", true},
-      {{"--listen-client-urls=localhost:2379"}, "--listen-client-urls: \"localhost:2379\"", true},
+      {{"--listen-client-urls=localhost:2379"},
+       "--listen-client-urls: URL scheme must be http, https, unix, or unixs: localhost:2379",
+       true},
+      {{"--listen-peer-urls=http://localhost"},
+       "URL address does not have the form \"host:port\": http://localhost",
+       true},
+      {{"--listen-peer-urls=http://localhost:1/x"},
+       "URL must not contain a path: http://localhost:1/x",
+       true},
       {{"--listen-client-urls=http://127.0.0.1:1"}, "--advertise-client-urls is required", false},
       {{"--listen-peer-urls=http://db.example:1"}, "expected IP in URL for binding", false},
       {{"--listen-peer-urls=http://1.2.3.4:99999"}, "no port number", true},
@@ -97,13 +122,21 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--election-timeout=60000"}, "too long", false},
       {{"--election-timeout=0"}, "above 0", false},
       {{"--name="}, "--name is empty", false},
-      {{"--initial-cluster=b=http://localhost:2380"}, "does not name this member", false},
-      {{"--initial-cluster=default=http://localhost:1"}, "--initial-advertise-peer-urls is", false},
+      {{"--initial-cluster=b=http://localhost:2380"},
+       "couldn't find local name \"default\" in the initial cluster configuration",
+       false},
+      {{"--initial-cluster=default=http://localhost:1"},
+       "--initial-cluster has default=http://localhost:1 but missing from "
+       "--initial-advertise-peer-urls=http://localhost:2380",
+       false},
+      {{"--max-learners=-1"}, "--max-learners is below 0", false},
+      {{"--max-learners=many"}, "many", true},
+      {{"--strict-reconfig-check=maybe"}, "maybe", true},
+      {{"--force-new-cluster=2"}, "\"2\"", true},
       {{"--initial-cluster=default"}, "is not name=url", true},
       {{"--initial-cluster=default=http://localhost:2380,b=http://localhost:2380"},
        "stands for two members",
        false},
-      {{"--initial-cluster-state=existing"}, "cannot join", false},
       {{"--initial-cluster-state=old"}, "neither", true},
       {{"--log-level=loud"}, "--log-level", true},
       {{"--auto-compaction-mode=never"}, "--auto-compaction-mode", true},

@@ -6,6 +6,7 @@
 #define CAIRN_SERVER_FAKE_NODE_H_
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@
 #include "server/leader_loss.h"
 #include "server/lease_apply.h"
 #include "server/lease_manager.h"
+#include "server/member_response.h"
+#include "server/membership_change.h"
 #include "server/node.h"
 
 namespace cairn::server {
@@ -62,6 +65,25 @@ class FakeNode final : public Node {
     ++proposals;
     const std::string copy(body);
     done(Apply(kind, copy));
+  }
+  // Applies at once, as if it were the next entry.
+  void ProposeChange(const MembershipChange& change, ProposeDone done) override {
+    Outcome outcome{.status = ApplyChange(change, Index(1000), membership).refusal};
+    if (outcome.status.ok()) {
+      outcome.response = ChangeResponse(change, membership.members);
+      members_ = std::make_shared<const Members>(membership.members);
+    }
+    done(std::move(outcome));
+  }
+  void LookAtRaft(LookDone done) override { done(raft); }
+  void CallPeer(MemberId to, std::string_view method, std::string /*request*/,
+                CallDone done) override {
+    called.emplace_back(to, method);
+    done(call_answer);
+  }
+  std::optional<int64_t> ConnectedMs(MemberId id) const override {
+    const auto found = connected_ms.find(id);
+    return found == connected_ms.end() ? std::nullopt : std::optional<int64_t>(found->second);
   }
   LeaseManager& leases() override { return leases_; }
   LeaderLoss& leader_loss() override { return leader_loss_; }
@@ -111,6 +133,13 @@ class FakeNode final : public Node {
   bool out_of_space = false;
   bool pool_full = false;
   absl::Status barrier_status;
+  // What changes of the members change, and what consensus is said to know.
+  Membership membership;
+  raft::CoreStatus raft;
+  std::map<MemberId, int64_t> connected_ms;
+  // Calls of other members, and what they answer.
+  std::vector<std::pair<MemberId, std::string>> called;
+  absl::StatusOr<std::string> call_answer = absl::UnavailableError("no connection");
   // Granted from the start, for an hour.
   const LeaseId known_lease{77};
   // The clock of the leases.

@@ -9,20 +9,24 @@
 
 #include <absl/functional/any_invocable.h>
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/ids.h"
+#include "raft/core.h"
 #include "server/command.h"
 
 namespace cairn::server {
 
 class LeaderLoss;
 class LeaseManager;
+struct MembershipChange;
 
 // One member of the cluster, as MemberList shows it. `name` and `client_urls` are empty until the
 // member has started once.
@@ -58,6 +62,7 @@ class Node {
   };
   using ProposeDone = absl::AnyInvocable<void(Outcome)>;
   using BarrierDone = absl::AnyInvocable<void(absl::Status)>;
+  using LookDone = absl::AnyInvocable<void(absl::StatusOr<raft::CoreStatus>)>;
 
   virtual ~Node() = default;
 
@@ -72,6 +77,27 @@ class Node {
   // "request is too large", RESOURCE_EXHAUSTED "database space exceeded" (the disk is full; not
   // applied).
   virtual void Propose(CommandKind kind, std::string_view body, ProposeDone done) = 0;
+
+  // Replicates a change of the members (membership_change.h), whose proposer is filled in here.
+  // `done` gets what became of it, with etcd's error if it could not be made; its response is
+  // member_response.h's. A change waits its turn while another is not applied. Errors besides:
+  // DEADLINE_EXCEEDED after a minute, for nobody waits that long (may still be applied), UNKNOWN
+  // "too many requests" (not applied), UNAVAILABLE "server stopped".
+  virtual void ProposeChange(const MembershipChange& change, ProposeDone done) = 0;
+
+  // Shows `done` what consensus knows, everything that was answered before included. UNAVAILABLE
+  // "server stopped".
+  virtual void LookAtRaft(LookDone done) = 0;
+
+  // For how long another member has been answering without a break, in milliseconds; none: it does
+  // not.
+  virtual std::optional<int64_t> ConnectedMs(MemberId id) const = 0;
+
+  // Calls `method` of cairn.peer.Peer on another member and gives `done` its answer, which takes as
+  // long as a proposal may at the most. UNAVAILABLE when there is no connection.
+  using CallDone = absl::AnyInvocable<void(absl::StatusOr<std::string> response)>;
+  virtual void CallPeer(MemberId to, std::string_view method, std::string request,
+                        CallDone done) = 0;
 
   // The leases as this member knows them.
   virtual LeaseManager& leases() = 0;

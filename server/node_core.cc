@@ -26,6 +26,10 @@ void NodeCore::Tick() {
     waiting_bytes_ -= waiting_.front().queued.proposal.data->size();
     waiting_.pop_front();
   }
+  while (!changes_.empty() && changes_.front().expires_at_tick <= tick_) {
+    refused_.push_back({changes_.front().queued.id, RefusalReason::kNoLeader});
+    changes_.pop_front();
+  }
   RetryReads();
 }
 
@@ -42,7 +46,31 @@ void NodeCore::Step(raft::Message message) {
   if (!proposals.empty()) Propose(std::move(proposals));
 }
 
+void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
+  std::erase_if(proposals, [&](QueuedProposal& queued) {
+    if (queued.proposal.kind != raft::EntryKind::kConfiguration) return false;
+    if (changes_.size() < kWaitingChangesMax) {
+      changes_.push_back({std::move(queued), tick_ + options_.change_wait_ticks});
+    } else {
+      refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+    }
+    return true;
+  });
+}
+
+void NodeCore::SubmitChanges() {
+  while (!changes_.empty() && core_.configuration().outgoing.empty()) {
+    const raft::ProposeOutcome outcome = core_.Propose({changes_.front().queued.proposal}).outcome;
+    const bool is_on_its_way =
+        outcome == raft::ProposeOutcome::kAccepted || outcome == raft::ProposeOutcome::kForwarded;
+    if (!is_on_its_way) return;
+    changes_.pop_front();
+  }
+}
+
 void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
+  TakeChanges(proposals);
+  if (proposals.empty()) return;
   std::vector<WaitingProposal> waiting;
   waiting.reserve(proposals.size());
   const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
@@ -74,9 +102,9 @@ void NodeCore::Submit(std::vector<WaitingProposal> proposals) {
   }
 }
 
-raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload command) {
+raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload data, raft::EntryKind kind) {
   std::vector<raft::Proposal> proposals;
-  proposals.push_back({raft::EntryKind::kCommand, std::move(command)});
+  proposals.push_back({kind, std::move(data)});
   return core_.Propose(std::move(proposals), raft::Forwarding::kForbidden);
 }
 
@@ -186,6 +214,7 @@ Work NodeCore::TakeWork() {
   do {
     while (core_.HasReady()) TakeReady(work);
     RetryWaiting();
+    SubmitChanges();
   } while (core_.HasReady());
   FinishReads(work);
   std::move(released_messages_.begin(), released_messages_.end(),
@@ -251,7 +280,8 @@ void NodeCore::FinishReads(Work& work) {
 }
 
 bool NodeCore::WaitsForApplied() const {
-  return !confirmed_.empty() || core_.applied() < leads_since_ || !core_.is_leader();
+  return !confirmed_.empty() || !changes_.empty() || core_.applied() < leads_since_ ||
+         !core_.is_leader();
 }
 
 bool NodeCore::IsLeaderReady() const {

@@ -38,6 +38,8 @@ struct NodeCoreOptions {
   uint32_t read_retry_ticks = 5;
   // A proposal that waits for a leader is dropped after so long, when nobody waits for it any more.
   uint32_t proposal_wait_ticks = 70;
+  // The same of a change of the configuration, whose clients wait for longer.
+  uint32_t change_wait_ticks = 600;
   // Payload of proposals that wait for a leader; beyond it they are refused.
   size_t waiting_bytes_max = size_t{64} << 20;
 };
@@ -81,6 +83,8 @@ class NodeCore {
  public:
   // How much of the committed entries one apply item holds at most, in bytes of payload.
   static constexpr size_t kApplyBytesMax = size_t{8} << 20;
+  // Changes of the configuration that wait their turn: more than people ask for.
+  static constexpr size_t kWaitingChangesMax = 1000;
 
   struct QueuedProposal {
     WaiterId id = 0;
@@ -97,8 +101,9 @@ class NodeCore {
   // Appends, or holds back until there is a leader that takes proposals, or refuses
   // (Work::refused).
   void Propose(std::vector<QueuedProposal> proposals);
-  // Appends one command if this member leads and may; never held back, never forwarded.
-  raft::ProposeResult ProposeAsLeader(raft::Payload command);
+  // Appends one entry if this member leads and may; never held back, never forwarded.
+  raft::ProposeResult ProposeAsLeader(raft::Payload data,
+                                      raft::EntryKind kind = raft::EntryKind::kCommand);
   // Asks for a linearizable read. All reads asked for since the last TakeWork share one round,
   // which starts after them (thesis 6.4: never one already sent).
   void Read(WaiterId id);
@@ -150,6 +155,10 @@ class NodeCore {
   void Submit(std::vector<WaitingProposal> proposals);
   void HoldBack(std::vector<WaitingProposal> proposals);
   void RetryWaiting();
+  // Changes of the configuration go one by one, each when the one before is applied and no joint
+  // phase is in force.
+  void TakeChanges(std::vector<QueuedProposal>& proposals);
+  void SubmitChanges();
   void StartReadRound();
   void RetryReads();
   void TakeReady(Work& work);
@@ -166,6 +175,7 @@ class NodeCore {
   size_t waiting_bytes_ = 0;
   // The tick in which the leader was found not to be reachable.
   std::optional<uint64_t> unreachable_tick_;
+  std::deque<WaitingProposal> changes_;  // Of the configuration, oldest first.
   std::vector<RefusedProposal> refused_;
 
   // Reads of the next round, rounds under way by context, and confirmed reads by index.

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "raft/quorum.h"
 
 namespace cairn::server {
 
@@ -46,6 +47,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       applier_(applier),
       replay_through_(std::max(restored.hard_state.commit, restored.applied.index)),
       tracker_(kWaitedBytesMax),
+      change_tracker_(kWaitedChangeBytesMax),
       read_pool_(kReadThreads, kQueuedReadsMax),
       log_reader_(1, kLogReadsMax),
       leases_(options_.leases),
@@ -53,7 +55,9 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       core_(options_.core, std::move(restored)),
       lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
                     options_.tick.count()),
-      members_(std::make_shared<const Members>(applier.membership().members)) {
+      membership_driver_(core_, options_.auto_promote_learners),
+      members_(std::make_shared<const Members>(applier.membership().members)),
+      removed_(std::make_shared<const std::map<MemberId, Index>>(applier.membership().removed)) {
   status_.applied = core_.raft().applied();
   if (options_.peers != nullptr) options_.peers->SetMembers(*members_);
   leases_.Applied(status_.applied, applier.leases().All());
@@ -137,6 +141,8 @@ absl::Status NodeRunner::Stop() {
 
   const absl::Status stopped = api::ToStatus(api::Error::kServerStopped);
   tracker_.Stop(stopped);
+  change_tracker_.Stop(stopped);
+  StopCalls();
   leases_.Stop();
   for (auto& [id, done] : reads_) std::move(done)(stopped);
   reads_.clear();
@@ -146,6 +152,7 @@ absl::Status NodeRunner::Stop() {
     std::swap(inputs, inputs_);
   }
   for (auto& [id, done] : inputs.reads) std::move(done)(stopped);
+  for (LookDone& done : inputs.looks) std::move(done)(stopped);
   for (auto& [target, done] : inputs.transfers) std::move(done)(stopped);
   for (Transfer& transfer : transfers_) std::move(transfer.done)(stopped);
   for (const auto& task : inputs.tasks) task(nullptr);
@@ -331,8 +338,12 @@ void NodeRunner::Undelivered(std::vector<raft::Message> messages) {
 void NodeRunner::ReadLog(const raft::LogRead& read) {
   raft::LogReadAnswer answer{.peer = read.peer, .term = read.term, .from = read.from};
   const absl::StatusOr<Term> before = wal_.TermAt(read.from - 1);
-  absl::StatusOr<std::vector<raft::Entry>> entries = before.status();
-  if (before.ok()) entries = wal_.ReadEntries(read.from, read.limit, read.max_bytes);
+  absl::StatusOr<std::vector<raft::Entry>> entries;  // Not OK.
+  if (before.ok()) {
+    entries = wal_.ReadEntries(read.from, read.limit, read.max_bytes);
+  } else {
+    entries = before.status();
+  }
   if (entries.ok()) {
     answer.term_before = *before;
     answer.entries = *std::move(entries);
@@ -360,6 +371,7 @@ void NodeRunner::RunNode() {
   bool has_ticked = false;
   while (true) {
     lease_driver_.Run(has_ticked);
+    if (has_ticked) membership_driver_.Tick(*members());
     Do(core_.TakeWork());
     FinishTransfers();
     PublishStatus();
@@ -387,7 +399,7 @@ bool NodeRunner::HasInput() const {
          (wake_on_applied_ && !inputs_.applied.empty()) || !inputs_.messages.empty() ||
          !inputs_.unreachable.empty() || !inputs_.undelivered.empty() ||
          !inputs_.log_reads.empty() || !inputs_.transfers.empty() || !inputs_.snapshots.empty() ||
-         !inputs_.tasks.empty();
+         !inputs_.tasks.empty() || !inputs_.looks.empty();
 }
 
 void NodeRunner::TakeInputs(Inputs& inputs) {
@@ -417,6 +429,7 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
     core_.SnapshotStatus(report.peer, report.index, report.is_installed);
   }
   for (const auto& task : inputs.tasks) task(&core_);
+  for (LookDone& done : inputs.looks) std::move(done)(core_.raft().Status());
 }
 
 void NodeRunner::Tick() {
@@ -430,6 +443,8 @@ void NodeRunner::Tick() {
   tracker_.Expire(now,
                   api::ToStatus(core_.raft().leader() == MemberId(0) ? api::Error::kDeadlineExceeded
                                                                      : api::Error::kTimeout));
+  change_tracker_.Expire(now, api::ToStatus(api::Error::kDeadlineExceeded));
+  TellOfRemoval();
 }
 
 void NodeRunner::Do(Work work) {
@@ -451,16 +466,7 @@ void NodeRunner::Do(Work work) {
     base::MutexLock lock(mutex_);
     waiting_reads_ -= finished_reads;
   }
-  for (const RefusedProposal& refused : work.refused) {
-    switch (refused.reason) {
-      case RefusalReason::kTooManyRequests:
-        tracker_.Fail(refused.id, api::ToStatus(api::Error::kTooManyRequests));
-        break;
-      case RefusalReason::kNoLeader:
-        tracker_.Fail(refused.id, api::ToStatus(api::Error::kDeadlineExceeded));
-        break;
-    }
-  }
+  for (const RefusedProposal& refused : work.refused) FailProposal(refused);
   for (const raft::TraceEvent& event : work.trace) LOG(INFO) << raft::Describe(event);
   if (options_.peers == nullptr) {
     CAIRN_CHECK(work.messages.empty() && work.log_reads.empty() && work.snapshots.empty());
@@ -506,6 +512,14 @@ void NodeRunner::FinishTransfers() {
   }
 }
 
+void NodeRunner::FailProposal(const RefusedProposal& refused) {
+  api::Error error = api::Error::kDeadlineExceeded;
+  if (refused.reason == RefusalReason::kTooManyRequests) error = api::Error::kTooManyRequests;
+  // One of them knows the waiter.
+  tracker_.Fail(refused.id, api::ToStatus(error));
+  change_tracker_.Fail(refused.id, api::ToStatus(error));
+}
+
 void NodeRunner::SubmitWrite(LogWrite write) {
   wal::Append append{.hard_state = write.hard_state, .commit = write.commit};
   size_t bytes = 0;
@@ -531,19 +545,18 @@ void NodeRunner::PublishStatus() {
   const raft::Core& raft = core_.raft();
   const raft::Configuration& configuration = raft.configuration();
   const bool can_read_alone = core_.IsSoleVoterReady();
-  const bool has_others = std::any_of(configuration.voters.begin(), configuration.voters.end(),
-                                      [&](MemberId id) { return id != raft.id(); });
+  const bool is_alone = raft::IsSoleVoter(configuration, raft.id());
   base::MutexLock lock(status_mutex_);
   const bool can_read = can_read_alone && failure_.ok();
   // Who votes is not known before the replay.
-  const bool is_ready = raft.applied() >= replay_through_ && (can_read || has_others);
+  const bool is_ready = raft.applied() >= replay_through_ && (can_read || !is_alone);
   if (is_ready != is_ready_ || status_.leader != raft.leader()) status_changed_.SignalAll();
   is_ready_ = is_ready;
   status_.term = raft.term();
   status_.leader = raft.leader();
   status_.commit = raft.commit();
-  status_.is_learner =
-      std::binary_search(configuration.learners.begin(), configuration.learners.end(), raft.id());
+  // Who joins and does not know yet as what answers as little as a learner.
+  status_.is_learner = !raft::IsVoter(configuration, raft.id());
   if (can_read != can_read_now_.load() && !stopping_) {
     can_read_now_.store(can_read, std::memory_order_release);
     status_changed_.SignalAll();
@@ -561,7 +574,9 @@ void NodeRunner::PublishApplied(Index applied, const Applier::Result& result) {
     if (result.members_changed) {
       changed = std::make_shared<const Members>(applier_.membership().members);
       members_ = changed;
+      removed_ = std::make_shared<const std::map<MemberId, Index>>(applier_.membership().removed);
     }
+    if (result.self_removed) removal_at_ = steady_clock::now() + kRemovalGrace;
   }
   if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);
   leases_.Applied(applied, result.leases);
@@ -571,13 +586,17 @@ void NodeRunner::OnApplied(Index applied, Applier::Result& result) {
   // Before anyone is answered: who renews a lease after its revocation was answered finds none.
   PublishApplied(applied, result);
   tracker_.Complete(std::move(result.outcomes));
-  base::MutexLock lock(mutex_);
-  if (!result.configuration.has_value() && !inputs_.applied.empty()) {
-    inputs_.applied.back().index = applied;
-  } else {
-    inputs_.applied.push_back({applied, std::move(result.configuration)});
+  {
+    base::MutexLock lock(mutex_);
+    if (!result.configuration.has_value() && !inputs_.applied.empty()) {
+      inputs_.applied.back().index = applied;
+    } else {
+      inputs_.applied.push_back({applied, std::move(result.configuration)});
+    }
+    if (wake_on_applied_) WakeNode();
   }
-  if (wake_on_applied_) WakeNode();
+  // Whoever hears of a change and asks for the next finds consensus informed.
+  change_tracker_.Complete(std::move(result.changes));
 }
 
 }  // namespace cairn::server

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string_view>
 #include <thread>
@@ -38,6 +39,7 @@
 #include "server/leader_loss.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
+#include "server/membership_driver.h"
 #include "server/node.h"
 #include "server/node_core.h"
 #include "server/peers.h"
@@ -56,6 +58,8 @@ struct NodeRunnerOptions {
   std::chrono::milliseconds tick{100};
   // How long a proposal is waited for (etcd: 5 s + 2 election timeouts).
   std::chrono::milliseconds proposal_timeout{7000};
+  // --auto-promote-learners.
+  bool auto_promote_learners = false;
   // Largest encoded command.
   size_t request_bytes_max = 0;
   // Equal to the proposer that the applier was opened with.
@@ -63,6 +67,9 @@ struct NodeRunnerOptions {
   // Called once, on any thread, when log or state failed for good. Must not return to normal
   // service: the process is to end.
   std::function<void(const absl::Status&)> on_fatal;
+  // Called once, on the node thread, kRemovalGrace after this member has applied its own removal,
+  // or when it is told of it. Must not block: the process is to end.
+  std::function<void()> on_removed;
   // The other members; outlives the runner. Null: there are none, and never will be.
   Peers* peers = nullptr;
   // A member needs a snapshot, of which NodeRunner::SnapshotStatus must be told once. Node thread;
@@ -87,6 +94,13 @@ class NodeRunner final : public Node {
   static constexpr size_t kInboxBytesMax = size_t{16} << 20;
   // Reads of the log for peers that lag: one a peer.
   static constexpr size_t kLogReadsMax = 64;
+  // Changes of the members that are waited for: so much payload, so long. Clients give up before.
+  static constexpr size_t kWaitedChangeBytesMax = size_t{4} << 20;
+  static constexpr std::chrono::milliseconds kChangeTimeout{60'000};
+  // A member that has applied its own removal stays so long, for others to learn of it (etcd: 1 s).
+  static constexpr std::chrono::milliseconds kRemovalGrace{1000};
+  // Looks at consensus that wait for the node thread.
+  static constexpr size_t kWaitingLooksMax = 1000;
   // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
   // than this only adds latency.
   static constexpr int kReadThreads = 2;
@@ -119,6 +133,10 @@ class NodeRunner final : public Node {
   void Step(std::vector<raft::Message> messages);
   // Messages for `peer` were lost, or its stream ended.
   void ReportUnreachable(MemberId peer);
+  // Whether a member was removed from the cluster, as far as it is applied here.
+  bool IsRemoved(MemberId id) const;
+  // Another member says that this one was removed.
+  void ToldOfRemoval();
   // Forwarded proposals that have certainly not left.
   void Undelivered(std::vector<raft::Message> messages);
 
@@ -153,6 +171,10 @@ class NodeRunner final : public Node {
   NodeStatus status() const override;
   std::shared_ptr<const Members> members() const override;
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override;
+  void ProposeChange(const MembershipChange& change, ProposeDone done) override;
+  void LookAtRaft(LookDone done) override;
+  void CallPeer(MemberId to, std::string_view method, std::string request, CallDone done) override;
+  std::optional<int64_t> ConnectedMs(MemberId id) const override;
   LeaseManager& leases() override { return leases_; }
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
@@ -176,6 +198,7 @@ class NodeRunner final : public Node {
   struct Inputs {
     std::vector<NodeCore::QueuedProposal> proposals;
     std::vector<std::pair<WaiterId, BarrierDone>> reads;
+    std::vector<LookDone> looks;
     wal::Token durable = 0;
     std::vector<AppliedNote> applied;
     std::vector<raft::Message> messages;
@@ -204,7 +227,10 @@ class NodeRunner final : public Node {
   void StartTransfer(MemberId target, BarrierDone done);
   void FinishTransfers();
   void FailRead(WaiterId id, const absl::Status& error);
+  void FailProposal(const RefusedProposal& refused);
   void Tick();
+  void TellOfRemoval();
+  void StopCalls();
   void PublishStatus();
 
   // The apply thread.
@@ -223,6 +249,7 @@ class NodeRunner final : public Node {
 
   std::atomic<uint64_t> next_sequence_ = 1;
   ProposalTracker tracker_;
+  ProposalTracker change_tracker_;  // Changes of the members, which are waited for longer.
   WorkerPool read_pool_;
   // Reads the log for peers that lag, so that they wait for no client and no client for them.
   WorkerPool log_reader_;
@@ -232,8 +259,10 @@ class NodeRunner final : public Node {
   // Node thread only.
   NodeCore core_;
   LeaseDriver lease_driver_;
+  MembershipDriver membership_driver_;
   absl::flat_hash_map<WaiterId, BarrierDone> reads_;
   std::vector<Transfer> transfers_;
+  bool removal_told_ = false;
   // Submissions under way: the log's token and the core's number.
   std::deque<std::pair<wal::Token, uint64_t>> log_writes_;
   std::chrono::steady_clock::time_point next_tick_;
@@ -246,6 +275,16 @@ class NodeRunner final : public Node {
   bool wake_on_applied_ ABSL_GUARDED_BY(mutex_) = true;
   size_t waiting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
 
+  // Calls of other members that are not answered yet. What the wire says after the end, it says to
+  // nobody.
+  struct PendingCalls {
+    base::Mutex mutex;
+    uint64_t next ABSL_GUARDED_BY(mutex) = 1;
+    absl::flat_hash_map<uint64_t, CallDone> calls ABSL_GUARDED_BY(mutex);
+    bool stopped ABSL_GUARDED_BY(mutex) = false;
+  };
+  const std::shared_ptr<PendingCalls> pending_calls_ = std::make_shared<PendingCalls>();
+
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
   std::atomic<bool> disk_low_ = false;
@@ -254,6 +293,10 @@ class NodeRunner final : public Node {
   base::ConditionVariable status_changed_;
   NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
   std::shared_ptr<const Members> members_ ABSL_GUARDED_BY(status_mutex_);
+  std::shared_ptr<const std::map<MemberId, Index>> removed_ ABSL_GUARDED_BY(status_mutex_);
+  // When this member is to say that it was removed; far away as long as it was not.
+  std::chrono::steady_clock::time_point removal_at_ ABSL_GUARDED_BY(status_mutex_) =
+      std::chrono::steady_clock::time_point::max();
   bool is_ready_ ABSL_GUARDED_BY(status_mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(status_mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(status_mutex_);  // Set together with failed_.

@@ -15,6 +15,7 @@
 #include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
+#include "server/membership_change.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -380,7 +381,8 @@ TEST_F(NodeRunnerTest, WithoutALeaderProposalsTimeOutAndReadsWait) {
   options.on_fatal = fatal.callback();
   NodeRunner runner(std::move(options), std::move(restored), *member->wal, *member->store,
                     *member->applier);
-  EXPECT_TRUE(absl::IsDeadlineExceeded(runner.WaitReady(milliseconds(20))));
+  // Whoever joins a cluster begins so: it may answer, and has little to say.
+  EXPECT_TRUE(runner.WaitReady(kTestPatience).ok());
   const auto propose = [&](size_t bytes) {
     std::promise<absl::Status> promise;
     runner.Propose(CommandKind::kPut, std::string(bytes, 'x'),
@@ -394,6 +396,52 @@ TEST_F(NodeRunnerTest, WithoutALeaderProposalsTimeOutAndReadsWait) {
   EXPECT_TRUE(runner.Stop().ok());
   EXPECT_EQ(read.get_future().get(), api::ToStatus(Error::kServerStopped));
   EXPECT_EQ(fatal.count(), 0);
+}
+
+// Clients ask at once; each change is applied before the next is appended, and the one that cannot
+// be is refused by name.
+TEST_F(NodeRunnerTest, ChangesOfTheMembersTakeTurns) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  const MemberId self = runner().member_id();
+  std::atomic<int> made = 0;
+  std::atomic<int> refused = 0;
+  RunThreads(4, [&](int thread) {
+    for (int i = 0; i < 5; ++i) {
+      MembershipChange change;
+      // Learners, so that one member remains the quorum; each is asked for twice.
+      const uint64_t id = 100 + static_cast<uint64_t>(thread / 2 * 5 + i);
+      change.steps = {{ChangeKind::kAddLearner, {.id = MemberId(id)}}};
+      std::promise<Node::Outcome> outcome;
+      runner().ProposeChange(change, [&](Node::Outcome o) { outcome.set_value(std::move(o)); });
+      const absl::Status status = outcome.get_future().get().status;
+      ++(status.ok() ? made : refused);
+      EXPECT_TRUE(status.ok() || status == api::ToStatus(Error::kMemberExists)) << status;
+    }
+  });
+  EXPECT_EQ(made, 10);
+  EXPECT_EQ(refused, 10);
+  EXPECT_EQ(runner().members()->size(), 11U);
+  std::promise<absl::StatusOr<raft::CoreStatus>> look;
+  runner().LookAtRaft(
+      [&](absl::StatusOr<raft::CoreStatus> raft) { look.set_value(std::move(raft)); });
+  const absl::StatusOr<raft::CoreStatus> raft = look.get_future().get();
+  ASSERT_TRUE(raft.ok());
+  EXPECT_EQ(raft->configuration.voters, std::vector<MemberId>{self});
+  EXPECT_EQ(raft->configuration.learners.size(), 10U);
+  EXPECT_EQ(raft->peers.size(), 10U);
+}
+
+TEST_F(NodeRunnerTest, WhatWaitsForMembersIsRefusedAtTheEnd) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_TRUE(runner().Stop().ok());
+  absl::Status status;
+  MembershipChange change;
+  change.steps = {{ChangeKind::kRemove, {.id = MemberId(5)}}};
+  runner().ProposeChange(change, [&](Node::Outcome outcome) { status = outcome.status; });
+  EXPECT_EQ(status, api::ToStatus(Error::kServerStopped));
+  runner().LookAtRaft(
+      [&](const absl::StatusOr<raft::CoreStatus>& raft) { status = raft.status(); });
+  EXPECT_EQ(status, api::ToStatus(Error::kServerStopped));
 }
 
 }  // namespace

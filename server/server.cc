@@ -25,6 +25,7 @@
 #include "server/log_trimmer.h"
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
+#include "server/peer/member_service.h"
 #include "server/peer/service.h"
 #include "server/peer/transport.h"
 #include "server/publisher.h"
@@ -54,6 +55,8 @@ constexpr milliseconds kStopGrace{2000};
 constexpr milliseconds kClusterReadyTimeout{5000};
 // The largest message between members, but for a larger entry: four batches.
 constexpr int64_t kPeerMessageBytes = int64_t{4} << 20;
+// A member that is asked who the others are knows that without asking anybody else.
+constexpr milliseconds kAskTimeout{5000};
 // etcd: 5 s for the disk plus two election timeouts.
 constexpr milliseconds kProposalBase{5000};
 
@@ -116,6 +119,7 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   options.cluster_id = member.identity.cluster;
   options.tick = config.heartbeat_interval;
   options.proposal_timeout = kProposalBase + 2 * config.election_timeout;
+  options.auto_promote_learners = config.auto_promote_learners;
   options.request_bytes_max = config.max_request_bytes;
   options.start_nonce = member.start_nonce;
   const auto ticks = [&](milliseconds time) {
@@ -133,6 +137,7 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   core.start_nonce = static_cast<uint32_t>(member.start_nonce);
   core.read_retry_ticks = ticks(milliseconds(500));
   core.proposal_wait_ticks = ticks(options.proposal_timeout);
+  core.change_wait_ticks = ticks(NodeRunner::kChangeTimeout);
   return options;
 }
 
@@ -141,6 +146,21 @@ int64_t LeaseTtlMinSeconds(const Config& config) {
   const int64_t ticks = config.election_timeout / config.heartbeat_interval;
   const milliseconds least = 3 * ticks / 2 * config.heartbeat_interval;
   return std::chrono::ceil<std::chrono::seconds>(least).count();
+}
+
+// Asks a member over a connection of its own, and waits for the answer.
+AskMembers AskOverGrpc(rpc::Connector connect) {
+  return [connect =
+              std::move(connect)](const std::string& peer_url) -> absl::StatusOr<ExistingCluster> {
+    CAIRN_ASSIGN_OR_RETURN(const Url url, ParseUrl(peer_url));
+    const std::unique_ptr<rpc::ClientConnection> connection = connect(url.authority());
+    std::promise<absl::StatusOr<std::string>> answered;
+    connection->Call(
+        "/cairn.peer.Peer/Members", rpc::SliceList(std::string()), kAskTimeout,
+        [&](absl::StatusOr<std::string> answer) { answered.set_value(std::move(answer)); });
+    CAIRN_ASSIGN_OR_RETURN(const std::string answer, answered.get_future().get());
+    return DecodeMembersResponse(answer);
+  };
 }
 
 void LogRecovery(const Bootstrapped& member) {
@@ -179,6 +199,14 @@ class RunnerDoor {
     base::MutexLock lock(mutex_);
     if (runner_ != nullptr) runner_->ReportUnreachable(peer);
   }
+  bool IsRemoved(MemberId id) {
+    base::MutexLock lock(mutex_);
+    return runner_ != nullptr && runner_->IsRemoved(id);
+  }
+  void ToldOfRemoval() {
+    base::MutexLock lock(mutex_);
+    if (runner_ != nullptr) runner_->ToldOfRemoval();
+  }
   void Undelivered(std::vector<raft::Message> messages) {
     base::MutexLock lock(mutex_);
     if (runner_ != nullptr) runner_->Undelivered(std::move(messages));
@@ -202,6 +230,7 @@ struct Server::Parts {
   std::unique_ptr<PeerTransport> transport;
   std::unique_ptr<PeerService> peer_service;
   std::unique_ptr<SnapshotLane> snapshots;
+  std::unique_ptr<PeerMemberService> member_service;
   rpc::ServiceTable peer_table;
   std::unique_ptr<rpc::GrpcEngine> peer_engine;
   std::unique_ptr<NodeRunner> runner;
@@ -215,16 +244,21 @@ struct Server::Parts {
   bool stopped = false;
 
   absl::Status StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                         const std::function<void()>& on_removed,
                          const AutoCompactionPolicy& automatic);
+  PeerIdentity Identity() const;
+  void MakeTransport();
   absl::Status ListenForPeers();
   void PublishSelf();
   absl::Status Listen(const std::function<void(const absl::Status&)>& on_fatal);
 };
 
 absl::Status Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                                      const std::function<void()>& on_removed,
                                       const AutoCompactionPolicy& automatic) {
   NodeRunnerOptions options = RunnerOptions(config, member);
   options.on_fatal = on_fatal;
+  options.on_removed = on_removed;
   options.peers = transport.get();
   options.on_snapshot_wanted = [this](const raft::SnapshotWanted& wanted) {
     snapshots->Send(wanted);
@@ -233,6 +267,7 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
                                         *member.store, *member.applier);
   door->Open(runner.get());
   snapshots->Start(*runner);
+  CAIRN_RETURN_IF_ERROR(ListenForPeers());
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
@@ -249,28 +284,42 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
   return runner->WaitReady(kReadyTimeout);
 }
 
-absl::Status Server::Parts::ListenForPeers() {
+PeerIdentity Server::Parts::Identity() const {
   PeerIdentity identity{member.identity.cluster, member.identity.member, {}};
   for (const Url& url : config.initial_advertise_peer_urls) {
     identity.peer_urls.push_back(url.text());
   }
+  return identity;
+}
+
+void Server::Parts::MakeTransport() {
   PeerTransportOptions outgoing;
-  outgoing.identity = identity;
+  outgoing.identity = Identity();
   outgoing.connect = rpc::GrpcConnector(kPeerMessageBytes);
   outgoing.on_unreachable = [door = door](MemberId peer) { door->ReportUnreachable(peer); };
   outgoing.on_undelivered = [door = door](std::vector<raft::Message> messages) {
     door->Undelivered(std::move(messages));
   };
-  outgoing.on_refused = [](MemberId peer, const absl::Status& why) {
+  outgoing.on_refused = [door = door](MemberId peer, const absl::Status& why) {
     LOG(WARNING) << fmt::format("member {:x} refuses to talk to this one: {}", peer,
                                 base::Message(why));
+    if (IsRemovedStatus(why)) door->ToldOfRemoval();
   };
   outgoing.random_seed = member.start_nonce;
   transport = std::make_unique<PeerTransport>(std::move(outgoing));
 
+  SnapshotLaneOptions lane;
+  lane.identity = Identity();
+  lane.connect = rpc::GrpcConnector(kPeerMessageBytes);
+  lane.send_bytes_per_second = config.snapshot_send_bytes_per_second;
+  lane.is_removed = [door = door](MemberId id) { return door->IsRemoved(id); };
+  snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store);
+}
+
+absl::Status Server::Parts::ListenForPeers() {
   PeerServiceOptions incoming;
-  incoming.identity = identity;
-  incoming.is_removed = [](MemberId) { return false; };
+  incoming.identity = Identity();
+  incoming.is_removed = [door = door](MemberId id) { return door->IsRemoved(id); };
   incoming.on_greeting = [this](MemberId from, const std::vector<std::string>& peer_urls) {
     transport->AddRemote(from, peer_urls);
   };
@@ -279,13 +328,11 @@ absl::Status Server::Parts::ListenForPeers() {
   };
   peer_service = std::make_unique<PeerService>(std::move(incoming));
   peer_service->Register(peer_table);
-  SnapshotLaneOptions lane;
-  lane.identity = std::move(identity);
-  lane.connect = rpc::GrpcConnector(kPeerMessageBytes);
-  lane.send_bytes_per_second = config.snapshot_send_bytes_per_second;
-  lane.is_removed = [](MemberId) { return false; };
-  snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store);
   snapshots->Register(peer_table);
+  member_service = std::make_unique<PeerMemberService>(
+      *runner, MemberChangerOptions{.strict_reconfig_check = config.strict_reconfig_check,
+                                    .learners_max = config.max_learners});
+  member_service->Register(peer_table);
   rpc::GrpcEngineOptions options;
   options.max_request_bytes =
       std::max<int64_t>(kPeerMessageBytes, static_cast<int64_t>(2 * config.max_request_bytes));
@@ -313,6 +360,8 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   limits.request_bytes_max = config.max_request_bytes;
   limits.quota_backend_bytes = std::max<int64_t>(0, config.quota_backend_bytes);
   limits.lease_ttl_min_s = LeaseTtlMinSeconds(config);
+  limits.strict_reconfig_check = config.strict_reconfig_check;
+  limits.learners_max = config.max_learners;
   const ServiceContext context{*runner, *member.store, *budget, limits};
   WatchOptions watching;
   watching.hub.fragment_bytes = config.max_request_bytes + kFragmentOverheadBytes;
@@ -339,7 +388,8 @@ Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Server::~Server() { Stop().IgnoreError(); }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
-    const Config& config, std::function<void(const absl::Status&)> on_fatal) {
+    const Config& config, std::function<void(const absl::Status&)> on_fatal,
+    std::function<void()> on_removed) {
   CAIRN_ASSIGN_OR_RETURN(
       const AutoCompactionPolicy automatic,
       ParseAutoCompaction(
@@ -360,14 +410,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                                                 parts->directory->current_state(),
                                                 static_cast<int64_t>(config.memory_limit_bytes));
   CAIRN_ASSIGN_OR_RETURN(parts->member,
-                         Bootstrap(parts->fs, *parts->directory, *parts->states, config));
+                         Bootstrap(parts->fs, *parts->directory, *parts->states, config,
+                                   AskOverGrpc(rpc::GrpcConnector(kPeerMessageBytes))));
   LogRecovery(parts->member);
   parts->budget = std::make_unique<ResponseBudget>();
   parts->feed = std::make_unique<WatchFeed>(parts->member.store->published().revision);
   parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));
-  CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
-  CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, automatic));
+  server->parts_->MakeTransport();
+  CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, on_removed, automatic));
   server->parts_->PublishSelf();
   CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
   return server;

@@ -18,9 +18,11 @@ class Server {
  public:
   // Starts a member and returns once it answers clients. Every error says which flag or file is at
   // fault and what to do. `on_fatal` is called, on any thread, when log or state fail for good
-  // later: the process must end then, and what was acknowledged is safe.
+  // later: the process must end then, and what was acknowledged is safe. `on_removed` is called, on
+  // any thread, once the cluster has removed this member: stop it then.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const Config& config, std::function<void(const absl::Status&)> on_fatal);
+      const Config& config, std::function<void(const absl::Status&)> on_fatal,
+      std::function<void()> on_removed);
   // Stops.
   ~Server();
   Server(const Server&) = delete;

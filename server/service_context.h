@@ -28,6 +28,9 @@ struct ServiceLimits {
   int64_t quota_backend_bytes = 0;
   // The least time to live of a lease: one and a half election timeouts, in whole seconds.
   int64_t lease_ttl_min_s = 2;
+  // --strict-reconfig-check and --max-learners (membership_rules.h, membership_change.h).
+  bool strict_reconfig_check = true;
+  uint32_t learners_max = 1;
 };
 
 struct ServiceContext {

@@ -14,9 +14,11 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "api/rpc.pb.h"
 #include "base/check.h"
@@ -27,6 +29,7 @@
 #include "server/bootstrap.h"
 #include "server/command.h"
 #include "server/node_runner.h"
+#include "server/peers.h"
 #include "server/state_home.h"
 #include "wal/fault_fs.h"
 
@@ -191,6 +194,19 @@ inline NodeRunnerOptions TestRunnerOptions(const Bootstrapped& member) {
   return options;
 }
 
+// Members that exist by name only: whatever is sent to them is lost.
+class AbsentPeers final : public Peers {
+ public:
+  void Send(std::vector<raft::Message> /*messages*/) override {}
+  void Tick() override {}
+  void SetMembers(const Members& /*members*/) override {}
+  void Call(MemberId /*to*/, std::string_view /*method*/, std::string /*request*/,
+            std::chrono::milliseconds /*timeout*/, CallDone done) override {
+    std::move(done)(base::MakeStatus(absl::StatusCode::kUnavailable, "absent"));
+  }
+  std::optional<int64_t> ConnectedMs(MemberId /*id*/) const override { return std::nullopt; }
+};
+
 class TestMember {
  public:
   // Bootstraps and starts the threads; does not wait until it is ready.
@@ -204,6 +220,7 @@ class TestMember {
     options.proposal_timeout = proposal_timeout;
     options.leases = std::move(leases);
     options.on_fatal = member->fatal_.callback();
+    options.peers = &member->peers_;
     member->runner_ = std::make_unique<NodeRunner>(
         std::move(options), std::move(member->member_.raft), *member->member_.wal,
         *member->member_.store, *member->member_.applier);
@@ -260,6 +277,7 @@ class TestMember {
   TestMember() = default;
 
   FatalCounter fatal_;
+  AbsentPeers peers_;
   Bootstrapped member_;
   mvcc::EntryApplied applied_at_start_;
   std::unique_ptr<NodeRunner> runner_;

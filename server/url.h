@@ -26,8 +26,8 @@ struct Url {
   friend bool operator==(const Url&, const Url&) = default;
 };
 
-// INVALID_ARGUMENT, naming `text`, for anything but http(s)://host:port. A slash at the end is
-// overlooked.
+// INVALID_ARGUMENT, naming `text`, for anything but http(s)://host:port, in etcd's words where it
+// has some. A slash at the end is overlooked.
 absl::StatusOr<Url> ParseUrl(std::string_view text);
 
 }  // namespace cairn::server

@@ -61,6 +61,13 @@ void StopAtOnce(const absl::Status& error) {
   std::_Exit(1);
 }
 
+// Why a member ends that its cluster wants no more. Its exit code is 0, as etcd's is: whoever runs
+// it had better not start it again.
+constexpr char kRemoved[] =
+    "the member has been permanently removed from the cluster; to join again remove its data "
+    "directory, add a member with `etcdctl member add` and start with "
+    "--initial-cluster-state=existing";
+
 // Connections and table files are file descriptors: take as many as the system allows this process,
 // as Go's programs do. A failure leaves the soft limit, which is no reason not to start.
 void RaiseDescriptorLimit() {
@@ -89,10 +96,16 @@ class EndSignals {
     std::thread([this] { Take(); }).detach();
   }
 
-  // Blocks until the first signal; from here on it is waited for.
-  int Wait() {
+  // Blocks until the first signal, or until Finish; from here on a signal is waited for. The
+  // reason.
+  std::string Wait() {
     is_running_.store(true);
     return first_.get_future().get();
+  }
+
+  // Ends the wait without a signal. Any thread.
+  void Finish(std::string why) {
+    if (!is_finished_.exchange(true)) first_.set_value(std::move(why));
   }
 
  private:
@@ -100,21 +113,23 @@ class EndSignals {
     int signal = 0;
     sigwait(&ends_, &signal);
     if (!is_running_.load()) std::_Exit(128 + signal);
-    first_.set_value(signal);
+    Finish(strsignal(signal));
     sigwait(&ends_, &signal);
     std::_Exit(128 + signal);
   }
 
   sigset_t ends_;
   std::atomic<bool> is_running_ = false;
-  std::promise<int> first_;
+  std::atomic<bool> is_finished_ = false;
+  std::promise<std::string> first_;
 };
 
 int Run(const Command& command, EndSignals& ends) {
   for (const std::string& name : cairn::server::UnknownEnvironment(environ)) {
     LOG(WARNING) << "environment variable " << name << " is not known and has no effect";
   }
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(command.config, StopAtOnce);
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(command.config, StopAtOnce, [&ends] { ends.Finish(kRemoved); });
   if (!server.ok()) {
     fmt::print(stderr, "cairn: {}\n", cairn::base::Message(server.status()));
     return 1;
@@ -123,8 +138,9 @@ int Run(const Command& command, EndSignals& ends) {
   std::fflush(stdout);
 
   // Before the line is begun, which takes its time from then.
-  const int signal = ends.Wait();
-  LOG(INFO) << "stopping on " << strsignal(signal);
+  const std::string why = ends.Wait();
+  if (why == kRemoved) fmt::print(stderr, "cairn: {}\n", why);
+  LOG(INFO) << "stopping: " << why;
   if (absl::Status status = (*server)->Stop(); !status.ok()) {
     fmt::print(stderr, "cairn: while stopping: {}\n", cairn::base::Message(status));
     return 1;

@@ -128,6 +128,12 @@ std::optional<std::chrono::steady_clock::time_point> PeerTransport::ConnectedSin
   return link == nullptr ? std::nullopt : link->status().connected_since;
 }
 
+std::optional<int64_t> PeerTransport::ConnectedMs(MemberId id) const {
+  const std::optional<std::chrono::steady_clock::time_point> since = ConnectedSince(id);
+  if (!since.has_value()) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(options_->now() - *since).count();
+}
+
 void PeerTransport::Stop() {
   std::vector<std::shared_ptr<Link>> links;
   {

@@ -82,8 +82,6 @@ class PeerTransport final : public Peers {
   // Members that are not in the configuration as far as it is applied here, but have greeted us.
   static constexpr size_t kRemotesMax = 16;
 
-  using CallDone = rpc::ClientConnection::CallDone;
-
   explicit PeerTransport(PeerTransportOptions options);
   // Stops.
   ~PeerTransport() override;
@@ -104,10 +102,11 @@ class PeerTransport final : public Peers {
   // Calls `method` of cairn.peer.Peer on a member, over the connection of its stream. UNAVAILABLE
   // when there is none. `done` runs once, perhaps before this returns.
   void Call(MemberId to, std::string_view method, std::string request,
-            std::chrono::milliseconds timeout, CallDone done);
+            std::chrono::milliseconds timeout, CallDone done) override;
 
   std::vector<PeerLinkStatus> Links() const;
   std::optional<std::chrono::steady_clock::time_point> ConnectedSince(MemberId id) const;
+  std::optional<int64_t> ConnectedMs(MemberId id) const override;
 
   // Ends all streams; nothing is sent or told any more.
   void Stop();

@@ -164,7 +164,6 @@ TEST_F(StartupTest, BadValueNamesItsFlag) {
       {"--initial-cluster", "someone=http://127.0.0.1:1", 1},
       {"--initial-cluster", "nonsense", 2},
       {"--initial-cluster-state", "perhaps", 2},
-      {"--initial-cluster-state", "existing", 1},
       {"--log-level", "loud", 2},
       {"--auto-compaction-mode", "sometimes", 2},
       {"--auto-compaction-retention", "forever", 2},
