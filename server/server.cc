@@ -33,6 +33,7 @@
 #include "server/rocks_states.h"
 #include "server/rpc/grpc_client.h"
 #include "server/rpc/grpc_engine.h"
+#include "server/rpc/open_calls.h"
 #include "server/services.h"
 #include "server/snapshot/lane.h"
 #include "server/watch_feed.h"

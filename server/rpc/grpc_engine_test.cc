@@ -28,6 +28,7 @@
 #include "base/status.h"
 #include "server/rpc/grpc_engine_fixture.h"
 #include "server/rpc/grpc_test_client.h"
+#include "server/rpc/open_calls.h"
 
 namespace cairn::rpc {
 namespace {
