@@ -175,6 +175,11 @@ void Core::Impl::ConfigurationApplied(Configuration configuration, Index index) 
     if (is_campaigning && !IsVoter(configuration_, options_.id)) {
       BecomeFollower(term_, MemberId(0));
     }
+    // A leader that was voted out steps down when it has applied this; what is sent to it is lost.
+    // If it leads for a while yet, its next message says so.
+    if (this->leader() != MemberId(0) && !IsVoter(configuration_, this->leader())) {
+      BecomeFollower(term_, MemberId(0));
+    }
     return;
   }
   std::erase_if(leader->peers,

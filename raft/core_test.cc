@@ -147,6 +147,23 @@ TEST(Core, ProposeSaysWhatHappened) {
             ProposeOutcome::kConfigurationPending);
 }
 
+// What is proposed meanwhile waits for the next leader instead of going to one that takes nothing.
+TEST(Core, ForgetsALeaderThatItsConfigurationRemoves) {
+  const MemberId leader(2);
+  RestoredState restored = Empty({kSelf, leader, MemberId(3)});
+  Core core({.id = kSelf}, std::move(restored));
+  core.Step({.from = leader, .to = kSelf, .term = Term(1), .body = Heartbeat{}});
+  ASSERT_EQ(core.leader(), leader);
+  core.ConfigurationApplied({{kSelf, leader}, {}, {}, {}}, Index(0));
+  EXPECT_EQ(core.leader(), leader);
+  core.ConfigurationApplied({{kSelf, MemberId(3)}, {}, {}, {}}, Index(0));
+  EXPECT_EQ(core.leader(), MemberId(0));
+  EXPECT_EQ(core.Propose({Command("a")}).outcome, ProposeOutcome::kNoLeader);
+  // It leads yet.
+  core.Step({.from = leader, .to = kSelf, .term = Term(1), .body = Heartbeat{}});
+  EXPECT_EQ(core.leader(), leader);
+}
+
 TEST(Core, DropsWhatIsMalformedOrNotForIt) {
   Core core({.id = kSelf}, Empty({kSelf, MemberId(2), MemberId(3)}));
   const auto entry = [](uint64_t term, uint64_t index) {
