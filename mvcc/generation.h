@@ -92,12 +92,15 @@ class Generations {
       base::MutexLock lock(mutex_);
       for (const auto& generation : all_) {
         if (generation->is_replaced.load() && generation->backend != nullptr) {
-          while (CountReaders(*generation) > 0) changed_.Wait(mutex_);
           replaced.push_back(generation.get());
         }
       }
     }
     for (Generation* const generation : replaced) {
+      {
+        base::MutexLock lock(mutex_);
+        while (CountReaders(*generation) > 0) changed_.Wait(mutex_);
+      }
       generation->batch.reset();
       generation->backend.reset();
     }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -36,6 +37,8 @@ class LogTrimmerTest : public testing::Test {
     options.replay_entries_max = 10;
     options.poll = std::chrono::milliseconds(1);
     options.on_fatal = fatal_.callback();
+    options.pinned_from = [this] { return pinned_from_.load(); };
+    options.pinned_bytes_max = pinned_bytes_max_;
     const Index marked =
         member_->recovered().marker.has_value() ? member_->recovered().marker->id.index : Index(0);
     trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
@@ -43,8 +46,17 @@ class LogTrimmerTest : public testing::Test {
   }
   void TearDown() override { trimmer_.reset(); }
 
+  // Writes until the log begins behind `index`, but at least `writes` times.
+  void WriteUntilCut(Index index, int writes) {
+    for (int i = 0; i < writes || member_->wal().before_first().index < index; ++i) {
+      ASSERT_TRUE(member_->Put("key", std::string(1000, 'x')).status.ok());
+    }
+  }
+
   TestDisk disk_;
   FatalCounter fatal_;
+  std::atomic<Index> pinned_from_{wal::kKeepNothing};
+  uint64_t pinned_bytes_max_ = uint64_t{1} << 30;
   std::unique_ptr<TestMember> member_;
   std::unique_ptr<LogTrimmer> trimmer_;
 };
@@ -65,6 +77,23 @@ TEST_F(LogTrimmerTest, TheLogStaysShortAndNeverLosesWhatTheStateHasNot) {
   disk_.Crash(0, true, [&] { member_.reset(); });
   ASSERT_NO_FATAL_FAILURE(Start());
   EXPECT_EQ(member_->store().published().revision, revision);
+}
+
+TEST_F(LogTrimmerTest, WhatASnapshotUnderWayNeedsIsKept) {
+  pinned_from_ = Index(20);
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(1), 300));
+  EXPECT_LT(member_->wal().before_first().index, Index(20));
+  pinned_from_ = wal::kKeepNothing;
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
+  EXPECT_EQ(fatal_.count(), 0);
+}
+
+TEST_F(LogTrimmerTest, APinThatCostsTooMuchIsNone) {
+  pinned_from_ = Index(20);
+  pinned_bytes_max_ = 50'000;
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
 }
 
 TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
