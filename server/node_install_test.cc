@@ -60,7 +60,7 @@ std::vector<raft::Entry> History(uint64_t first, uint64_t last) {
 }
 
 // Hears what the follower answers.
-class FakePeers final : public Peers {
+class FakePeers final : public AbsentPeers {
  public:
   void Send(std::vector<raft::Message> messages) override {
     base::MutexLock lock(mutex_);
@@ -71,8 +71,6 @@ class FakePeers final : public Peers {
       }
     }
   }
-  void Tick() override {}
-  void SetMembers(const Members&) override {}
 
   void WaitMatch(Index index) {
     base::MutexLock lock(mutex_);

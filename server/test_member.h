@@ -195,7 +195,7 @@ inline NodeRunnerOptions TestRunnerOptions(const Bootstrapped& member) {
 }
 
 // Members that exist by name only: whatever is sent to them is lost.
-class AbsentPeers final : public Peers {
+class AbsentPeers : public Peers {
  public:
   void Send(std::vector<raft::Message> /*messages*/) override {}
   void Tick() override {}
