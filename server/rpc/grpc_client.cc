@@ -125,6 +125,23 @@ struct UnaryState {
   ClientConnection::CallDone done;
 };
 
+// gRPC 1.51 ends its threads for callbacks with the last channel that used them, and aborts when
+// that happens at a bad moment ("prior > 0" in grpc_cq_internal_unref: a start that asks the other
+// members first lets go of one channel after the other). A channel that is never let go of keeps
+// them.
+void KeepCallbackThreads() {
+  [[maybe_unused]] static const UnaryState* const kKeeper = [] {
+    auto* const keeper = new UnaryState(
+        grpc::CreateChannel("unix:/dev/null/none", grpc::InsecureChannelCredentials()));
+    // Only a call takes hold of the threads; this one is late before it begins.
+    keeper->context.set_deadline(std::chrono::system_clock::now());
+    keeper->request = ToByteBuffer(SliceList(std::string("none")));
+    keeper->stub.UnaryCall(&keeper->context, "/none/None", grpc::StubOptions(), &keeper->request,
+                           &keeper->response, [](const grpc::Status&) {});
+    return keeper;
+  }();
+}
+
 class GrpcConnection final : public ClientConnection {
  public:
   GrpcConnection(const std::string& authority, size_t response_bytes_max)
@@ -183,6 +200,7 @@ class GrpcConnection final : public ClientConnection {
 }  // namespace
 
 Connector GrpcConnector(size_t response_bytes_max) {
+  KeepCallbackThreads();
   return [response_bytes_max](const std::string& authority) {
     return std::make_unique<GrpcConnection>(authority, response_bytes_max);
   };
