@@ -99,6 +99,9 @@ class FakeNode final : public Node {
     work();
     return true;
   }
+  void FindLeaseOnLeader(LeaseId, FindLeaseDone done) override {
+    std::move(done)(remaining_on_leader_ms);
+  }
   void TransferLeadership(MemberId target, BarrierDone done) override {
     transferred_to = target;
     std::move(done)(absl::OkStatus());
@@ -128,6 +131,7 @@ class FakeNode final : public Node {
   }
 
   MemberId transferred_to;
+  absl::StatusOr<std::optional<int64_t>> remaining_on_leader_ms;
   ChangeSink* sink = nullptr;
   bool can_read_now = true;
   bool out_of_space = false;

@@ -28,6 +28,8 @@ LeaseManagerOptions WithClock(LeaseManagerOptions options) {
 LeaseManager::LeaseManager(LeaseManagerOptions options)
     : options_(WithClock(std::move(options))), lessor_(options_.lessor) {}
 
+LeaseManager::~LeaseManager() { door_->Close(); }
+
 void LeaseManager::Give(Answers answers) {
   for (auto& [done, answer] : answers) std::move(done)(std::move(answer));
 }
@@ -68,6 +70,7 @@ void LeaseManager::Confirm(Milliseconds how_long_ms) {
 
 void LeaseManager::Tick() {
   Answers answers;
+  std::vector<LeaseId> unanswered;
   {
     base::MutexLock lock(mutex_);
     if (waiting_.empty()) return;
@@ -85,10 +88,57 @@ void LeaseManager::Tick() {
       }
       it->second = std::move(stay);
       const auto here = it++;
-      if (here->second.empty()) waiting_.erase(here);
+      if (here->second.empty()) {
+        waiting_.erase(here);
+      } else if (!lessor_.is_primary()) {
+        unanswered.push_back(here->first);
+      }
     }
   }
   Give(std::move(answers));
+  for (const LeaseId id : unanswered) AskLeader(id);
+}
+
+void LeaseManager::AskLeader(LeaseId id) {
+  if (!options_.renew_on_leader) return;
+  size_t asked_for = 0;
+  {
+    base::MutexLock lock(mutex_);
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end() || lessor_.is_primary() || !asked_.insert(id).second) return;
+    asked_for = found->second.size();
+  }
+  const bool is_asked =
+      options_.renew_on_leader(id, [door = door_, id, asked_for](absl::StatusOr<int64_t> ttl_s) {
+        door->Visit([&](LeaseManager& manager) { manager.LeaderAnswered(id, asked_for, ttl_s); });
+      });
+  if (is_asked) return;
+  base::MutexLock lock(mutex_);
+  asked_.erase(id);
+}
+
+void LeaseManager::LeaderAnswered(LeaseId id, size_t asked_for,
+                                  const absl::StatusOr<int64_t>& ttl_s) {
+  Answers answers;
+  bool has_more = false;
+  {
+    base::MutexLock lock(mutex_);
+    asked_.erase(id);
+    const auto found = waiting_.find(id);
+    // Otherwise the next tick asks again.
+    if (!ttl_s.ok() || found == waiting_.end()) return;
+    std::vector<Waiter>& waiters = found->second;
+    // Who came after the leader was asked was not asked for.
+    const auto end = waiters.begin() + static_cast<ptrdiff_t>(std::min(asked_for, waiters.size()));
+    for (auto it = waiters.begin(); it != end; ++it)
+      answers.emplace_back(std::move(it->done), *ttl_s);
+    waiters_ -= answers.size();
+    waiters.erase(waiters.begin(), end);
+    has_more = !waiters.empty();
+    if (!has_more) waiting_.erase(found);
+  }
+  Give(std::move(answers));
+  if (has_more) AskLeader(id);
 }
 
 bool LeaseManager::HasWork() const {
@@ -153,6 +203,7 @@ std::optional<int64_t> LeaseManager::Renew(LeaseId id) {
 
 void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
   absl::StatusOr<int64_t> answer = int64_t{0};
+  bool waits = false;
   {
     base::MutexLock lock(mutex_);
     if (stopped_) {
@@ -164,10 +215,11 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
     } else {
       ++waiters_;
       waiting_[id].push_back({std::move(done), Now() + options_.wait.count()});
-      return;
+      waits = true;
     }
   }
-  std::move(done)(std::move(answer));
+  if (!waits) return std::move(done)(std::move(answer));
+  AskLeader(id);
 }
 
 void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {

@@ -2,7 +2,8 @@
 // the keepalives that wait.
 //
 // The apply thread tells what changed (before anyone is answered), the node thread who leads and
-// what became of proposals, RPC threads renew and look. A renewal takes the lock for one look-up;
+// what became of proposals, RPC threads renew and look. Where another member leads, renewals are
+// asked of it. A renewal takes the lock for one look-up;
 // nothing under the lock waits or does I/O. A stream has one keepalive under way, which waits on
 // when its client has gone; so the number of waiting ones is bounded here. Callbacks run without
 // the lock, on the thread that ended the wait, and must not block.
@@ -11,12 +12,14 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 #include <absl/functional/any_invocable.h>
 #include <absl/status/statusor.h>
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -24,6 +27,7 @@
 
 #include "base/mutex.h"
 #include "lease/lessor.h"
+#include "server/door.h"
 
 namespace cairn::server {
 
@@ -33,6 +37,11 @@ struct LeaseManagerOptions {
   std::chrono::milliseconds wait{7000};
   // The monotonic clock, in milliseconds; a test brings its own.
   std::function<lease::Milliseconds()> now_ms;
+  // Asks the member that leads to renew a lease; false if no other is known to lead. `done` runs
+  // once, on any thread, perhaps before this returns: with what a RenewDone gets, or an error if
+  // the leader could not be asked. Empty: there are no other members.
+  using LeaderDone = std::function<void(absl::StatusOr<int64_t> ttl_s)>;
+  std::function<bool(LeaseId id, LeaderDone done)> renew_on_leader;
 };
 
 class LeaseManager {
@@ -47,6 +56,7 @@ class LeaseManager {
   using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t> ttl_s)>;
 
   explicit LeaseManager(LeaseManagerOptions options);
+  ~LeaseManager();
 
   // --- The apply thread (and whoever starts the member) ---
   void Applied(Index applied, std::span<const lease::LeaseUpdate> updates);
@@ -56,7 +66,7 @@ class LeaseManager {
   void Demote();
   // `how_long` from now nobody else can lead; lease::Lessor::kForEver for "never".
   void Confirm(lease::Milliseconds how_long_ms);
-  // Ends waits that have lasted too long.
+  // Ends waits that have lasted too long, and asks a leader again that could not be asked.
   void Tick();
   // lease/lessor.h has what these mean.
   bool HasWork() const;
@@ -98,15 +108,23 @@ class LeaseManager {
   // Asks again for everyone who waits for `id`; who can be answered is moved to `answers`.
   void RetryLocked(LeaseId id, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
+  void AskLeader(LeaseId id);
+  void LeaderAnswered(LeaseId id, size_t asked_for, const absl::StatusOr<int64_t>& ttl_s);
   static void Give(Answers answers);
 
   const LeaseManagerOptions options_;
   mutable base::Mutex mutex_;
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
+  // Each list in the order they came.
   absl::flat_hash_map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
+  // What the leader is being asked for.
+  absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
   // All together.
   size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  // For a leader's answers, which may come after this object has gone.
+  const std::shared_ptr<Door<LeaseManager>> door_ = std::make_shared<Door<LeaseManager>>(this);
 };
 
 }  // namespace cairn::server

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/errors.h"
@@ -195,6 +197,95 @@ TEST_F(LeaseManagerTest, ManyThreads) {
   for (std::thread& thread : threads) thread.join();
   manager_.Stop();
   EXPECT_EQ(asked, answered);
+}
+
+// A member that does not lead, and what it asks the leader.
+class LeaseFollowerTest : public testing::Test {
+ protected:
+  using LeaderDone = LeaseManagerOptions::LeaderDone;
+
+  LeaseFollowerTest() {
+    LeaseManagerOptions options;
+    options.now_ms = [this] { return now_ms_.load(); };
+    options.renew_on_leader = [this](LeaseId id, LeaderDone done) {
+      if (!has_leader_) return false;
+      asked_.emplace_back(id, std::move(done));
+      return true;
+    };
+    manager_ = std::make_unique<LeaseManager>(std::move(options));
+    manager_->Applied(Index(1), std::vector{lease::LeaseUpdate{
+                                    kId, lease::LeaseFacts{.granted = Index(1), .ttl_s = 10}}});
+  }
+
+  void RenewLater() {
+    manager_->RenewLater(kId, [this](absl::StatusOr<int64_t> ttl_s) {
+      answers_.push_back(ttl_s.ok() ? std::to_string(*ttl_s)
+                                    : std::string(base::Message(ttl_s.status())));
+    });
+  }
+  void Answer(absl::StatusOr<int64_t> ttl_s) {
+    LeaderDone done = std::move(asked_.front().second);
+    asked_.erase(asked_.begin());
+    done(std::move(ttl_s));
+  }
+
+  std::atomic<lease::Milliseconds> now_ms_ = 0;
+  bool has_leader_ = true;
+  std::vector<std::pair<LeaseId, LeaderDone>> asked_;
+  std::vector<std::string> answers_;
+  std::unique_ptr<LeaseManager> manager_;
+};
+
+TEST_F(LeaseFollowerTest, AsksTheLeaderOnceForAllThatWait) {
+  RenewLater();
+  ASSERT_EQ(asked_.size(), 1u);
+  EXPECT_EQ(asked_[0].first, kId);
+  // These came after the question, so its answer is not theirs.
+  RenewLater();
+  RenewLater();
+  EXPECT_EQ(asked_.size(), 1u);
+  Answer(10);
+  EXPECT_EQ(answers_, (Answers{"10"}));
+  ASSERT_EQ(asked_.size(), 1u);
+  Answer(0);
+  EXPECT_EQ(answers_, (Answers{"10", "0", "0"}));
+  EXPECT_TRUE(asked_.empty());
+}
+
+TEST_F(LeaseFollowerTest, AsksAgainAtEachTickUntilTheWaitEnds) {
+  has_leader_ = false;
+  RenewLater();
+  EXPECT_TRUE(asked_.empty());
+  has_leader_ = true;
+  manager_->Tick();
+  ASSERT_EQ(asked_.size(), 1u);
+  Answer(api::ToStatus(api::Error::kNoLeader));
+  EXPECT_TRUE(answers_.empty());
+  manager_->Tick();
+  ASSERT_EQ(asked_.size(), 1u);
+  now_ms_ = 7'000;
+  manager_->Tick();
+  EXPECT_EQ(answers_, (Answers{std::string(base::Message(api::ToStatus(api::Error::kNoLeader)))}));
+  Answer(10);
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(LeaseFollowerTest, AnAnswerAfterTheEndFindsNobody) {
+  RenewLater();
+  manager_->Stop();
+  EXPECT_EQ(answers_.size(), 1u);
+  manager_.reset();
+  Answer(10);
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(LeaseFollowerTest, WhoComesToLeadAnswersByItself) {
+  RenewLater();
+  manager_->Promote();
+  manager_->Confirm(lease::Lessor::kForEver);
+  EXPECT_EQ(answers_, (Answers{"10"}));
+  Answer(10);
+  EXPECT_EQ(answers_.size(), 1u);
 }
 
 }  // namespace

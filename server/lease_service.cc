@@ -196,35 +196,55 @@ void LeaseService::TimeToLive(std::unique_ptr<UnaryCall> call) {
     const std::optional<lease::LeaseView> view = context_.node.leases().Find(LeaseId(request.id()));
     const bool is_small =
         !request.keys() || !view.has_value() || view->facts.key_count <= kSmallAnswerItems;
-    if (is_small) return AnswerTimeToLive(std::move(call), request);
+    if (is_small) return FindTimeToLive(std::move(call), request);
   }
   // The call goes along only when it is taken; otherwise it is refused here.
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   if (!can_read_now) {
     context_.node.ReadBarrier([this, shared, request](absl::Status read) {
       if (!read.ok()) return (*shared)->Finish(std::move(read));
-      AnswerTimeToLive(std::move(*shared), request);
+      FindTimeToLive(std::move(*shared), request);
     });
     return;
   }
-  const auto answer = [this, shared, request] { AnswerTimeToLive(std::move(*shared), request); };
+  const auto answer = [this, shared, request] { FindTimeToLive(std::move(*shared), request); };
   if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
+void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
+                                  const LeaseTimeToLiveRequest& request) {
+  const LeaseId id(request.id());
+  std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
+  if (!view.has_value() || view->remaining_ms.has_value()) {
+    return AnswerTimeToLive(std::move(call), request, view);
+  }
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const auto answer = [this, shared, request,
+                       view](absl::StatusOr<std::optional<int64_t>> remaining_ms) mutable {
+    if (!remaining_ms.ok()) return (*shared)->Finish(std::move(remaining_ms).status());
+    if (remaining_ms->has_value()) {
+      view->remaining_ms = **remaining_ms;
+    } else {
+      view.reset();
+    }
+    const auto read = [this, shared, request, view] {
+      AnswerTimeToLive(std::move(*shared), request, view);
+    };
+    if (!context_.node.RunInReadPool(read)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+  };
+  context_.node.FindLeaseOnLeader(id, answer);
+}
+
 void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
-                                    const LeaseTimeToLiveRequest& request) {
+                                    const LeaseTimeToLiveRequest& request,
+                                    const std::optional<lease::LeaseView>& view) {
   const LeaseId id(request.id());
   const ResponseHeader header = context_.HeaderNow();
-  const std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
   std::string body;
   wire::AppendNumberField(body, LeaseTimeToLiveResponse::kIDFieldNumber, OnWire(id.value()));
   if (!view.has_value()) {
     wire::AppendNumberField(body, LeaseTimeToLiveResponse::kTTLFieldNumber, OnWire(-1));
     call->Finish(WithHeader(header, body));
-    return;
-  }
-  if (!view->remaining_ms.has_value()) {
-    call->Finish(ToStatus(Error::kLeaderChanged));
     return;
   }
   const int64_t remaining_s = *view->remaining_ms / lease::kMillisecondsPerSecond;

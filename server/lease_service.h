@@ -7,9 +7,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "api/rpc.pb.h"
 #include "base/ids.h"
+#include "lease/lessor.h"
 #include "server/rpc/call.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
@@ -34,8 +36,12 @@ class LeaseService {
   void Revoke(std::unique_ptr<rpc::UnaryCall> call);
   void KeepAlive(std::shared_ptr<rpc::StreamCall> call);
   void TimeToLive(std::unique_ptr<rpc::UnaryCall> call);
+  // Asks the leader for what only it knows, if this member does not lead, then answers.
+  void FindTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
+                      const etcdserverpb::LeaseTimeToLiveRequest& request);
   void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
-                        const etcdserverpb::LeaseTimeToLiveRequest& request);
+                        const etcdserverpb::LeaseTimeToLiveRequest& request,
+                        const std::optional<lease::LeaseView>& view);
   void Leases(std::unique_ptr<rpc::UnaryCall> call);
   void AnswerLeases(rpc::UnaryCall& call);
   // An id that no lease has now, above 0.

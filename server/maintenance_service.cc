@@ -53,6 +53,7 @@ void MaintenanceService::Register(rpc::ServiceTable& table) {
   Add(table, "Hash", OnLearner::kRefuse, &MaintenanceService::Hash);
   Add(table, "HashKV", OnLearner::kRefuse, &MaintenanceService::HashKv);
   Add(table, "Defragment", OnLearner::kRefuse, &MaintenanceService::Defragment);
+  Add(table, "MoveLeader", OnLearner::kRefuse, &MaintenanceService::MoveLeader);
   Add(table, "Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
   rpc::AddUnimplementedRest(*AlarmRequest::descriptor()->file()->FindServiceByName("Maintenance"),
                             table);
@@ -87,6 +88,22 @@ static bool FinishIfCancelled(UnaryCall& call) {
   if (!call.cancelled()) return false;
   call.Finish(ToStatus(Error::kRequestCanceled));
   return true;
+}
+
+void MaintenanceService::MoveLeader(std::unique_ptr<UnaryCall> call,
+                                    const etcdserverpb::MoveLeaderRequest& request) {
+  if (context_.node.status().leader != context_.node.member_id()) {
+    return call->Finish(api::ToStatus(api::Error::kNotLeader));
+  }
+  const MemberId target(request.targetid());
+  if (target == MemberId(0)) {
+    return call->Finish(api::ToStatus(api::Error::kBadLeaderTransferee));
+  }
+  context_.node.TransferLeadership(target, [call = std::move(call)](absl::Status status) {
+    if (!status.ok()) return call->Finish(std::move(status));
+    // Without a header, as etcd answers it.
+    call->Finish(rpc::SliceList());
+  });
 }
 
 void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call,

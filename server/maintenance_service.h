@@ -39,6 +39,8 @@ class MaintenanceService {
   void HashKv(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::HashKVRequest& request);
   void Defragment(std::unique_ptr<rpc::UnaryCall> call,
                   const etcdserverpb::DefragmentRequest& request);
+  void MoveLeader(std::unique_ptr<rpc::UnaryCall> call,
+                  const etcdserverpb::MoveLeaderRequest& request);
   void Alarm(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::AlarmRequest& request);
 
   const ServiceContext context_;

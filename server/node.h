@@ -128,6 +128,13 @@ class Node {
   // compaction), at once when that is so already; UNAVAILABLE "server stopped" otherwise.
   virtual void WaitCompacted(Revision revision, BarrierDone done) = 0;
 
+  // How long a lease has left, as the member that leads knows it: milliseconds, negative when it is
+  // due, none if there is no such lease. UNAVAILABLE "no leader", "leader changed" or "request
+  // timed out". For a member that does not lead itself.
+  using FindLeaseDone =
+      absl::AnyInvocable<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)>;
+  virtual void FindLeaseOnLeader(LeaseId id, FindLeaseDone done) = 0;
+
   // Hands the leadership over to `target`, or with 0 to whoever is best. FAILED_PRECONDITION "not
   // leader" or "bad leader transferee"; UNKNOWN "leader transfer took too long" when the target did
   // not win within an election timeout.

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/thread.h"
 #include "raft/quorum.h"
+#include "server/peer/lease_calls.h"
 
 namespace cairn::server {
 
@@ -50,7 +51,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       change_tracker_(kWaitedChangeBytesMax),
       read_pool_(kReadThreads, kQueuedReadsMax),
       log_reader_(1, kLogReadsMax),
-      leases_(options_.leases),
+      leases_(LeaseOptions()),
       leader_loss_(LeaderLoss::kElectionTimeouts * options_.core.raft.election_timeout_ticks),
       core_(options_.core, std::move(restored)),
       lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
@@ -89,6 +90,23 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
 }
 
 NodeRunner::~NodeRunner() { Stop().IgnoreError(); }
+
+LeaseManagerOptions NodeRunner::LeaseOptions() {
+  LeaseManagerOptions options = options_.leases;
+  if (options_.peers == nullptr) return options;
+  options.renew_on_leader = [this](LeaseId id, LeaseManagerOptions::LeaderDone done) {
+    const MemberId leader = OtherLeader();
+    if (leader == MemberId(0)) return false;
+    RenewLeaseOn(*options_.peers, leader, id, options_.proposal_timeout, std::move(done));
+    return true;
+  };
+  return options;
+}
+
+MemberId NodeRunner::OtherLeader() const {
+  base::MutexLock lock(status_mutex_);
+  return status_.leader == member_id() ? MemberId(0) : status_.leader;
+}
 
 void NodeRunner::Fatal(const absl::Status& error) {
   {
@@ -285,6 +303,22 @@ bool NodeRunner::RunInReadPool(absl::AnyInvocable<void()> work) { return read_po
 
 void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
   apply_->WaitCompacted(revision, std::move(done));
+}
+
+void NodeRunner::FindLeaseOnLeader(LeaseId id, FindLeaseDone done) {
+  const MemberId leader = status().leader;
+  if (leader == MemberId(0) || options_.peers == nullptr) {
+    return std::move(done)(api::ToStatus(api::Error::kNoLeader));
+  }
+  if (leader == member_id()) return std::move(done)(api::ToStatus(api::Error::kLeaderChanged));
+  auto shared = std::make_shared<FindLeaseDone>(std::move(done));
+  FindLeaseOn(*options_.peers, leader, id, options_.proposal_timeout,
+              [shared](absl::StatusOr<std::optional<int64_t>> remaining_ms) {
+                if (remaining_ms.ok()) return std::move(*shared)(*remaining_ms);
+                std::move (*shared)(api::ToStatus(absl::IsDeadlineExceeded(remaining_ms.status())
+                                                      ? api::Error::kTimeout
+                                                      : api::Error::kLeaderChanged));
+              });
 }
 
 void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {

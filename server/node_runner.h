@@ -182,6 +182,7 @@ class NodeRunner final : public Node {
   void ReadBarrier(BarrierDone done) override;
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
+  void FindLeaseOnLeader(LeaseId id, FindLeaseDone done) override;
   void TransferLeadership(MemberId target, BarrierDone done) override;
 
  private:
@@ -238,6 +239,9 @@ class NodeRunner final : public Node {
   // Publishes what a batch or a new state has changed, but for what the core is told.
   void PublishApplied(Index applied, const Applier::Result& result);
 
+  LeaseManagerOptions LeaseOptions();
+  // The member that leads; 0 if that is none or this one.
+  MemberId OtherLeader() const;
   void Fatal(const absl::Status& error);
   void WakeNode() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

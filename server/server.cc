@@ -17,14 +17,15 @@
 
 #include "api/errors.h"
 #include "api/version.h"
-#include "base/mutex.h"
 #include "base/status.h"
 #include "server/bootstrap.h"
 #include "server/compactor.h"
 #include "server/data_dir.h"
+#include "server/door.h"
 #include "server/log_trimmer.h"
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
+#include "server/peer/lease_calls.h"
 #include "server/peer/member_service.h"
 #include "server/peer/service.h"
 #include "server/peer/transport.h"
@@ -182,42 +183,6 @@ void LogRecovery(const Bootstrapped& member) {
 
 }  // namespace
 
-// Where streams of other members find the runner: they begin before it is there and may tell
-// something after it has gone. Any thread.
-class RunnerDoor {
- public:
-  void Open(NodeRunner* runner) {
-    base::MutexLock lock(mutex_);
-    runner_ = runner;
-  }
-  void Close() { Open(nullptr); }
-
-  void Step(std::vector<raft::Message> messages) {
-    base::MutexLock lock(mutex_);
-    if (runner_ != nullptr) runner_->Step(std::move(messages));
-  }
-  void ReportUnreachable(MemberId peer) {
-    base::MutexLock lock(mutex_);
-    if (runner_ != nullptr) runner_->ReportUnreachable(peer);
-  }
-  bool IsRemoved(MemberId id) {
-    base::MutexLock lock(mutex_);
-    return runner_ != nullptr && runner_->IsRemoved(id);
-  }
-  void ToldOfRemoval() {
-    base::MutexLock lock(mutex_);
-    if (runner_ != nullptr) runner_->ToldOfRemoval();
-  }
-  void Undelivered(std::vector<raft::Message> messages) {
-    base::MutexLock lock(mutex_);
-    if (runner_ != nullptr) runner_->Undelivered(std::move(messages));
-  }
-
- private:
-  base::Mutex mutex_;
-  NodeRunner* runner_ ABSL_GUARDED_BY(mutex_) = nullptr;
-};
-
 // In the order of construction; taken apart in Stop.
 struct Server::Parts {
   Config config;
@@ -227,7 +192,9 @@ struct Server::Parts {
   Bootstrapped member;
   std::unique_ptr<ResponseBudget> budget;
   std::unique_ptr<WatchFeed> feed;
-  std::shared_ptr<RunnerDoor> door = std::make_shared<RunnerDoor>();
+  // For the streams of other members: they begin before the runner is there and may tell something
+  // after it has gone.
+  std::shared_ptr<Door<NodeRunner>> door = std::make_shared<Door<NodeRunner>>();
   std::unique_ptr<PeerTransport> transport;
   std::unique_ptr<PeerService> peer_service;
   std::unique_ptr<SnapshotLane> snapshots;
@@ -244,19 +211,18 @@ struct Server::Parts {
   std::unique_ptr<rpc::GrpcEngine> engine;
   bool stopped = false;
 
-  absl::Status StartNode(const std::function<void(const absl::Status&)>& on_fatal,
-                         const std::function<void()>& on_removed,
-                         const AutoCompactionPolicy& automatic);
   PeerIdentity Identity() const;
   void MakeTransport();
+  void StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                 const std::function<void()>& on_removed, const AutoCompactionPolicy& automatic);
   absl::Status ListenForPeers();
   void PublishSelf();
   absl::Status Listen(const std::function<void(const absl::Status&)>& on_fatal);
 };
 
-absl::Status Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on_fatal,
-                                      const std::function<void()>& on_removed,
-                                      const AutoCompactionPolicy& automatic) {
+void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on_fatal,
+                              const std::function<void()>& on_removed,
+                              const AutoCompactionPolicy& automatic) {
   NodeRunnerOptions options = RunnerOptions(config, member);
   options.on_fatal = on_fatal;
   options.on_removed = on_removed;
@@ -268,7 +234,6 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
                                         *member.store, *member.applier);
   door->Open(runner.get());
   snapshots->Start(*runner);
-  CAIRN_RETURN_IF_ERROR(ListenForPeers());
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
@@ -282,7 +247,6 @@ absl::Status Server::Parts::StartNode(const std::function<void(const absl::Statu
   compacting.automatic = automatic;
   compacting.on_fatal = on_fatal;
   compactor = std::make_unique<Compactor>(std::move(compacting), *member.store, *runner);
-  return runner->WaitReady(kReadyTimeout);
 }
 
 PeerIdentity Server::Parts::Identity() const {
@@ -294,41 +258,48 @@ PeerIdentity Server::Parts::Identity() const {
 }
 
 void Server::Parts::MakeTransport() {
-  PeerTransportOptions outgoing;
-  outgoing.identity = Identity();
-  outgoing.connect = rpc::GrpcConnector(kPeerMessageBytes);
-  outgoing.on_unreachable = [door = door](MemberId peer) { door->ReportUnreachable(peer); };
-  outgoing.on_undelivered = [door = door](std::vector<raft::Message> messages) {
-    door->Undelivered(std::move(messages));
+  PeerTransportOptions options;
+  options.identity = Identity();
+  options.connect = rpc::GrpcConnector(kPeerMessageBytes);
+  options.on_unreachable = [door = door](MemberId peer) {
+    door->Visit([&](NodeRunner& node) { node.ReportUnreachable(peer); });
   };
-  outgoing.on_refused = [door = door](MemberId peer, const absl::Status& why) {
+  options.on_undelivered = [door = door](std::vector<raft::Message> messages) {
+    door->Visit([&](NodeRunner& node) { node.Undelivered(std::move(messages)); });
+  };
+  options.on_refused = [door = door](MemberId peer, const absl::Status& why) {
     LOG(WARNING) << fmt::format("member {:x} refuses to talk to this one: {}", peer,
                                 base::Message(why));
-    if (IsRemovedStatus(why)) door->ToldOfRemoval();
+    if (IsRemovedStatus(why)) door->Visit([](NodeRunner& node) { node.ToldOfRemoval(); });
   };
-  outgoing.random_seed = member.start_nonce;
-  transport = std::make_unique<PeerTransport>(std::move(outgoing));
+  options.random_seed = member.start_nonce;
+  transport = std::make_unique<PeerTransport>(std::move(options));
 
   SnapshotLaneOptions lane;
   lane.identity = Identity();
   lane.connect = rpc::GrpcConnector(kPeerMessageBytes);
   lane.send_bytes_per_second = config.snapshot_send_bytes_per_second;
-  lane.is_removed = [door = door](MemberId id) { return door->IsRemoved(id); };
+  lane.is_removed = [door = door](MemberId id) {
+    bool is_removed = false;
+    door->Visit([&](NodeRunner& node) { is_removed = node.IsRemoved(id); });
+    return is_removed;
+  };
   snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store);
 }
 
 absl::Status Server::Parts::ListenForPeers() {
   PeerServiceOptions incoming;
   incoming.identity = Identity();
-  incoming.is_removed = [door = door](MemberId id) { return door->IsRemoved(id); };
+  incoming.is_removed = [this](MemberId id) { return runner->IsRemoved(id); };
   incoming.on_greeting = [this](MemberId from, const std::vector<std::string>& peer_urls) {
     transport->AddRemote(from, peer_urls);
   };
-  incoming.deliver = [door = door](std::vector<raft::Message> messages) {
-    door->Step(std::move(messages));
+  incoming.deliver = [this](std::vector<raft::Message> messages) {
+    runner->Step(std::move(messages));
   };
   peer_service = std::make_unique<PeerService>(std::move(incoming));
   peer_service->Register(peer_table);
+  RegisterLeaseCalls(runner->leases(), peer_table);
   snapshots->Register(peer_table);
   member_service = std::make_unique<PeerMemberService>(
       *runner, MemberChangerOptions{.strict_reconfig_check = config.strict_reconfig_check,
@@ -419,7 +390,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   server->parts_->MakeTransport();
-  CAIRN_RETURN_IF_ERROR(server->parts_->StartNode(on_fatal, on_removed, automatic));
+  server->parts_->StartNode(on_fatal, on_removed, automatic);
+  CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
+  CAIRN_RETURN_IF_ERROR(server->parts_->runner->WaitReady(kReadyTimeout));
   server->parts_->PublishSelf();
   CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
   return server;

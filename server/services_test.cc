@@ -453,9 +453,22 @@ TEST_F(ServicesTest, ClusterListsItsMembers) {
       R"(header { } members { ID: 22 name: "m" peerURLs: "http://p" clientURLs: "http://c" })");
 }
 
+TEST_F(ServicesTest, OnlyTheLeaderMovesTheLead) {
+  const std::string path = "/etcdserverpb.Maintenance/MoveLeader";
+  MoveLeaderRequest request;
+  request.set_targetid(22);
+  EXPECT_EQ(*rpc::CallUnary(services_.table(), path, request.SerializeAsString()), "");
+  EXPECT_EQ(node_.transferred_to, MemberId(22));
+  EXPECT_EQ(rpc::CallUnary(services_.table(), path, "").status(),
+            api::ToStatus(Error::kBadLeaderTransferee));
+  node_.status_.leader = MemberId(5);
+  EXPECT_EQ(rpc::CallUnary(services_.table(), path, request.SerializeAsString()).status(),
+            api::ToStatus(Error::kNotLeader));
+}
+
 TEST_F(ServicesTest, WhatIsNotBuiltNamesItself) {
   for (const std::string_view path :
-       {"/etcdserverpb.Auth/AuthEnable", "/etcdserverpb.Maintenance/MoveLeader",
+       {"/etcdserverpb.Auth/AuthEnable", "/etcdserverpb.Maintenance/Downgrade",
         "/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"}) {
     const absl::Status status = rpc::CallUnary(services_.table(), path, "").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << path;

@@ -40,7 +40,7 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
   void Pump();
   void Tick();
   void Call(std::string_view path, std::string request, std::chrono::milliseconds timeout,
-            CallDone done);
+            Peers::CallDone done);
   PeerLinkStatus status() const;
   // Ends the stream and tells nobody.
   void Stop();

@@ -1,0 +1,93 @@
+#include "server/peer/lease_calls.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "api/errors.h"
+#include "api/peer.pb.h"
+#include "base/status.h"
+#include "server/rpc/proto.h"
+
+namespace cairn::server {
+
+namespace {
+
+using rpc::UnaryCall;
+
+constexpr std::string_view kServiceName = "cairn.peer.Peer";
+
+absl::Status NotTheLeader() {
+  return base::MakeStatus(absl::StatusCode::kUnavailable, "this member does not lead");
+}
+
+void Renew(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
+           const peer::RenewLeaseRequest& request) {
+  if (!leases.is_primary()) return call->Finish(NotTheLeader());
+  leases.RenewLater(LeaseId(request.lease_id()),
+                    [call = std::move(call)](absl::StatusOr<int64_t> ttl_s) {
+                      if (!ttl_s.ok()) return call->Finish(ttl_s.status());
+                      peer::RenewLeaseResponse response;
+                      response.set_ttl_s(*ttl_s);
+                      call->Finish(rpc::SliceList(rpc::Encode(response)));
+                    });
+}
+
+void Find(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
+          const peer::FindLeaseRequest& request) {
+  const std::optional<lease::LeaseView> view = leases.Find(LeaseId(request.lease_id()));
+  const bool is_known = !view.has_value() || view->remaining_ms.has_value();
+  if (!leases.is_primary() || !is_known) return call->Finish(NotTheLeader());
+  peer::FindLeaseResponse response;
+  response.set_is_found(view.has_value());
+  if (view.has_value()) response.set_remaining_ms(*view->remaining_ms);
+  call->Finish(rpc::SliceList(rpc::Encode(response)));
+}
+
+}  // namespace
+
+void RenewLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+                  std::function<void(absl::StatusOr<int64_t> ttl_s)> done) {
+  peer::RenewLeaseRequest request;
+  request.set_lease_id(id.value());
+  peers.Call(leader, "RenewLease", request.SerializeAsString(), timeout,
+             [done = std::move(done)](absl::StatusOr<std::string> answer) {
+               if (!answer.ok()) return done(answer.status());
+               peer::RenewLeaseResponse response;
+               if (absl::Status parsed = rpc::Parse(*answer, response); !parsed.ok()) {
+                 return done(std::move(parsed));
+               }
+               done(response.ttl_s());
+             });
+}
+
+void FindLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+                 std::function<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)> done) {
+  peer::FindLeaseRequest request;
+  request.set_lease_id(id.value());
+  peers.Call(
+      leader, "FindLease", request.SerializeAsString(), timeout,
+      [done = std::move(done)](absl::StatusOr<std::string> answer) {
+        if (!answer.ok()) return done(answer.status());
+        peer::FindLeaseResponse response;
+        if (absl::Status parsed = rpc::Parse(*answer, response); !parsed.ok()) {
+          return done(std::move(parsed));
+        }
+        done(response.is_found() ? std::optional<int64_t>(response.remaining_ms()) : std::nullopt);
+      });
+}
+
+void RegisterLeaseCalls(LeaseManager& leases, rpc::ServiceTable& table) {
+  table.AddUnary(kServiceName, "RenewLease",
+                 rpc::TypedUnary<peer::RenewLeaseRequest>(
+                     [&leases](std::unique_ptr<UnaryCall> call, peer::RenewLeaseRequest request) {
+                       Renew(leases, std::move(call), request);
+                     }));
+  table.AddUnary(kServiceName, "FindLease",
+                 rpc::TypedUnary<peer::FindLeaseRequest>(
+                     [&leases](std::unique_ptr<UnaryCall> call, peer::FindLeaseRequest request) {
+                       Find(leases, std::move(call), request);
+                     }));
+}
+
+}  // namespace cairn::server
