@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/check.h"
 #include "mvcc/mem_backend.h"
@@ -131,7 +132,8 @@ class FakeNode final : public Node {
   }
 
   MemberId transferred_to;
-  absl::StatusOr<std::optional<int64_t>> remaining_on_leader_ms;
+  absl::StatusOr<std::optional<int64_t>> remaining_on_leader_ms =
+      api::ToStatus(api::Error::kLeaderChanged);
   ChangeSink* sink = nullptr;
   bool can_read_now = true;
   bool out_of_space = false;

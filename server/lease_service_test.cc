@@ -175,6 +175,15 @@ TEST_F(LeaseServiceTest, TimeToLiveTellsSecondsAndKeys) {
   request.set_id(1);
   EXPECT_EQ(Call<LeaseTimeToLiveResponse>("LeaseTimeToLive", request).status(),
             ToStatus(Error::kLeaderChanged));
+
+  // What the leader knows, with the keys that are known here.
+  node_.remaining_on_leader_ms = 7'900;
+  response = TimeToLive(1, true);
+  EXPECT_EQ(response.ttl(), 7);
+  EXPECT_EQ(response.grantedttl(), 60);
+  EXPECT_EQ(response.keys_size(), 2);
+  node_.remaining_on_leader_ms = std::optional<int64_t>();
+  EXPECT_EQ(TimeToLive(1).ttl(), -1);
 }
 
 TEST_F(LeaseServiceTest, ManyKeysAreReadInThePool) {

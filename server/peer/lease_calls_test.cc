@@ -81,7 +81,8 @@ TEST_F(LeaseCallsTest, TheLeaderAnswers) {
   EXPECT_EQ(Renew(MemberId(1), LeaseId(8)), "0");
   EXPECT_EQ(Find(MemberId(1), LeaseId(8)), "none");
   now_ms_ = 4000;
-  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "6000");
+  // A new leader adds an election timeout of 1,000 ms.
+  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "7000");
 }
 
 TEST_F(LeaseCallsTest, WhoDoesNotLeadSaysSo) {
