@@ -31,6 +31,8 @@ class LoopPeers final : public Peers {
                                         : rpc::CallUnary(table_, path, request));
   }
 
+  std::optional<int64_t> ConnectedMs(MemberId) const override { return std::nullopt; }
+
   std::optional<std::string> garbage;
 
  private:

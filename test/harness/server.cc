@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -42,6 +44,21 @@ bool IsFree(int port) {
   return is_free;
 }
 
+// Keeps `port` from the other tests of this machine for the life of this process, also while no
+// server listens there: a name among Unix sockets that are in no directory. False if it is taken.
+bool Reserve(int port) {
+  const int socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = fmt::format("cairn-test-port-{}", port);
+  // The first byte is zero; the name is as long as it is said to be.
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (bind(socket_fd, reinterpret_cast<sockaddr*>(&address), length) == 0) return true;
+  close(socket_fd);
+  return false;
+}
+
 }  // namespace
 
 int PickFreePort() {
@@ -49,7 +66,7 @@ int PickFreePort() {
   std::uniform_int_distribution<int> ports(kPortFirst, kPortLimit - 1);
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
     const int port = ports(device);
-    if (IsFree(port)) return port;
+    if (Reserve(port) && IsFree(port)) return port;
   }
   CAIRN_CHECK(false, "no free port on the loopback address");
   return 0;

@@ -80,7 +80,8 @@ class Server {
 };
 
 // A port of the loopback address that nothing listens on, outside the range that the kernel gives
-// to outgoing connections, so that it stays free until the server takes it.
+// to outgoing connections and given to no other test, so that it stays free whenever the server
+// does not have it.
 int PickFreePort();
 
 // A fresh folder below TEST_TMPDIR (or the system's folder for temporary files).
