@@ -266,8 +266,8 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& op
   if (options.directory.empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "state: no directory given");
   }
-  const int64_t limit_bytes =
-      options.memory != nullptr ? options.memory->limit_bytes : options.memory_limit_bytes;
+  int64_t limit_bytes = options.memory_limit_bytes;
+  if (const RocksMemory* const memory = options.memory.get()) limit_bytes = memory->limit_bytes;
   if (limit_bytes < kMemoryLimitBytesMin) {
     return base::Error(absl::StatusCode::kInvalidArgument,
                        "state in {}: a memory limit of {} bytes is below the least of {}",

@@ -202,8 +202,7 @@ std::optional<int64_t> LeaseManager::Renew(LeaseId id) {
 }
 
 void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
-  absl::StatusOr<int64_t> answer = int64_t{0};
-  bool waits = false;
+  std::optional<absl::StatusOr<int64_t>> answer;
   {
     base::MutexLock lock(mutex_);
     if (stopped_) {
@@ -214,11 +213,10 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
       answer = api::ToStatus(api::Error::kTooManyRequests);
     } else {
       ++waiters_;
-      waiting_[id].push_back({std::move(done), Now() + options_.wait.count()});
-      waits = true;
+      waiting_[id].push_back({std::exchange(done, nullptr), Now() + options_.wait.count()});
     }
   }
-  if (!waits) return std::move(done)(std::move(answer));
+  if (answer.has_value()) return std::move(done)(*std::move(answer));
   AskLeader(id);
 }
 
