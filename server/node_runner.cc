@@ -214,8 +214,7 @@ absl::Status NodeRunner::WriteLog(wal::Append append) {
 absl::Status NodeRunner::RunOnNode(const std::function<void(NodeCore& core)>& work) {
   auto result = std::make_shared<std::promise<bool>>();
   std::future<bool> has_run = result->get_future();
-  const absl::Status cancelled =
-      base::Error(absl::StatusCode::kCancelled, "the server is stopping");
+  absl::Status cancelled = base::Error(absl::StatusCode::kCancelled, "the server is stopping");
   {
     base::MutexLock lock(mutex_);
     if (node_stops_) return cancelled;

@@ -61,7 +61,7 @@ void NodeRunner::CallPeer(MemberId to, std::string_view method, std::string requ
       refusal = base::MakeStatus(absl::StatusCode::kUnavailable, "there are no other members");
     } else {
       number = pending_calls_->next++;
-      pending_calls_->calls.emplace(number, std::move(done));
+      pending_calls_->calls.emplace(number, std::exchange(done, nullptr));
     }
   }
   if (!refusal.ok()) return std::move(done)(std::move(refusal));
