@@ -1,5 +1,6 @@
 // What the runner does about members: changes proposed and waited for, looks at consensus.
 #include <algorithm>
+#include <utility>
 
 #include "api/errors.h"
 #include "base/status.h"

@@ -424,7 +424,7 @@ absl::Status Server::Stop() {
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
   if (parts_->snapshots != nullptr) parts_->snapshots->Stop();
-  const absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
+  absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
   if (parts_->publisher != nullptr) parts_->publisher->Stop();
   parts_->door->Close();
   if (parts_->transport != nullptr) parts_->transport->Stop();
