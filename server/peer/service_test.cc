@@ -36,6 +36,9 @@ class PeerServiceTest : public testing::Test {
     std::get<rpc::StreamHandler> (*table_.Find("/cairn.peer.Peer/Exchange"))(stream_.TakeCall());
   }
 
+  // A stream keeps itself until it ends.
+  ~PeerServiceTest() override { stream_.Cancel(); }
+
   void Greet(const peer::Greeting& greeting) {
     peer::PeerRequest request;
     *request.mutable_greeting() = greeting;
