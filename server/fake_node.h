@@ -6,6 +6,7 @@
 #define CAIRN_SERVER_FAKE_NODE_H_
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -77,10 +78,9 @@ class FakeNode final : public Node {
     done(std::move(outcome));
   }
   void LookAtRaft(LookDone done) override { done(raft); }
-  void CallPeer(MemberId to, std::string_view method, std::string /*request*/,
-                CallDone done) override {
+  void CallPeer(MemberId to, std::string_view method, std::string request, CallDone done) override {
     called.emplace_back(to, method);
-    done(call_answer);
+    done(answer_call == nullptr ? call_answer : answer_call(to, method, request));
   }
   std::optional<int64_t> ConnectedMs(MemberId id) const override {
     const auto found = connected_ms.find(id);
@@ -146,6 +146,10 @@ class FakeNode final : public Node {
   // Calls of other members, and what they answer.
   std::vector<std::pair<MemberId, std::string>> called;
   absl::StatusOr<std::string> call_answer = absl::UnavailableError("no connection");
+  // Given, it answers instead.
+  std::function<absl::StatusOr<std::string>(MemberId to, std::string_view method,
+                                            const std::string& request)>
+      answer_call;
   // Granted from the start, for an hour.
   const LeaseId known_lease{77};
   // The clock of the leases.

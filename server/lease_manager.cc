@@ -28,8 +28,6 @@ LeaseManagerOptions WithClock(LeaseManagerOptions options) {
 LeaseManager::LeaseManager(LeaseManagerOptions options)
     : options_(WithClock(std::move(options))), lessor_(options_.lessor) {}
 
-LeaseManager::~LeaseManager() { door_->Close(); }
-
 void LeaseManager::Give(Answers answers) {
   for (auto& [done, answer] : answers) std::move(done)(std::move(answer));
 }
@@ -109,8 +107,8 @@ void LeaseManager::AskLeader(LeaseId id) {
     asked_for = found->second.size();
   }
   const bool is_asked =
-      options_.renew_on_leader(id, [door = door_, id, asked_for](absl::StatusOr<int64_t> ttl_s) {
-        door->Visit([&](LeaseManager& manager) { manager.LeaderAnswered(id, asked_for, ttl_s); });
+      options_.renew_on_leader(id, [this, id, asked_for](absl::StatusOr<int64_t> ttl_s) {
+        LeaderAnswered(id, asked_for, ttl_s);
       });
   if (is_asked) return;
   base::MutexLock lock(mutex_);

@@ -19,7 +19,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -27,7 +26,6 @@
 
 #include "base/mutex.h"
 #include "lease/lessor.h"
-#include "server/door.h"
 
 namespace cairn::server {
 
@@ -38,8 +36,9 @@ struct LeaseManagerOptions {
   // The monotonic clock, in milliseconds; a test brings its own.
   std::function<lease::Milliseconds()> now_ms;
   // Asks the member that leads to renew a lease; false if no other is known to lead. `done` runs
-  // once, on any thread, perhaps before this returns: with what a RenewDone gets, or an error if
-  // the leader could not be asked. Empty: there are no other members.
+  // once, on any thread, perhaps before this returns and never after the manager has gone: with
+  // what a RenewDone gets, or an error if the leader could not be asked. Empty: there are no other
+  // members.
   using LeaderDone = std::function<void(absl::StatusOr<int64_t> ttl_s)>;
   std::function<bool(LeaseId id, LeaderDone done)> renew_on_leader;
 };
@@ -56,7 +55,6 @@ class LeaseManager {
   using RenewDone = absl::AnyInvocable<void(absl::StatusOr<int64_t> ttl_s)>;
 
   explicit LeaseManager(LeaseManagerOptions options);
-  ~LeaseManager();
 
   // --- The apply thread (and whoever starts the member) ---
   void Applied(Index applied, std::span<const lease::LeaseUpdate> updates);
@@ -123,8 +121,6 @@ class LeaseManager {
   // All together.
   size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  // For a leader's answers, which may come after this object has gone.
-  const std::shared_ptr<Door<LeaseManager>> door_ = std::make_shared<Door<LeaseManager>>(this);
 };
 
 }  // namespace cairn::server

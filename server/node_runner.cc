@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/thread.h"
 #include "raft/quorum.h"
+#include "server/peer/codec.h"
 #include "server/peer/lease_calls.h"
 
 namespace cairn::server {
@@ -97,7 +98,7 @@ LeaseManagerOptions NodeRunner::LeaseOptions() {
   options.renew_on_leader = [this](LeaseId id, LeaseManagerOptions::LeaderDone done) {
     const MemberId leader = OtherLeader();
     if (leader == MemberId(0)) return false;
-    RenewLeaseOn(*options_.peers, leader, id, options_.proposal_timeout, std::move(done));
+    RenewLeaseOn(*this, leader, id, std::move(done));
     return true;
   };
   return options;
@@ -266,19 +267,18 @@ void NodeRunner::Propose(CommandKind kind, std::string_view body, ProposeDone do
     return;
   }
   if (!tracker_.Add(id, payload.size(), steady_clock::now() + options_.proposal_timeout, done)) {
-    bool stopping;
-    {
-      base::MutexLock lock(status_mutex_);
-      stopping = stopping_;
-    }
-    std::move(done)({.status = api::ToStatus(stopping ? api::Error::kServerStopped
-                                                      : api::Error::kTooManyRequests)});
+    std::move(done)({.status = WhyNotTracked()});
     return;
   }
   raft::Payload data = std::make_shared<const std::string>(std::move(payload));
   base::MutexLock lock(mutex_);
   inputs_.proposals.push_back({id, {raft::EntryKind::kCommand, std::move(data)}});
   WakeNode();
+}
+
+absl::Status NodeRunner::WhyNotTracked() const {
+  base::MutexLock lock(status_mutex_);
+  return api::ToStatus(stopping_ ? api::Error::kServerStopped : api::Error::kTooManyRequests);
 }
 
 void NodeRunner::ReadBarrier(BarrierDone done) {
@@ -306,30 +306,30 @@ void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
 
 void NodeRunner::FindLeaseOnLeader(LeaseId id, FindLeaseDone done) {
   const MemberId leader = status().leader;
-  if (leader == MemberId(0) || options_.peers == nullptr) {
-    return std::move(done)(api::ToStatus(api::Error::kNoLeader));
-  }
+  if (leader == MemberId(0)) return std::move(done)(api::ToStatus(api::Error::kNoLeader));
   if (leader == member_id()) return std::move(done)(api::ToStatus(api::Error::kLeaderChanged));
   auto shared = std::make_shared<FindLeaseDone>(std::move(done));
-  FindLeaseOn(*options_.peers, leader, id, options_.proposal_timeout,
-              [shared](absl::StatusOr<std::optional<int64_t>> remaining_ms) {
-                if (remaining_ms.ok()) return std::move(*shared)(*remaining_ms);
-                std::move (*shared)(api::ToStatus(absl::IsDeadlineExceeded(remaining_ms.status())
-                                                      ? api::Error::kTimeout
-                                                      : api::Error::kLeaderChanged));
-              });
+  FindLeaseOn(*this, leader, id, [shared](absl::StatusOr<std::optional<int64_t>> remaining_ms) {
+    if (remaining_ms.ok()) return std::move(*shared)(*remaining_ms);
+    std::move (*shared)(api::ToStatus(absl::IsDeadlineExceeded(remaining_ms.status())
+                                          ? api::Error::kTimeout
+                                          : api::Error::kLeaderChanged));
+  });
 }
 
 void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {
+  api::Error refusal = api::Error::kTooManyRequests;
   {
     base::MutexLock lock(mutex_);
-    if (!node_stops_) {
+    if (node_stops_) {
+      refusal = api::Error::kServerStopped;
+    } else if (inputs_.transfers.size() < kWaitingTransfersMax) {
       inputs_.transfers.emplace_back(target, std::move(done));
       WakeNode();
       return;
     }
   }
-  std::move(done)(api::ToStatus(api::Error::kServerStopped));
+  std::move(done)(api::ToStatus(refusal));
 }
 
 // --- The other members ---
@@ -337,16 +337,9 @@ void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {
 void NodeRunner::Step(std::vector<raft::Message> messages) {
   base::MutexLock lock(mutex_);
   for (raft::Message& message : messages) {
-    size_t bytes = 0;
-    if (const auto* append = std::get_if<raft::AppendRequest>(&message.body)) {
-      bytes = PayloadBytes(append->entries);
-    } else if (const auto* forwarded = std::get_if<raft::ForwardedProposals>(&message.body)) {
-      for (const raft::Proposal& proposal : forwarded->proposals) {
-        bytes += proposal.data == nullptr ? 0 : proposal.data->size();
-      }
-    }
-    const bool fits =
-        bytes == 0 || inputs_.message_bytes == 0 || inputs_.message_bytes + bytes <= kInboxBytesMax;
+    const size_t bytes = EncodedBytes(message);
+    // One always fits, or a large entry would never get through.
+    const bool fits = inputs_.messages.empty() || inputs_.message_bytes + bytes <= kInboxBytesMax;
     if (!fits) continue;
     inputs_.message_bytes += bytes;
     inputs_.messages.push_back(std::move(message));
@@ -528,6 +521,9 @@ void NodeRunner::StartTransfer(MemberId target, BarrierDone done) {
   if (target == raft.id()) return std::move(done)(absl::OkStatus());
   if (target == MemberId(0) || !core_.TransferLeadership(target)) {
     return std::move(done)(api::ToStatus(api::Error::kBadLeaderTransferee));
+  }
+  if (transfers_.size() >= kWaitingTransfersMax) {
+    return std::move(done)(api::ToStatus(api::Error::kTooManyRequests));
   }
   transfers_.push_back({target, steady_clock::now() + options_.proposal_timeout, std::move(done)});
 }

@@ -36,6 +36,7 @@
 #include "raft/core.h"
 #include "server/applier.h"
 #include "server/apply_loop.h"
+#include "server/door.h"
 #include "server/leader_loss.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
@@ -89,8 +90,8 @@ class NodeRunner final : public Node {
   static constexpr size_t kAppendBytesMax = size_t{4} << 20;
   // Reads that wait for a round.
   static constexpr size_t kWaitingReadsMax = 100'000;
-  // Payload of peers' messages that wait for the node thread; beyond it appends are dropped, which
-  // their sender notices. Twice what a leader has in flight to one member.
+  // Peers' messages that wait for the node thread, as they are encoded; beyond it they are dropped,
+  // which raft tolerates. Twice what a leader has in flight to one member.
   static constexpr size_t kInboxBytesMax = size_t{16} << 20;
   // Reads of the log for peers that lag: one a peer.
   static constexpr size_t kLogReadsMax = 64;
@@ -101,6 +102,8 @@ class NodeRunner final : public Node {
   static constexpr std::chrono::milliseconds kRemovalGrace{1000};
   // Looks at consensus that wait for the node thread.
   static constexpr size_t kWaitingLooksMax = 1000;
+  // Hand-overs that are waited for; all but one ask for what is under way already.
+  static constexpr size_t kWaitingTransfersMax = 100;
   // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
   // than this only adds latency.
   static constexpr int kReadThreads = 2;
@@ -231,6 +234,10 @@ class NodeRunner final : public Node {
   void FailProposal(const RefusedProposal& refused);
   void Tick();
   void TellOfRemoval();
+  // Why a proposal found no room among those that wait for their answers.
+  absl::Status WhyNotTracked() const;
+  void FinishCall(uint64_t number, absl::StatusOr<std::string> response);
+  // Answers what is under way; no answer is being given any more when this returns.
   void StopCalls();
   void PublishStatus();
 
@@ -279,15 +286,13 @@ class NodeRunner final : public Node {
   bool wake_on_applied_ ABSL_GUARDED_BY(mutex_) = true;
   size_t waiting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
 
-  // Calls of other members that are not answered yet. What the wire says after the end, it says to
-  // nobody.
-  struct PendingCalls {
-    base::Mutex mutex;
-    uint64_t next ABSL_GUARDED_BY(mutex) = 1;
-    absl::flat_hash_map<uint64_t, CallDone> calls ABSL_GUARDED_BY(mutex);
-    bool stopped ABSL_GUARDED_BY(mutex) = false;
-  };
-  const std::shared_ptr<PendingCalls> pending_calls_ = std::make_shared<PendingCalls>();
+  // Calls of other members that are not answered yet. What the wire says after the end finds the
+  // door closed.
+  base::Mutex calls_mutex_;
+  uint64_t next_call_ ABSL_GUARDED_BY(calls_mutex_) = 1;
+  absl::flat_hash_map<uint64_t, CallDone> calls_ ABSL_GUARDED_BY(calls_mutex_);
+  bool calls_stopped_ ABSL_GUARDED_BY(calls_mutex_) = false;
+  const std::shared_ptr<Door<NodeRunner>> calls_door_ = std::make_shared<Door<NodeRunner>>(this);
 
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;

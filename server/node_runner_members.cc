@@ -21,13 +21,7 @@ void NodeRunner::ProposeChange(const MembershipChange& change, ProposeDone done)
     return;
   }
   if (!change_tracker_.Add(id, data->size(), steady_clock::now() + kChangeTimeout, done)) {
-    bool stopping;
-    {
-      base::MutexLock lock(status_mutex_);
-      stopping = stopping_;
-    }
-    std::move(done)({.status = api::ToStatus(stopping ? api::Error::kServerStopped
-                                                      : api::Error::kTooManyRequests)});
+    std::move(done)({.status = WhyNotTracked()});
     return;
   }
   base::MutexLock lock(mutex_);
@@ -55,37 +49,43 @@ void NodeRunner::CallPeer(MemberId to, std::string_view method, std::string requ
   uint64_t number = 0;
   absl::Status refusal;
   {
-    base::MutexLock lock(pending_calls_->mutex);
-    if (pending_calls_->stopped) {
+    base::MutexLock lock(calls_mutex_);
+    if (calls_stopped_) {
       refusal = api::ToStatus(api::Error::kServerStopped);
     } else if (options_.peers == nullptr) {
       refusal = base::MakeStatus(absl::StatusCode::kUnavailable, "there are no other members");
     } else {
-      number = pending_calls_->next++;
-      pending_calls_->calls.emplace(number, std::exchange(done, nullptr));
+      number = next_call_++;
+      calls_.emplace(number, std::exchange(done, nullptr));
     }
   }
   if (!refusal.ok()) return std::move(done)(std::move(refusal));
-  options_.peers->Call(to, method, std::move(request), options_.proposal_timeout,
-                       [pending = pending_calls_, number](absl::StatusOr<std::string> response) {
-                         CallDone waiting;
-                         {
-                           base::MutexLock lock(pending->mutex);
-                           const auto found = pending->calls.find(number);
-                           if (found == pending->calls.end()) return;
-                           waiting = std::move(found->second);
-                           pending->calls.erase(found);
-                         }
-                         std::move(waiting)(std::move(response));
-                       });
+  options_.peers->Call(
+      to, method, std::move(request), options_.proposal_timeout,
+      [door = calls_door_, number](absl::StatusOr<std::string> response) {
+        door->Visit([&](NodeRunner& runner) { runner.FinishCall(number, std::move(response)); });
+      });
+}
+
+void NodeRunner::FinishCall(uint64_t number, absl::StatusOr<std::string> response) {
+  CallDone done;
+  {
+    base::MutexLock lock(calls_mutex_);
+    const auto found = calls_.find(number);
+    if (found == calls_.end()) return;
+    done = std::move(found->second);
+    calls_.erase(found);
+  }
+  std::move(done)(std::move(response));
 }
 
 void NodeRunner::StopCalls() {
+  calls_door_->Close();
   absl::flat_hash_map<uint64_t, CallDone> calls;
   {
-    base::MutexLock lock(pending_calls_->mutex);
-    pending_calls_->stopped = true;
-    calls.swap(pending_calls_->calls);
+    base::MutexLock lock(calls_mutex_);
+    calls_stopped_ = true;
+    calls.swap(calls_);
   }
   for (auto& [number, done] : calls) {
     std::move(done)(api::ToStatus(api::Error::kServerStopped));

@@ -16,6 +16,7 @@
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "server/membership_change.h"
+#include "server/peer/codec.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -364,38 +365,104 @@ TEST_F(NodeRunnerTest, MarkDurableIsInTheLogWhenItReturns) {
   EXPECT_EQ(member_->recovered().marker->id.index, durable->index);
 }
 
-// A member that neither votes nor hears of a leader.
-TEST_F(NodeRunnerTest, WithoutALeaderProposalsTimeOutAndReadsWait) {
-  absl::StatusOr<Bootstrapped> member = Bootstrap(disk_.foundation(), TestConfig());
-  ASSERT_TRUE(member.ok()) << member.status();
-  raft::RestoredState restored = std::move(member->raft);
-  restored.hard_state.commit = Index(0);
-  auto entries = member->wal->ReadEntries(Index(1), Index(2), 1);
-  ASSERT_TRUE(entries.ok());
-  restored.entries = *entries;
-  restored.before_entries = {};
-  FatalCounter fatal;
-  NodeRunnerOptions options = TestRunnerOptions(*member);
-  options.proposal_timeout = milliseconds(50);
-  options.core.waiting_bytes_max = 200;
-  options.on_fatal = fatal.callback();
-  NodeRunner runner(std::move(options), std::move(restored), *member->wal, *member->store,
-                    *member->applier);
+// Members whose answers come when the test says.
+class SlowPeers final : public AbsentPeers {
+ public:
+  void Call(MemberId /*to*/, std::string_view /*method*/, std::string /*request*/,
+            milliseconds /*timeout*/, CallDone done) override {
+    held.push_back(std::move(done));
+  }
+  std::vector<CallDone> held;
+};
+
+// A member that neither votes nor hears of a leader, unless the test says so.
+class LonelyNodeRunnerTest : public testing::Test {
+ protected:
+  static constexpr MemberId kOther{99};
+
+  void Start(size_t waiting_bytes_max, milliseconds proposal_timeout) {
+    auto bootstrapped = Bootstrap(disk_.foundation(), TestConfig());
+    ASSERT_TRUE(bootstrapped.ok()) << bootstrapped.status();
+    member_ = *std::move(bootstrapped);
+    raft::RestoredState restored = std::move(member_.raft);
+    restored.hard_state.commit = Index(0);
+    auto entries = member_.wal->ReadEntries(Index(1), Index(2), 1);
+    ASSERT_TRUE(entries.ok());
+    restored.entries = *entries;
+    restored.before_entries = {};
+    NodeRunnerOptions options = TestRunnerOptions(member_);
+    options.proposal_timeout = proposal_timeout;
+    options.core.waiting_bytes_max = waiting_bytes_max;
+    options.on_fatal = fatal_.callback();
+    options.peers = &peers_;
+    runner_ = std::make_unique<NodeRunner>(std::move(options), std::move(restored), *member_.wal,
+                                           *member_.store, *member_.applier);
+  }
+  raft::Message FromOther(uint64_t term) const {
+    return {kOther, member_.identity.member, Term(term), raft::Heartbeat{}};
+  }
+  // Everything that was handed in before has been looked at.
+  raft::CoreStatus Look() {
+    std::promise<absl::StatusOr<raft::CoreStatus>> look;
+    runner_->LookAtRaft(
+        [&](absl::StatusOr<raft::CoreStatus> raft) { look.set_value(std::move(raft)); });
+    return look.get_future().get().value();
+  }
+
+  TestDisk disk_;
+  FatalCounter fatal_;
+  SlowPeers peers_;
+  Bootstrapped member_;
+  std::unique_ptr<NodeRunner> runner_;
+};
+
+TEST_F(LonelyNodeRunnerTest, ProposalsTimeOutAndReadsWait) {
+  ASSERT_NO_FATAL_FAILURE(Start(200, milliseconds(50)));
   // Whoever joins a cluster begins so: it may answer, and has little to say.
-  EXPECT_TRUE(runner.WaitReady(kTestPatience).ok());
+  EXPECT_TRUE(runner_->WaitReady(kTestPatience).ok());
   const auto propose = [&](size_t bytes) {
     std::promise<absl::Status> promise;
-    runner.Propose(CommandKind::kPut, std::string(bytes, 'x'),
-                   [&](Node::Outcome outcome) { promise.set_value(outcome.status); });
+    runner_->Propose(CommandKind::kPut, std::string(bytes, 'x'),
+                     [&](Node::Outcome outcome) { promise.set_value(outcome.status); });
     return promise.get_future().get();
   };
   EXPECT_EQ(propose(300), api::ToStatus(Error::kTooManyRequests));
   EXPECT_EQ(propose(10), api::ToStatus(Error::kDeadlineExceeded));
   std::promise<absl::Status> read;
-  runner.ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
-  EXPECT_TRUE(runner.Stop().ok());
+  runner_->ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
+  EXPECT_TRUE(runner_->Stop().ok());
   EXPECT_EQ(read.get_future().get(), api::ToStatus(Error::kServerStopped));
-  EXPECT_EQ(fatal.count(), 0);
+  EXPECT_EQ(fatal_.count(), 0);
+}
+
+// What is asked of another member is answered by a stop, and its late answer finds nobody.
+TEST_F(LonelyNodeRunnerTest, AStopAnswersCallsOfOtherMembers) {
+  ASSERT_NO_FATAL_FAILURE(Start(200, kTestPatience));
+  runner_->Step({FromOther(7)});
+  ASSERT_EQ(Look().leader, kOther);
+  std::vector<absl::Status> answers;
+  runner_->FindLeaseOnLeader(LeaseId(1), [&](const absl::StatusOr<std::optional<int64_t>>& found) {
+    answers.push_back(found.status());
+  });
+  runner_->CallPeer(kOther, "Promote", "", [&](const absl::StatusOr<std::string>& response) {
+    answers.push_back(response.status());
+  });
+  ASSERT_EQ(peers_.held.size(), 2u);
+  runner_.reset();
+  ASSERT_EQ(answers.size(), 2u);
+  for (auto& done : peers_.held) std::move(done)(absl::UnavailableError("late"));
+  EXPECT_EQ(answers.size(), 2u);
+}
+
+TEST_F(LonelyNodeRunnerTest, WhatOthersSayIsBounded) {
+  ASSERT_NO_FATAL_FAILURE(Start(200, kTestPatience));
+  std::vector<raft::Message> messages(NodeRunner::kInboxBytesMax / EncodedBytes(FromOther(7)),
+                                      FromOther(7));
+  messages.push_back(FromOther(8));
+  runner_->Step(std::move(messages));
+  EXPECT_EQ(Look().term, Term(7));
+  runner_->Step({FromOther(8)});
+  EXPECT_EQ(Look().term, Term(8));
 }
 
 // Clients ask at once; each change is applied before the next is appended, and the one that cannot

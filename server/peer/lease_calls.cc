@@ -46,27 +46,27 @@ void Find(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
 
 }  // namespace
 
-void RenewLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+void RenewLeaseOn(Node& node, MemberId leader, LeaseId id,
                   std::function<void(absl::StatusOr<int64_t> ttl_s)> done) {
   peer::RenewLeaseRequest request;
   request.set_lease_id(id.value());
-  peers.Call(leader, "RenewLease", request.SerializeAsString(), timeout,
-             [done = std::move(done)](absl::StatusOr<std::string> answer) {
-               if (!answer.ok()) return done(answer.status());
-               peer::RenewLeaseResponse response;
-               if (absl::Status parsed = rpc::Parse(*answer, response); !parsed.ok()) {
-                 return done(std::move(parsed));
-               }
-               done(response.ttl_s());
-             });
+  node.CallPeer(leader, "RenewLease", request.SerializeAsString(),
+                [done = std::move(done)](absl::StatusOr<std::string> answer) {
+                  if (!answer.ok()) return done(answer.status());
+                  peer::RenewLeaseResponse response;
+                  if (absl::Status parsed = rpc::Parse(*answer, response); !parsed.ok()) {
+                    return done(std::move(parsed));
+                  }
+                  done(response.ttl_s());
+                });
 }
 
-void FindLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+void FindLeaseOn(Node& node, MemberId leader, LeaseId id,
                  std::function<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)> done) {
   peer::FindLeaseRequest request;
   request.set_lease_id(id.value());
-  peers.Call(
-      leader, "FindLease", request.SerializeAsString(), timeout,
+  node.CallPeer(
+      leader, "FindLease", request.SerializeAsString(),
       [done = std::move(done)](absl::StatusOr<std::string> answer) {
         if (!answer.ok()) return done(answer.status());
         peer::FindLeaseResponse response;

@@ -1,32 +1,31 @@
 // What members ask the leader about leases, and how it answers (api/peer.proto).
 //
-// The asking side is called on any thread and never blocks; the answering side is registered in the
-// table of the peer port.
+// The asking side calls through Node::CallPeer, on any thread, and never blocks; the answering side
+// is registered in the table of the peer port.
 #ifndef CAIRN_SERVER_PEER_LEASE_CALLS_H_
 #define CAIRN_SERVER_PEER_LEASE_CALLS_H_
 
 #include <absl/status/statusor.h>
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 
 #include "base/ids.h"
 #include "server/lease_manager.h"
-#include "server/peers.h"
+#include "server/node.h"
 #include "server/rpc/service_table.h"
 
 namespace cairn::server {
 
 // Asks `leader` to renew a lease: its whole time to live, 0 if there is none such; UNAVAILABLE when
 // it could not be asked or does not lead.
-void RenewLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+void RenewLeaseOn(Node& node, MemberId leader, LeaseId id,
                   std::function<void(absl::StatusOr<int64_t> ttl_s)> done);
 
 // Asks `leader` how long a lease has: milliseconds, negative when it is due; none if there is none
 // such.
-void FindLeaseOn(Peers& peers, MemberId leader, LeaseId id, std::chrono::milliseconds timeout,
+void FindLeaseOn(Node& node, MemberId leader, LeaseId id,
                  std::function<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)> done);
 
 // Answers both from `leases`, which outlives every call.

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "server/peer/codec.h"
 #include "server/rpc/proto.h"
+#include "server/url.h"
 
 namespace cairn::server {
 
@@ -19,12 +20,13 @@ using std::chrono::steady_clock;
 
 constexpr std::string_view kExchangePath = "/cairn.peer.Peer/Exchange";
 
-// "host:port" of "http://host:port".
+// What to connect to. One that cannot be read is skipped: the rest may do.
 std::vector<std::string> Authorities(const std::vector<std::string>& urls) {
   std::vector<std::string> authorities;
-  for (const std::string& url : urls) {
-    const size_t at = url.find("://");
-    authorities.push_back(at == std::string::npos ? url : url.substr(at + 3));
+  for (const std::string& text : urls) {
+    if (const absl::StatusOr<Url> url = ParseUrl(text); url.ok()) {
+      authorities.push_back(url->authority());
+    }
   }
   return authorities;
 }

@@ -122,14 +122,10 @@ std::vector<PeerLinkStatus> PeerTransport::Links() const {
   return statuses;
 }
 
-std::optional<std::chrono::steady_clock::time_point> PeerTransport::ConnectedSince(
-    MemberId id) const {
-  const std::shared_ptr<Link> link = Find(id);
-  return link == nullptr ? std::nullopt : link->status().connected_since;
-}
-
 std::optional<int64_t> PeerTransport::ConnectedMs(MemberId id) const {
-  const std::optional<std::chrono::steady_clock::time_point> since = ConnectedSince(id);
+  const std::shared_ptr<Link> link = Find(id);
+  if (link == nullptr) return std::nullopt;
+  const auto since = link->status().connected_since;
   if (!since.has_value()) return std::nullopt;
   return std::chrono::duration_cast<std::chrono::milliseconds>(options_->now() - *since).count();
 }

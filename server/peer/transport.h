@@ -105,7 +105,6 @@ class PeerTransport final : public Peers {
             std::chrono::milliseconds timeout, CallDone done) override;
 
   std::vector<PeerLinkStatus> Links() const;
-  std::optional<std::chrono::steady_clock::time_point> ConnectedSince(MemberId id) const;
   std::optional<int64_t> ConnectedMs(MemberId id) const override;
 
   // Ends all streams; nothing is sent or told any more.

@@ -285,13 +285,15 @@ TEST_F(PeerTransportTest, ASuccessMakesTheNextPauseShortAgain) {
   EXPECT_EQ(network_.streams.size(), opened + 1);
 }
 
-TEST_F(PeerTransportTest, ConnectedSinceFollowsGreetingAndEnd) {
-  EXPECT_FALSE(transport_->ConnectedSince(MemberId(2)).has_value());
+TEST_F(PeerTransportTest, ConnectedFollowsGreetingAndEnd) {
+  EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), std::nullopt);
   FakeStream& stream = Connect();
-  EXPECT_EQ(transport_->ConnectedSince(MemberId(2)), now_);
+  EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), 0);
+  now_ += milliseconds(7);
+  EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), 7);
   EXPECT_EQ(transport_->Links()[0].server_version, "3.7.0");
   stream.End(absl::UnavailableError("gone"));
-  EXPECT_FALSE(transport_->ConnectedSince(MemberId(2)).has_value());
+  EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), std::nullopt);
 }
 
 TEST_F(PeerTransportTest, ProbesMeasureTheWayAndEndADeadStream) {
@@ -333,7 +335,7 @@ TEST_F(PeerTransportTest, AnAnswerOfAnotherMemberIsRefused) {
   network_.last().Greet(MemberId(2), MemberId(9));
   EXPECT_TRUE(network_.last().cancelled);
   ASSERT_EQ(refusals_.size(), 1u);
-  EXPECT_FALSE(transport_->ConnectedSince(MemberId(2)).has_value());
+  EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), std::nullopt);
 }
 
 TEST_F(PeerTransportTest, MembersComeMoveAndGo) {
