@@ -55,6 +55,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       leases_(LeaseOptions()),
       leader_loss_(LeaderLoss::kElectionTimeouts * options_.core.raft.election_timeout_ticks),
       core_(options_.core, std::move(restored)),
+      leader_history_(options_.tick * options_.core.raft.election_timeout_ticks),
       lease_driver_(leases_, core_, options_.core.raft.id, options_.start_nonce,
                     options_.tick.count()),
       membership_driver_(core_, options_.auto_promote_learners),
@@ -304,34 +305,6 @@ void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
   apply_->WaitCompacted(revision, std::move(done));
 }
 
-void NodeRunner::FindLeaseOnLeader(LeaseId id, FindLeaseDone done) {
-  const MemberId leader = status().leader;
-  if (leader == MemberId(0)) return std::move(done)(api::ToStatus(api::Error::kNoLeader));
-  if (leader == member_id()) return std::move(done)(api::ToStatus(api::Error::kLeaderChanged));
-  auto shared = std::make_shared<FindLeaseDone>(std::move(done));
-  FindLeaseOn(*this, leader, id, [shared](absl::StatusOr<std::optional<int64_t>> remaining_ms) {
-    if (remaining_ms.ok()) return std::move(*shared)(*remaining_ms);
-    std::move (*shared)(api::ToStatus(absl::IsDeadlineExceeded(remaining_ms.status())
-                                          ? api::Error::kTimeout
-                                          : api::Error::kLeaderChanged));
-  });
-}
-
-void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {
-  api::Error refusal = api::Error::kTooManyRequests;
-  {
-    base::MutexLock lock(mutex_);
-    if (node_stops_) {
-      refusal = api::Error::kServerStopped;
-    } else if (inputs_.transfers.size() < kWaitingTransfersMax) {
-      inputs_.transfers.emplace_back(target, std::move(done));
-      WakeNode();
-      return;
-    }
-  }
-  std::move(done)(api::ToStatus(refusal));
-}
-
 // --- The other members ---
 
 void NodeRunner::Step(std::vector<raft::Message> messages) {
@@ -466,10 +439,12 @@ void NodeRunner::Tick() {
   // towards an election.
   next_tick_ = std::max(next_tick_ + options_.tick, now);
   leader_loss_.Tick(core_.raft().leader() != MemberId(0));
-  tracker_.Expire(now,
-                  api::ToStatus(core_.raft().leader() == MemberId(0) ? api::Error::kDeadlineExceeded
-                                                                     : api::Error::kTimeout));
-  change_tracker_.Expire(now, api::ToStatus(api::Error::kDeadlineExceeded));
+  tracker_.Expire(now, [&](steady_clock::time_point deadline) {
+    const auto started = deadline - options_.proposal_timeout;
+    return api::ToStatus(leader_history_.WhyTimedOut(started, WasConnected(now - started)));
+  });
+  change_tracker_.Expire(
+      now, [](steady_clock::time_point) { return api::ToStatus(api::Error::kDeadlineExceeded); });
   TellOfRemoval();
 }
 
@@ -514,33 +489,6 @@ void NodeRunner::Do(Work work) {
   }
 }
 
-void NodeRunner::StartTransfer(MemberId target, BarrierDone done) {
-  const raft::Core& raft = core_.raft();
-  if (!raft.is_leader()) return std::move(done)(api::ToStatus(api::Error::kNotLeader));
-  if (target == MemberId(0)) target = raft.BestSuccessor();
-  if (target == raft.id()) return std::move(done)(absl::OkStatus());
-  if (target == MemberId(0) || !core_.TransferLeadership(target)) {
-    return std::move(done)(api::ToStatus(api::Error::kBadLeaderTransferee));
-  }
-  if (transfers_.size() >= kWaitingTransfersMax) {
-    return std::move(done)(api::ToStatus(api::Error::kTooManyRequests));
-  }
-  transfers_.push_back({target, steady_clock::now() + options_.proposal_timeout, std::move(done)});
-}
-
-void NodeRunner::FinishTransfers() {
-  if (transfers_.empty()) return;
-  const raft::Core& raft = core_.raft();
-  // Under way, or won by nobody yet.
-  const bool is_open = raft.is_transferring() || raft.leader() == MemberId(0);
-  if (is_open && steady_clock::now() < transfers_.front().deadline) return;
-  for (Transfer& transfer : std::exchange(transfers_, {})) {
-    std::move(transfer.done)(raft.leader() == transfer.target
-                                 ? absl::OkStatus()
-                                 : api::ToStatus(api::Error::kTimeoutLeaderTransfer));
-  }
-}
-
 void NodeRunner::FailProposal(const RefusedProposal& refused) {
   api::Error error = api::Error::kDeadlineExceeded;
   if (refused.reason == RefusalReason::kTooManyRequests) error = api::Error::kTooManyRequests;
@@ -572,6 +520,9 @@ void NodeRunner::FailRead(WaiterId id, const absl::Status& error) {
 
 void NodeRunner::PublishStatus() {
   const raft::Core& raft = core_.raft();
+  if (raft.leader() != leader_history_.leader()) {
+    leader_history_.See(raft.leader(), steady_clock::now());
+  }
   const raft::Configuration& configuration = raft.configuration();
   const bool can_read_alone = core_.IsSoleVoterReady();
   const bool is_alone = raft::IsSoleVoter(configuration, raft.id());

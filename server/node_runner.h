@@ -37,6 +37,7 @@
 #include "server/applier.h"
 #include "server/apply_loop.h"
 #include "server/door.h"
+#include "server/leader_history.h"
 #include "server/leader_loss.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
@@ -234,6 +235,8 @@ class NodeRunner final : public Node {
   void FailProposal(const RefusedProposal& refused);
   void Tick();
   void TellOfRemoval();
+  // To whom a proposal goes, for so long without a break (LeaderHistory::WhyTimedOut).
+  bool WasConnected(std::chrono::steady_clock::duration since) const;
   // Why a proposal found no room among those that wait for their answers.
   absl::Status WhyNotTracked() const;
   void FinishCall(uint64_t number, absl::StatusOr<std::string> response);
@@ -269,6 +272,7 @@ class NodeRunner final : public Node {
 
   // Node thread only.
   NodeCore core_;
+  LeaderHistory leader_history_;
   LeaseDriver lease_driver_;
   MembershipDriver membership_driver_;
   absl::flat_hash_map<WaiterId, BarrierDone> reads_;

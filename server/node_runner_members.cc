@@ -1,11 +1,17 @@
-// What the runner does about members: changes proposed and waited for, looks at consensus.
+// What the runner does about members: changes proposed and waited for, hand-overs, looks at
+// consensus, calls of the others.
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "api/errors.h"
 #include "base/status.h"
+#include "raft/quorum.h"
 #include "server/membership_change.h"
 #include "server/node_runner.h"
+#include "server/peer/lease_calls.h"
 
 namespace cairn::server {
 
@@ -27,6 +33,48 @@ void NodeRunner::ProposeChange(const MembershipChange& change, ProposeDone done)
   base::MutexLock lock(mutex_);
   inputs_.proposals.push_back({id, {raft::EntryKind::kConfiguration, std::move(data)}});
   WakeNode();
+}
+
+void NodeRunner::TransferLeadership(MemberId target, BarrierDone done) {
+  api::Error refusal = api::Error::kTooManyRequests;
+  {
+    base::MutexLock lock(mutex_);
+    if (node_stops_) {
+      refusal = api::Error::kServerStopped;
+    } else if (inputs_.transfers.size() < kWaitingTransfersMax) {
+      inputs_.transfers.emplace_back(target, std::move(done));
+      WakeNode();
+      return;
+    }
+  }
+  std::move(done)(api::ToStatus(refusal));
+}
+
+void NodeRunner::StartTransfer(MemberId target, BarrierDone done) {
+  const raft::Core& raft = core_.raft();
+  if (!raft.is_leader()) return std::move(done)(api::ToStatus(api::Error::kNotLeader));
+  if (target == MemberId(0)) target = raft.BestSuccessor();
+  if (target == raft.id()) return std::move(done)(absl::OkStatus());
+  if (target == MemberId(0) || !core_.TransferLeadership(target)) {
+    return std::move(done)(api::ToStatus(api::Error::kBadLeaderTransferee));
+  }
+  if (transfers_.size() >= kWaitingTransfersMax) {
+    return std::move(done)(api::ToStatus(api::Error::kTooManyRequests));
+  }
+  transfers_.push_back({target, steady_clock::now() + options_.proposal_timeout, std::move(done)});
+}
+
+void NodeRunner::FinishTransfers() {
+  if (transfers_.empty()) return;
+  const raft::Core& raft = core_.raft();
+  // Under way, or won by nobody yet.
+  const bool is_open = raft.is_transferring() || raft.leader() == MemberId(0);
+  if (is_open && steady_clock::now() < transfers_.front().deadline) return;
+  for (Transfer& transfer : std::exchange(transfers_, {})) {
+    std::move(transfer.done)(raft.leader() == transfer.target
+                                 ? absl::OkStatus()
+                                 : api::ToStatus(api::Error::kTimeoutLeaderTransfer));
+  }
 }
 
 void NodeRunner::LookAtRaft(LookDone done) {
@@ -92,8 +140,33 @@ void NodeRunner::StopCalls() {
   }
 }
 
+void NodeRunner::FindLeaseOnLeader(LeaseId id, FindLeaseDone done) {
+  const MemberId leader = status().leader;
+  if (leader == MemberId(0)) return std::move(done)(api::ToStatus(api::Error::kNoLeader));
+  if (leader == member_id()) return std::move(done)(api::ToStatus(api::Error::kLeaderChanged));
+  auto shared = std::make_shared<FindLeaseDone>(std::move(done));
+  FindLeaseOn(*this, leader, id, [shared](absl::StatusOr<std::optional<int64_t>> remaining_ms) {
+    if (remaining_ms.ok()) return std::move(*shared)(*remaining_ms);
+    std::move (*shared)(api::ToStatus(absl::IsDeadlineExceeded(remaining_ms.status())
+                                          ? api::Error::kTimeout
+                                          : api::Error::kLeaderChanged));
+  });
+}
+
 std::optional<int64_t> NodeRunner::ConnectedMs(MemberId id) const {
   return options_.peers == nullptr ? std::nullopt : options_.peers->ConnectedMs(id);
+}
+
+bool NodeRunner::WasConnected(steady_clock::duration since) const {
+  const raft::Core& raft = core_.raft();
+  const auto was_connected = [&](MemberId id) {
+    if (id == raft.id()) return true;
+    const std::optional<int64_t> connected_ms = ConnectedMs(id);
+    return connected_ms.has_value() && std::chrono::milliseconds(*connected_ms) >= since;
+  };
+  if (raft.leader() != MemberId(0) && !raft.is_leader()) return was_connected(raft.leader());
+  return raft::QuorumValue(raft.configuration(),
+                           [&](MemberId id) { return uint64_t{was_connected(id)}; }) > 0;
 }
 
 bool NodeRunner::IsRemoved(MemberId id) const {

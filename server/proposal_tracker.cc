@@ -48,8 +48,9 @@ void ProposalTracker::Fail(Id id, const absl::Status& error) {
   for (Node::ProposeDone& done : taken) std::move(done)({.status = error});
 }
 
-void ProposalTracker::Expire(Time now, const absl::Status& error) {
+void ProposalTracker::Expire(Time now, absl::FunctionRef<absl::Status(Time deadline)> error_of) {
   std::vector<Node::ProposeDone> taken;
+  std::vector<Time> deadlines;  // Of `taken`.
   {
     base::MutexLock lock(mutex_);
     while (!deadlines_.empty()) {
@@ -57,11 +58,14 @@ void ProposalTracker::Expire(Time now, const absl::Status& error) {
       if (waiters_.contains(id)) {
         if (deadline > now) break;
         Take(id, taken);
+        deadlines.push_back(deadline);
       }
       deadlines_.pop_front();
     }
   }
-  for (Node::ProposeDone& done : taken) std::move(done)({.status = error});
+  for (size_t i = 0; i < taken.size(); ++i) {
+    std::move(taken[i])({.status = error_of(deadlines[i])});
+  }
 }
 
 void ProposalTracker::Stop(const absl::Status& error) {

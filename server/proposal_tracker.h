@@ -8,6 +8,8 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/container/flat_hash_map.h>
+#include <absl/functional/function_ref.h>
+#include <absl/status/status.h>
 
 #include <chrono>
 #include <cstddef>
@@ -38,8 +40,8 @@ class ProposalTracker {
   void Complete(std::vector<std::pair<Id, Node::Outcome>> outcomes);
   // Calls one waiter, if it is still there, with an error.
   void Fail(Id id, const absl::Status& error);
-  // Calls every waiter whose deadline is at or before `now` with `error`.
-  void Expire(Time now, const absl::Status& error);
+  // Calls every waiter whose deadline is at or before `now` with error_of(deadline).
+  void Expire(Time now, absl::FunctionRef<absl::Status(Time deadline)> error_of);
   // Calls every waiter with `error` and takes no more.
   void Stop(const absl::Status& error);
 

@@ -52,8 +52,13 @@ TEST_F(ProposalTrackerTest, ExpiresInOrderAndSkipsTheCompleted) {
   for (int id = 1; id <= 4; ++id) ASSERT_TRUE(Add(id, start_ + seconds(id)));
   tracker_.Fail(1, timeout_);
   told_.clear();
-  tracker_.Expire(start_ + seconds(3), timeout_);
+  std::vector<ProposalTracker::Time> deadlines;
+  tracker_.Expire(start_ + seconds(3), [&](ProposalTracker::Time deadline) {
+    deadlines.push_back(deadline);
+    return timeout_;
+  });
   EXPECT_EQ(told_, "2:timeout 3:timeout ");
+  EXPECT_EQ(deadlines, (std::vector{start_ + seconds(2), start_ + seconds(3)}));
   EXPECT_TRUE(tracker_.has_waiters());
 }
 
