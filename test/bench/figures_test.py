@@ -50,6 +50,14 @@ class Verdict(unittest.TestCase):
         row = figures.make_row(W2, "throughput", samples([(10, 15)] * 3))
         self.assertEqual(row.verdict, "met")
 
+    def test_no_more_is_asked_than_bare_grpc_can_do(self):
+        slow = figures.make_row(W2, "throughput", samples([(10, 13)] * 3), limit=16)
+        self.assertEqual((slow.bar.text(), slow.verdict), (">= 0.8 x bare gRPC", "met"))
+        slow = figures.make_row(W2, "throughput", samples([(10, 12)] * 3), limit=16)
+        self.assertEqual(slow.verdict, "missed")
+        fast = figures.make_row(W2, "throughput", samples([(10, 13)] * 3), limit=19)
+        self.assertEqual((fast.bar.text(), fast.verdict), (">= 1.5 x etcd", "missed"))
+
     def test_few_rounds_decide_nothing(self):
         row = figures.make_row(W2, "throughput", samples([(10, 20), (10, 20)]))
         self.assertEqual(row.verdict, "undecided")
