@@ -130,7 +130,8 @@ TEST_F(LeaseDriverTest, AStormOfLeasesTakesFewEntries) {
   now_ms_ += 10'100;
   Await([&] { return leases().count() == 0; });
   EXPECT_EQ(Keys(), 0);
-  EXPECT_EQ(Applied(), before + kLeases / LeaseDriver::kKeysPerEntryMax);
+  constexpr int64_t kKeys = LeaseDriver::kKeysPerEntryMax;
+  EXPECT_EQ(Applied(), before + (kLeases + kKeys - 1) / kKeys);
 }
 
 TEST_F(LeaseDriverTest, RenewalsCostNoEntry) {
