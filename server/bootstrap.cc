@@ -7,7 +7,6 @@
 #include <random>
 #include <utility>
 
-#include "base/check.h"
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "server/force_new_cluster.h"
@@ -40,6 +39,7 @@ absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
 
 // Who a member without a log is: one of a new cluster, or one that an existing cluster expects.
 absl::StatusOr<wal::Identity> FirstIdentity(const Foundation& foundation, const Config& config) {
+  CAIRN_ASSIGN_OR_RETURN(const InitialMember own, FindSelf(config));
   if (config.joins_existing) {
     CAIRN_ASSIGN_OR_RETURN(const ExistingCluster existing,
                            FindCluster(config, foundation.ask_members));
@@ -49,10 +49,7 @@ absl::StatusOr<wal::Identity> FirstIdentity(const Foundation& foundation, const 
   const Members members = InitialMembers(config.initial_cluster, config.initial_cluster_token);
   std::vector<MemberId> ids;
   for (const Member& initial : members) ids.push_back(initial.id);
-  const auto own = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
-                                [&](const InitialMember& m) { return m.name == config.name; });
-  CAIRN_CHECK(own != config.initial_cluster.end(), "the configuration names its own member");
-  const MemberId self = DeriveMemberId(own->peer_urls, config.initial_cluster_token);
+  const MemberId self = DeriveMemberId(own.peer_urls, config.initial_cluster_token);
   CAIRN_RETURN_IF_ERROR(CheckNotBootstrapped(config, self, foundation.ask_members));
   return wal::Identity{DeriveClusterId(ids), self};
 }

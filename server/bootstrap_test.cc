@@ -92,6 +92,14 @@ TEST_F(BootstrapTest, AFirstStartMakesAClusterOfEtcdsIds) {
   EXPECT_EQ(entries->at(0).kind, raft::EntryKind::kConfiguration);
 }
 
+TEST_F(BootstrapTest, AFirstStartIsOneOfTheInitialCluster) {
+  Config other = TestConfig();
+  other.initial_cluster = {{"n2", {"http://localhost:2380"}}};
+  EXPECT_NE(base::Message(Boot(other).status()).find("couldn't find local name"),
+            std::string::npos);
+  EXPECT_TRUE(Boot()->is_new) << "nothing was left behind";
+}
+
 TEST_F(BootstrapTest, ARestartIsTheSameMemberWhateverTheFlagsSay) {
   const uint64_t first_nonce = Boot()->start_nonce;
   Config other = TestConfig();

@@ -264,26 +264,11 @@ absl::Status FillCluster(Config& config) {
   } else {
     CAIRN_ASSIGN_OR_RETURN(config.initial_cluster, ParseInitialCluster(FLAGS_initial_cluster));
   }
-  const auto self = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
-                                 [&](const InitialMember& m) { return m.name == config.name; });
-  if (self == config.initial_cluster.end()) {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "couldn't find local name \"{}\" in the initial cluster configuration: "
-                       "--name has to be one of --initial-cluster's",
-                       config.name);
-  }
   config.joins_existing = FLAGS_initial_cluster_state == "existing";
   if (!config.joins_existing && FLAGS_initial_cluster_state != "new") {
     return base::Error(absl::StatusCode::kInvalidArgument,
                        "--initial-cluster-state: \"{}\" is neither \"new\" nor \"existing\"",
                        FLAGS_initial_cluster_state);
-  }
-  // Who joins was announced to the cluster before; what counts is what that says.
-  if (!config.joins_existing && self->peer_urls != own) {
-    return base::Error(absl::StatusCode::kFailedPrecondition,
-                       "--initial-cluster has {}={} but missing from "
-                       "--initial-advertise-peer-urls={}",
-                       config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
   }
   return absl::OkStatus();
 }
@@ -492,6 +477,26 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
   }
   FillDirectories(config, working_directory);
   return command;
+}
+
+absl::StatusOr<InitialMember> FindSelf(const Config& config) {
+  const auto self = std::find_if(config.initial_cluster.begin(), config.initial_cluster.end(),
+                                 [&](const InitialMember& m) { return m.name == config.name; });
+  if (self == config.initial_cluster.end()) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "couldn't find local name \"{}\" in the initial cluster configuration: "
+                       "--name has to be one of --initial-cluster's",
+                       config.name);
+  }
+  // Who joins was announced to the cluster before; what counts is what that says.
+  const std::vector<std::string> own = SortedTexts(config.initial_advertise_peer_urls);
+  if (!config.joins_existing && self->peer_urls != own) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--initial-cluster has {}={} but missing from "
+                       "--initial-advertise-peer-urls={}",
+                       config.name, fmt::join(self->peer_urls, ","), fmt::join(own, ","));
+  }
+  return *self;
 }
 
 std::string HelpText() {

@@ -90,6 +90,11 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
                                         const EnvironmentLookup& environment,
                                         std::string_view working_directory, ConfigError& error);
 
+// Which of the initial cluster a member is that has no log yet; afterwards --initial-cluster does
+// not count. FAILED_PRECONDITION, in etcd's words, when --name is none of them or its URLs are not
+// those that it advertises.
+absl::StatusOr<InitialMember> FindSelf(const Config& config);
+
 // The text of --help: every flag of ours with its default, and nothing of the libraries'.
 std::string HelpText();
 

@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "base/status.h"
+
 namespace cairn::server {
 namespace {
 
@@ -92,6 +94,26 @@ TEST(ConfigTest, HelpAndVersionStopTheWalk) {
   EXPECT_EQ(HelpText().find("logtostderr"), std::string::npos);
 }
 
+// Only who has no log is looked for: a restart needs no --initial-cluster that is true.
+TEST(ConfigTest, WhoIsNotOfTheInitialClusterIsToldSo) {
+  const auto find = [](const std::vector<std::string>& arguments) {
+    const Parsed parsed = Parse(arguments);
+    EXPECT_TRUE(parsed.command.has_value()) << parsed.error.text;
+    const absl::StatusOr<InitialMember> self = FindSelf(parsed.command->config);
+    return self.ok() ? self->name : std::string(base::Message(self.status()));
+  };
+  EXPECT_EQ(find({}), "default");
+  EXPECT_EQ(find({"--initial-cluster=b=http://localhost:2380"}),
+            "couldn't find local name \"default\" in the initial cluster configuration: --name has "
+            "to be one of --initial-cluster's");
+  EXPECT_EQ(find({"--initial-cluster=default=http://localhost:1"}),
+            "--initial-cluster has default=http://localhost:1 but missing from "
+            "--initial-advertise-peer-urls=http://localhost:2380");
+  EXPECT_EQ(
+      find({"--initial-cluster=default=http://localhost:1", "--initial-cluster-state=existing"}),
+      "default");
+}
+
 TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
   struct Case {
     std::vector<std::string> arguments;
@@ -122,13 +144,6 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--election-timeout=60000"}, "too long", false},
       {{"--election-timeout=0"}, "above 0", false},
       {{"--name="}, "--name is empty", false},
-      {{"--initial-cluster=b=http://localhost:2380"},
-       "couldn't find local name \"default\" in the initial cluster configuration",
-       false},
-      {{"--initial-cluster=default=http://localhost:1"},
-       "--initial-cluster has default=http://localhost:1 but missing from "
-       "--initial-advertise-peer-urls=http://localhost:2380",
-       false},
       {{"--max-learners=-1"}, "--max-learners is below 0", false},
       {{"--max-learners=many"}, "many", true},
       {{"--strict-reconfig-check=maybe"}, "maybe", true},

@@ -191,12 +191,17 @@ absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   const std::string& root = config.data_dir;
   CAIRN_RETURN_IF_ERROR(CheckOwnerAndMode("--data-dir", root));
   CAIRN_RETURN_IF_ERROR(RefuseForeignFiles(fs, root, ComponentBelow(root, config.wal_dir)));
+  const std::string_view wal_flag = config.wal_dir.empty() ? "--data-dir" : "--wal-dir";
+  const std::string wal_path = config.wal_dir.empty() ? root + "/wal" : config.wal_dir;
+  // Nothing is made for a member that could not begin.
+  if (absl::IsNotFound(fs.ListDirectory(wal_path).status())) {
+    CAIRN_RETURN_IF_ERROR(FindSelf(config).status());
+  }
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, "--data-dir", root));
   DataDir directory;
   CAIRN_ASSIGN_OR_RETURN(directory.lock_, TakeLock(fs, "--data-dir", root));
 
-  const std::string_view wal_flag = config.wal_dir.empty() ? "--data-dir" : "--wal-dir";
-  directory.wal_path_ = config.wal_dir.empty() ? root + "/wal" : config.wal_dir;
+  directory.wal_path_ = wal_path;
   CAIRN_RETURN_IF_ERROR(MakePrivate(fs, wal_flag, directory.wal_path_));
   CAIRN_ASSIGN_OR_RETURN(directory.wal_lock_, TakeLock(fs, wal_flag, directory.wal_path_));
   const std::string states = root + "/state";

@@ -26,7 +26,8 @@ class DataDir {
  public:
   // Makes the directories with mode 0700 or checks them, and takes the lock. FAILED_PRECONDITION
   // for a directory that is not ours to use (another owner, writable by others, another program's
-  // files), UNAVAILABLE when a process holds the lock, else what the file system says.
+  // files) and for a member without a log that is not of the initial cluster (FindSelf),
+  // UNAVAILABLE when a process holds the lock, else what the file system says.
   static absl::StatusOr<DataDir> Open(wal::Fs& fs, const Config& config);
 
   const std::string& wal_path() const { return wal_path_; }

@@ -29,6 +29,9 @@ class DataDirTest : public testing::Test {
     base_ = name;
     root_ = base_ + "/data";
     config_.data_dir = root_;
+    config_.name = "n1";
+    config_.initial_advertise_peer_urls = {{"http", "localhost", 2380}};
+    config_.initial_cluster = {{"n1", {"http://localhost:2380"}}};
   }
   void TearDown() override {
     chmod(base_.c_str(), 0700);
@@ -59,6 +62,17 @@ class DataDirTest : public testing::Test {
   std::string root_;
   Config config_;
 };
+
+TEST_F(DataDirTest, NothingIsMadeForAMemberThatIsNotOfTheInitialCluster) {
+  config_.initial_cluster = {{"n2", {"http://localhost:2380"}}};
+  EXPECT_NE(Refusal().find("couldn't find local name \"n1\""), std::string::npos);
+  EXPECT_EQ(Entries(), 0u);
+  config_.initial_cluster[0].name = "n1";
+  ASSERT_TRUE(Open().ok());
+  // Afterwards the flag does not count.
+  config_.initial_cluster[0].name = "n2";
+  EXPECT_TRUE(Open().ok());
+}
 
 TEST_F(DataDirTest, AFirstStartMakesPrivateDirectories) {
   config_.data_dir = root_ = base_ + "/deeper/data";

@@ -174,6 +174,7 @@ class TestDisk {
 inline Config TestConfig() {
   Config config;
   config.name = "n1";
+  config.initial_advertise_peer_urls = {{"http", "localhost", 2380}};
   config.initial_cluster = {{"n1", {"http://localhost:2380"}}};
   config.initial_cluster_token = "etcd-cluster";
   return config;
