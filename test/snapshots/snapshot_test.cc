@@ -90,6 +90,48 @@ class SnapshotTest : public testing::Test {
     }
   }
 
+  // Removes the member that is away and adds one of the same name with an empty disk, not started.
+  void ReplaceAway() {
+    Client client(servers_[0]->address());
+    const auto cluster = etcdserverpb::Cluster::NewStub(client.channel());
+    etcdserverpb::MemberListResponse members;
+    ASSERT_TRUE(client.MemberList(&members).ok());
+    etcdserverpb::MemberRemoveRequest remove;
+    for (const etcdserverpb::Member& member : members.members()) {
+      if (member.name() == fmt::format("n{}", away_)) remove.set_id(member.id());
+    }
+    std::string initial = fmt::format("n{}={}", away_, away().peer_url());
+    for (int i = 0; i < kMembers; ++i) {
+      if (i != away_) initial += fmt::format(",n{}={}", i, servers_[i]->peer_url());
+    }
+    etcdserverpb::MemberAddRequest add;
+    add.add_peerurls(away().peer_url());
+    // Whoever answers must have been connected to the other for five seconds.
+    const auto until_done = [&](const auto& call) {
+      const auto deadline = steady_clock::now() + kServerDeadline;
+      while (true) {
+        grpc::ClientContext context;
+        const grpc::Status status = call(context);
+        if (status.ok() || steady_clock::now() > deadline) return status.error_message();
+        servers_[0]->LetRun(kPoll);
+      }
+    };
+    ASSERT_EQ(until_done([&](grpc::ClientContext& context) {
+                etcdserverpb::MemberRemoveResponse removed;
+                return cluster->MemberRemove(&context, remove, &removed);
+              }),
+              "");
+    ASSERT_EQ(until_done([&](grpc::ClientContext& context) {
+                etcdserverpb::MemberAddResponse added;
+                return cluster->MemberAdd(&context, add, &added);
+              }),
+              "");
+    fs::remove_all(away().data_dir());
+    std::vector<std::string>& extra = away().options().extra_flags;
+    extra.push_back("--initial-cluster=" + initial);
+    extra.push_back("--initial-cluster-state=existing");
+  }
+
   // States beside the one in force: of an installation under way, or cut short.
   int OtherStates(int member) const {
     const std::string states = servers_[member]->data_dir() + "/state";
@@ -166,6 +208,22 @@ TEST_F(SnapshotTest, AFollowerFarBehindCatchesUpBySnapshot) {
   EXPECT_FALSE(HasInstalled(away_));
   ASSERT_NO_FATAL_FAILURE(ExpectEqual());
   for (int i = 0; i < kMembers; ++i) EXPECT_EQ(OtherStates(i), 0);
+}
+
+// Whoever joins when the beginning of the log has gone starts with the snapshot; here under the
+// name and the address of the one it replaces.
+TEST_F(SnapshotTest, AReplacementBeginsWithTheSnapshot) {
+  ASSERT_NO_FATAL_FAILURE(StartCluster({}));
+  ASSERT_NO_FATAL_FAILURE(Put(0, "before", "it came"));
+  away().Kill();
+  ASSERT_NO_FATAL_FAILURE(OutrunTheLog());
+  ASSERT_NO_FATAL_FAILURE(ReplaceAway());
+  ASSERT_TRUE(away().Launch().ok());
+  ASSERT_NO_FATAL_FAILURE(ExpectEqual());
+  EXPECT_TRUE(HasInstalled(away_)) << away().Log();
+  // It has a vote that counts: with one of the others gone it is half of the quorum.
+  servers_[away_ == 2 ? 1 : 2]->Kill();
+  ASSERT_NO_FATAL_FAILURE(Put(0, "after", "one left"));
 }
 
 // A watcher of one key, from one revision on.
