@@ -47,23 +47,24 @@ absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
 
 }  // namespace
 
-Applier::Applier(mvcc::Store& store, Proposer proposer, Membership membership, LeaseApplier leases)
+Applier::Applier(mvcc::Store& store, Proposer proposer, Loaded loaded)
     : store_(store),
       proposer_(proposer),
-      leases_(std::move(leases)),
+      leases_(std::move(loaded.leases)),
       kv_([this](LeaseId id) { return leases_.Exists(id); }),
-      membership_(std::move(membership)) {}
+      cluster_(std::move(loaded.cluster)),
+      membership_(std::move(loaded.membership)) {}
 
 absl::StatusOr<std::unique_ptr<Applier>> Applier::Open(mvcc::Store& store, Proposer proposer) {
   CAIRN_ASSIGN_OR_RETURN(Loaded loaded, Load(store));
-  return std::unique_ptr<Applier>(
-      new Applier(store, proposer, std::move(loaded.membership), std::move(loaded.leases)));
+  return std::unique_ptr<Applier>(new Applier(store, proposer, std::move(loaded)));
 }
 
 absl::StatusOr<Applier::Loaded> Applier::Load(const mvcc::Store& store) {
   CAIRN_ASSIGN_OR_RETURN(Membership membership, LoadMembership(store));
   CAIRN_ASSIGN_OR_RETURN(LeaseApplier leases, LeaseApplier::Open(store));
-  return Loaded{std::move(membership), std::move(leases)};
+  CAIRN_ASSIGN_OR_RETURN(ClusterApplier cluster, ClusterApplier::Open(store));
+  return Loaded{std::move(membership), std::move(leases), std::move(cluster)};
 }
 
 Applier::Result Applier::Replace(std::unique_ptr<mvcc::Store> fresh, Loaded loaded) {
@@ -75,7 +76,9 @@ Applier::Result Applier::Replace(std::unique_ptr<mvcc::Store> fresh, Loaded load
   store_.Replace(std::move(fresh));
   leases_ = std::move(loaded.leases);
   membership_ = std::move(loaded.membership);
+  cluster_ = std::move(loaded.cluster);
   result.members_changed = true;
+  result.cluster = std::make_shared<const ClusterState>(cluster_.state());
   result.self_removed = membership_.removed.contains(proposer_.id);
   if (sink_ != nullptr) sink_->OnReplaced(store_.published().revision);
   return result;
@@ -93,6 +96,7 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
     }
   }
   result.leases = leases_.Finish(batch);
+  result.cluster = cluster_.TakeChange();
   CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
   if (sink_ != nullptr && !batch.changes().empty()) {
     sink_->OnCommitted(batch.changes(), store_.published().revision);
@@ -136,6 +140,10 @@ absl::StatusOr<Node::Outcome> Applier::ApplyBody(const DecodedCommand& command, 
                                                  bool is_own, mvcc::Batch& batch, Result& result) {
   const CommandKind kind = command.header.kind;
   if (kind == CommandKind::kPublishMember) return ApplyPublished(command.body, batch, result);
+  if (ClusterApplier::Handles(kind)) return cluster_.Apply(kind, command.body, batch);
+  if (absl::Status refusal = cluster_.Refuses(kind, command.body); !refusal.ok()) {
+    return Node::Outcome{.status = std::move(refusal), .response = {}, .revision = {}};
+  }
   if (LeaseApplier::Handles(kind)) return leases_.Apply(kind, command.body, id, batch);
   const size_t first_change = batch.changes().size();
   CAIRN_ASSIGN_OR_RETURN(
@@ -155,6 +163,7 @@ absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& 
   for (const MemberId id : effect.removed) {
     batch.DeleteMeta(MemberRowKey(id));
     batch.PutMeta(RemovedMemberRowKey(id), EncodeRemovedIndex(entry.index));
+    cluster_.OnRemoved(id, batch);
     result.self_removed = result.self_removed || id == proposer_.id;
   }
   for (const MemberId id : effect.forgotten) batch.DeleteMeta(RemovedMemberRowKey(id));

@@ -23,6 +23,8 @@
 #include "mvcc/store.h"
 #include "raft/types.h"
 #include "server/change_sink.h"
+#include "server/cluster_apply.h"
+#include "server/cluster_state.h"
 #include "server/command.h"
 #include "server/kv_apply.h"
 #include "server/lease_apply.h"
@@ -53,6 +55,8 @@ class Applier {
     bool self_removed = false;
     // The leases that changed, as they are after the batch.
     std::vector<lease::LeaseUpdate> leases;
+    // What is true of the cluster after the batch, if that has changed; null if not.
+    std::shared_ptr<const ClusterState> cluster;
   };
 
   // Reads members, configuration and leases from `store`, which must outlive this object.
@@ -63,6 +67,7 @@ class Applier {
   struct Loaded {
     Membership membership;
     LeaseApplier leases;
+    ClusterApplier cluster;
   };
   // DATA_LOSS when rows do not decode. Any thread.
   static absl::StatusOr<Loaded> Load(const mvcc::Store& store);
@@ -83,9 +88,10 @@ class Applier {
   // As of the last Apply.
   const Membership& membership() const { return membership_; }
   const lease::LeaseTable& leases() const { return leases_.table(); }
+  const ClusterState& cluster() const { return cluster_.state(); }
 
  private:
-  Applier(mvcc::Store& store, Proposer proposer, Membership membership, LeaseApplier leases);
+  Applier(mvcc::Store& store, Proposer proposer, Loaded loaded);
 
   absl::Status ApplyEntry(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
   absl::Status ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
@@ -101,6 +107,7 @@ class Applier {
   const Proposer proposer_;
   LeaseApplier leases_;
   KvApplier kv_;
+  ClusterApplier cluster_;
   Membership membership_;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/errors.h"
+#include "api/internal.pb.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
@@ -322,6 +323,12 @@ TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
   };
   Begin();
   Apply({grant(2, 1), grant(3, 2)});
+  EXPECT_TRUE(applier_->cluster().alarms.empty());
+  internal::SpaceAlarm full;
+  full.set_member_id(9);
+  full.set_is_full(true);
+  const raft::Entry alarm =
+      Command(5, EncodeCommand({.kind = CommandKind::kSpaceAlarm}, full.SerializeAsString()));
 
   const mvcc::StoreIdentity identity = {.cluster = ClusterId(1), .member = MemberId(9)};
   auto ahead = mvcc::Store::Open(disk_.Open("ahead"), {.identity = identity});
@@ -331,6 +338,7 @@ TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
   ASSERT_TRUE((*applier)->Apply(BootstrapEntries(kMembers)).ok());
   ASSERT_TRUE(
       (*applier)->Apply(std::vector{grant(2, 2), grant(3, 3), Put(4, "key", 1, MemberId(9))}).ok());
+  ASSERT_TRUE((*applier)->Apply(std::vector{alarm}).ok());
   ASSERT_TRUE((*ahead)->Checkpoint("copy").ok());
   auto fresh = mvcc::Store::Adopt(disk_.Open("copy"),
                                   {.identity = {.cluster = ClusterId(1), .member = kSelf}});
@@ -347,9 +355,20 @@ TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
   }
   EXPECT_EQ(leases, (std::vector<std::pair<LeaseId, bool>>{
                         {LeaseId(2), true}, {LeaseId(3), true}, {LeaseId(1), false}}));
-  EXPECT_EQ(store_->applied().index, Index(4));
+  EXPECT_EQ(store_->applied().index, Index(5));
   EXPECT_EQ(applier_->membership().members, kMembers);
-  Apply({Put(5, "next")});
+  // Alarms too, and they hold.
+  ASSERT_NE(result.cluster, nullptr);
+  EXPECT_EQ(result.cluster->alarms,
+            (std::vector<Alarm>{{AlarmKind::kNoSpace, MemberId(9), /*is_automatic=*/true}}));
+  EXPECT_EQ(Apply({Put(6, "next")}).outcomes.at(0).second.status,
+            api::ToStatus(api::Error::kNoSpace));
+  full.set_is_full(false);
+  EXPECT_NE(Apply({Command(7, EncodeCommand({.kind = CommandKind::kSpaceAlarm},
+                                            full.SerializeAsString()))})
+                .cluster,
+            nullptr);
+  EXPECT_EQ(Apply({Put(8, "next")}).cluster, nullptr);
   EXPECT_EQ(store_->published().revision, Revision(3));
 }
 

@@ -7,7 +7,7 @@ namespace cairn::server {
 
 namespace {
 
-constexpr uint16_t kLastKind = static_cast<uint16_t>(CommandKind::kLeaseClear);
+constexpr uint16_t kLastKind = static_cast<uint16_t>(CommandKind::kSpaceAlarm);
 
 }  // namespace
 

@@ -37,6 +37,9 @@ enum class CommandKind : uint16_t {
   kLeaseExpire = 8,      // cairn.internal.LeaseBatch
   kLeaseCheckpoint = 9,  // cairn.internal.LeaseBatch
   kLeaseClear = 10,      // cairn.internal.LeaseBatch
+  // Of the cluster as a whole (cluster_apply.h).
+  kAlarm = 11,       // etcdserverpb.AlarmRequest: one to raise or to clear
+  kSpaceAlarm = 12,  // cairn.internal.SpaceAlarm: a member's space is used up, or there again
 };
 
 // The newest format that this binary writes and understands. A higher one must be understood to be

@@ -21,6 +21,8 @@
 #include "mvcc/mem_backend.h"
 #include "mvcc/store.h"
 #include "server/change_sink.h"
+#include "server/cluster_apply.h"
+#include "server/cluster_state.h"
 #include "server/kv_apply.h"
 #include "server/leader_loss.h"
 #include "server/lease_apply.h"
@@ -44,6 +46,7 @@ class FakeNode final : public Node {
     status_.term = Term(3);
     status_.leader = MemberId(22);
     lease_applier_.emplace(*LeaseApplier::Open(*store_));
+    cluster_applier_.emplace(*ClusterApplier::Open(*store_));
     leases_.Promote();
     leases_.Confirm(lease::Lessor::kForEver);
     etcdserverpb::LeaseGrantRequest known;
@@ -62,6 +65,9 @@ class FakeNode final : public Node {
     return status;
   }
   std::shared_ptr<const Members> members() const override { return members_; }
+  std::shared_ptr<const ClusterState> cluster_state() const override {
+    return std::make_shared<const ClusterState>(cluster_applier_->state());
+  }
 
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override {
     ++proposals;
@@ -115,11 +121,9 @@ class FakeNode final : public Node {
   Outcome Apply(CommandKind kind, std::string_view body) {
     mvcc::Batch batch = store_->BeginBatch();
     const raft::EntryId entry = {status_.term, store_->applied().index + 1};
-    absl::StatusOr<Outcome> outcome = LeaseApplier::Handles(kind)
-                                          ? lease_applier_->Apply(kind, body, entry, batch)
-                                          : applier_.Apply(kind, body, Answer::kBuild, batch);
+    absl::StatusOr<Outcome> outcome = ApplyBody(kind, body, entry, batch);
     CAIRN_CHECK(outcome.ok(), std::string(outcome.status().message()));
-    if (!LeaseApplier::Handles(kind)) {
+    if (KvApplier::Handles(kind)) {
       CAIRN_CHECK(lease_applier_->Observe(batch.changes(), batch).ok());
     }
     const std::vector<lease::LeaseUpdate> leases = lease_applier_->Finish(batch);
@@ -162,9 +166,20 @@ class FakeNode final : public Node {
   std::shared_ptr<const Members> members_ = std::make_shared<const Members>();
 
  private:
+  absl::StatusOr<Outcome> ApplyBody(CommandKind kind, std::string_view body, raft::EntryId entry,
+                                    mvcc::Batch& batch) {
+    if (ClusterApplier::Handles(kind)) return cluster_applier_->Apply(kind, body, batch);
+    if (absl::Status refusal = cluster_applier_->Refuses(kind, body); !refusal.ok()) {
+      return Outcome{.status = std::move(refusal), .response = {}, .revision = {}};
+    }
+    if (LeaseApplier::Handles(kind)) return lease_applier_->Apply(kind, body, entry, batch);
+    return applier_.Apply(kind, body, Answer::kBuild, batch);
+  }
+
   mvcc::MemDisk disk_;
   std::unique_ptr<mvcc::Store> store_;
   std::optional<LeaseApplier> lease_applier_;
+  std::optional<ClusterApplier> cluster_applier_;
   LeaseManager leases_;
   // A test ticks it.
   LeaderLoss leader_loss_{3};

@@ -148,7 +148,7 @@ void LeaseService::Grant(std::unique_ptr<UnaryCall> call) {
   if (status.ok()) {
     // Rows of leases are not part of the state's size.
     const auto held_bytes = static_cast<int64_t>(context_.node.leases().count()) * kLeaseCostBytes;
-    status = CheckGrowth(context_, held_bytes + kLeaseCostBytes);
+    status = CheckGrowth(context_, kLeaseCostBytes, held_bytes);
   }
   if (status.ok() && request.ttl() > kLeaseTtlMaxS) status = ToStatus(Error::kLeaseTtlTooLarge);
   if (!status.ok()) {

@@ -21,9 +21,6 @@ namespace cairn::server {
 // etcd's bound, about 285 years: a time to live beyond it is a mistake.
 inline constexpr int64_t kLeaseTtlMaxS = 9'000'000'000;
 
-// What a lease counts for the quota, as etcd counts it.
-inline constexpr int64_t kLeaseCostBytes = 64;
-
 class LeaseService {
  public:
   // What `context` refers to must outlive this object.

@@ -12,6 +12,8 @@
 #include "api/rpc.pb.h"
 #include "api/version.h"
 #include "base/status.h"
+#include "server/cluster_state.h"
+#include "server/command.h"
 #include "server/kv_source.h"
 #include "server/rpc/proto.h"
 
@@ -79,6 +81,9 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   response.mutable_downgradeinfo();
   if (status.leader == MemberId()) {
     response.add_errors(std::string(api::Info(Error::kNoLeader).text));
+  }
+  for (const server::Alarm& alarm : context_.node.cluster_state()->alarms) {
+    response.add_errors(AlarmText(alarm));
   }
   call->Finish(Response(context_.HeaderNow(), response));
 }
@@ -153,19 +158,41 @@ void MaintenanceService::Defragment(std::unique_ptr<UnaryCall> call,
 }
 
 void MaintenanceService::Alarm(std::unique_ptr<UnaryCall> call, const AlarmRequest& request) {
-  if (request.action() != AlarmRequest::GET) {
-    call->Finish(base::Error(absl::StatusCode::kUnimplemented,
-                             "action {} of method Alarm of service {} not implemented",
-                             static_cast<int>(request.action()), kServiceName));
-    return;
+  switch (request.action()) {
+    case AlarmRequest::GET:
+      return ListAlarms(std::move(call), request.alarm());
+    case AlarmRequest::ACTIVATE:
+      if (!etcdserverpb::AlarmType_IsValid(request.alarm())) break;
+      [[fallthrough]];
+    case AlarmRequest::DEACTIVATE:
+      return ProposeAndAnswer(context_, CommandKind::kAlarm, request.SerializeAsString(),
+                              std::move(call));
+    default:
+      break;
   }
-  // No alarm can be raised yet; but that a quorum answers is what `endpoint health` asks for.
-  context_.node.ReadBarrier([this, call = std::move(call)](absl::Status read) mutable {
+  call->Finish(base::Error(absl::StatusCode::kUnimplemented,
+                           "action {} with alarm {} of method Alarm of service {} not implemented",
+                           static_cast<int>(request.action()), static_cast<int>(request.alarm()),
+                           kServiceName));
+}
+
+// A quorum answers, which is what `endpoint health` asks for; that takes no entry of the log.
+void MaintenanceService::ListAlarms(std::unique_ptr<UnaryCall> call, int wanted) {
+  context_.node.ReadBarrier([this, call = std::move(call), wanted](absl::Status read) mutable {
     if (!read.ok()) {
       call->Finish(std::move(read));
       return;
     }
-    call->Finish(WithHeader(context_.HeaderNow(), {}));
+    etcdserverpb::AlarmResponse response;
+    const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
+    for (const server::Alarm& alarm : cluster->alarms) {
+      const int type = static_cast<int>(alarm.kind);
+      if (wanted != etcdserverpb::NONE && wanted != type) continue;
+      etcdserverpb::AlarmMember& shown = *response.add_alarms();
+      shown.set_memberid(alarm.member.value());
+      shown.set_alarm(static_cast<etcdserverpb::AlarmType>(type));
+    }
+    call->Finish(Response(context_.HeaderNow(), response));
   });
 }
 

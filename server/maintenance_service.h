@@ -1,6 +1,7 @@
 // etcdserverpb.Maintenance: how the member is, hashes of its state, and what needs no doing here.
 //
-// Status answers locally; Hash and HashKV read in the node's read pool; Defragment has nothing to
+// Status answers locally; alarms are raised and cleared through the log and listed behind a read
+// barrier; Hash and HashKV read in the node's read pool; Defragment has nothing to
 // do, because removed rows give their space back by themselves. Registered once; outlives every
 // call, and so must its context.
 #ifndef CAIRN_SERVER_MAINTENANCE_SERVICE_H_
@@ -42,6 +43,8 @@ class MaintenanceService {
   void MoveLeader(std::unique_ptr<rpc::UnaryCall> call,
                   const etcdserverpb::MoveLeaderRequest& request);
   void Alarm(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::AlarmRequest& request);
+  // Those of one AlarmType; of all for NONE.
+  void ListAlarms(std::unique_ptr<rpc::UnaryCall> call, int wanted);
 
   const ServiceContext context_;
 };

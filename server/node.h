@@ -24,6 +24,7 @@
 
 namespace cairn::server {
 
+struct ClusterState;
 class LeaderLoss;
 class LeaseManager;
 struct MembershipChange;
@@ -70,6 +71,9 @@ class Node {
   virtual MemberId member_id() const = 0;
   virtual NodeStatus status() const = 0;
   virtual std::shared_ptr<const Members> members() const = 0;
+
+  // Alarms and the like (cluster_state.h), as far as it is applied here. Immutable.
+  virtual std::shared_ptr<const ClusterState> cluster_state() const = 0;
 
   // Replicates a command whose body is copied at once. `done` gets the outcome of its application,
   // or an error: DEADLINE_EXCEEDED / UNAVAILABLE "request timed out" (may still be applied),

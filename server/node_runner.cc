@@ -60,6 +60,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
                     options_.tick.count()),
       membership_driver_(core_, options_.auto_promote_learners),
       members_(std::make_shared<const Members>(applier.membership().members)),
+      cluster_(std::make_shared<const ClusterState>(applier.cluster())),
       removed_(std::make_shared<const std::map<MemberId, Index>>(applier.membership().removed)) {
   status_.applied = core_.raft().applied();
   if (options_.peers != nullptr) options_.peers->SetMembers(*members_);
@@ -556,6 +557,7 @@ void NodeRunner::PublishApplied(Index applied, const Applier::Result& result) {
       members_ = changed;
       removed_ = std::make_shared<const std::map<MemberId, Index>>(applier_.membership().removed);
     }
+    if (result.cluster != nullptr) cluster_ = result.cluster;
     if (result.self_removed) removal_at_ = steady_clock::now() + kRemovalGrace;
   }
   if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);

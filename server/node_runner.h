@@ -36,6 +36,7 @@
 #include "raft/core.h"
 #include "server/applier.h"
 #include "server/apply_loop.h"
+#include "server/cluster_state.h"
 #include "server/door.h"
 #include "server/leader_history.h"
 #include "server/leader_loss.h"
@@ -174,6 +175,7 @@ class NodeRunner final : public Node {
   MemberId member_id() const override { return options_.core.raft.id; }
   NodeStatus status() const override;
   std::shared_ptr<const Members> members() const override;
+  std::shared_ptr<const ClusterState> cluster_state() const override;
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override;
   void ProposeChange(const MembershipChange& change, ProposeDone done) override;
   void LookAtRaft(LookDone done) override;
@@ -306,6 +308,7 @@ class NodeRunner final : public Node {
   base::ConditionVariable status_changed_;
   NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
   std::shared_ptr<const Members> members_ ABSL_GUARDED_BY(status_mutex_);
+  std::shared_ptr<const ClusterState> cluster_ ABSL_GUARDED_BY(status_mutex_);
   std::shared_ptr<const std::map<MemberId, Index>> removed_ ABSL_GUARDED_BY(status_mutex_);
   // When this member is to say that it was removed; far away as long as it was not.
   std::chrono::steady_clock::time_point removal_at_ ABSL_GUARDED_BY(status_mutex_) =

@@ -1,5 +1,5 @@
-// What the runner does about members: changes proposed and waited for, hand-overs, looks at
-// consensus, calls of the others.
+// What the runner does about members and the cluster: changes proposed and waited for, hand-overs,
+// looks at consensus, calls of the others.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -151,6 +151,11 @@ void NodeRunner::FindLeaseOnLeader(LeaseId id, FindLeaseDone done) {
                                           ? api::Error::kTimeout
                                           : api::Error::kLeaderChanged));
   });
+}
+
+std::shared_ptr<const ClusterState> NodeRunner::cluster_state() const {
+  base::MutexLock lock(status_mutex_);
+  return cluster_;
 }
 
 std::optional<int64_t> NodeRunner::ConnectedMs(MemberId id) const {

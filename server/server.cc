@@ -19,6 +19,7 @@
 #include "api/version.h"
 #include "base/status.h"
 #include "server/bootstrap.h"
+#include "server/cluster_keeper.h"
 #include "server/compactor.h"
 #include "server/data_dir.h"
 #include "server/door.h"
@@ -205,6 +206,7 @@ struct Server::Parts {
   std::unique_ptr<Publisher> publisher;
   std::unique_ptr<LogTrimmer> trimmer;
   std::unique_ptr<Compactor> compactor;
+  std::unique_ptr<ClusterKeeper> keeper;
   std::unique_ptr<WatchService> watch;
   rpc::OpenCalls open_calls;
   std::unique_ptr<Services> services;
@@ -334,7 +336,11 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   limits.lease_ttl_min_s = LeaseTtlMinSeconds(config);
   limits.strict_reconfig_check = config.strict_reconfig_check;
   limits.learners_max = config.max_learners;
-  const ServiceContext context{*runner, *member.store, *budget, limits};
+  ClusterKeeperOptions keeping;
+  keeping.quota_backend_bytes = limits.quota_backend_bytes;
+  keeper = std::make_unique<ClusterKeeper>(keeping, *member.store, *runner);
+  const ServiceContext context{*runner, *member.store, *budget, limits,
+                               [this](int64_t bytes) { keeper->RefusedGrowth(bytes); }};
   WatchOptions watching;
   watching.hub.fragment_bytes = config.max_request_bytes + kFragmentOverheadBytes;
   watching.hub.watchers_max = config.max_watchers;
@@ -422,6 +428,7 @@ absl::Status Server::Stop() {
   if (parts_->watch != nullptr) parts_->watch->Stop();
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
+  if (parts_->keeper != nullptr) parts_->keeper->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
   if (parts_->snapshots != nullptr) parts_->snapshots->Stop();
   absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -18,6 +19,9 @@
 #include "server/rpc/call.h"
 
 namespace cairn::server {
+
+// What a lease counts for the quota, as etcd counts it.
+inline constexpr int64_t kLeaseCostBytes = 64;
 
 struct ServiceLimits {
   // --max-txn-ops.
@@ -38,6 +42,8 @@ struct ServiceContext {
   const mvcc::Store& store;
   ResponseBudget& budget;
   ServiceLimits limits;
+  // Growth by so much was refused here, for lack of room. Any thread; must not block. May be empty.
+  std::function<void(int64_t cost_bytes)> on_refused_growth = {};
 
   ResponseHeader Header(Revision revision) const { return HeaderOf(node, revision); }
   // The header of an answer that tells the store's revision at this moment.
@@ -52,10 +58,12 @@ enum class OnLearner : bool { kRefuse, kServe };
 // the client asked for one (metadata hasleader) and there is none.
 absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearner on_learner);
 
-// Whether the state may grow by `cost_bytes`: RESOURCE_EXHAUSTED "database space exceeded" when the
-// quota is reached or the disk is full. Growth is refused before it is proposed, so "no space"
-// always means "not applied"; what deletes or compacts (0) passes.
-absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes);
+// Whether the state may grow by `cost_bytes`: RESOURCE_EXHAUSTED "database space exceeded" when
+// this member's quota is reached or its disk is full. Growth is refused before it is proposed, so
+// "no space" always means "not applied"; what deletes or compacts (0) passes. `held_bytes`: what
+// counts besides the state's size. What the alarms of other members refuse is told when it is
+// applied.
+absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes, int64_t held_bytes = 0);
 
 // Proposes a command and finishes the call with the outcome, behind a header of its revision.
 void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,

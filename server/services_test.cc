@@ -438,10 +438,59 @@ TEST_F(ServicesTest, MaintenanceTellsHowTheMemberIs) {
   EXPECT_EQ((Call<AlarmRequest, AlarmResponse>("/etcdserverpb.Maintenance/Alarm", "")),
             "header { revision: 2 }");
   EXPECT_EQ(node_.barriers, 1);
-  EXPECT_TRUE(
-      (Call<AlarmRequest, AlarmResponse>("/etcdserverpb.Maintenance/Alarm", "action: ACTIVATE"))
-          .starts_with("UNIMPLEMENTED: action 1 of method Alarm"));
   EXPECT_EQ(*rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Defragment", ""), "");
+}
+
+TEST_F(ServicesTest, AlarmsAreRaisedListedAndCleared) {
+  const auto alarm = [&](std::string_view request) {
+    return Call<AlarmRequest, AlarmResponse>("/etcdserverpb.Maintenance/Alarm", request);
+  };
+  EXPECT_EQ(alarm("action: ACTIVATE"), "header { revision: 1 }");
+  EXPECT_EQ(alarm("action: ACTIVATE memberID: 5 alarm: NOSPACE"),
+            "header { revision: 1 } alarms { memberID: 5 alarm: NOSPACE }");
+  EXPECT_EQ(alarm("action: ACTIVATE memberID: 4 alarm: CORRUPT"),
+            "header { revision: 1 } alarms { memberID: 4 alarm: CORRUPT }");
+  EXPECT_EQ(alarm(""),
+            "header { revision: 1 } alarms { memberID: 5 alarm: NOSPACE } "
+            "alarms { memberID: 4 alarm: CORRUPT }");
+  // The member does not matter to who lists them.
+  EXPECT_EQ(alarm("memberID: 9 alarm: CORRUPT"),
+            "header { revision: 1 } alarms { memberID: 4 alarm: CORRUPT }");
+  const auto bytes = rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Status", "");
+  StatusResponse status;
+  ASSERT_TRUE(bytes.ok() && status.ParseFromString(*bytes));
+  EXPECT_EQ((std::vector<std::string>{status.errors().begin(), status.errors().end()}),
+            (std::vector<std::string>{"memberID:5 alarm:NOSPACE", "memberID:4 alarm:CORRUPT"}));
+  // Reads go on.
+  EXPECT_EQ(Put(R"(key: "a")"), Text(Error::kCorrupt));
+  EXPECT_EQ(Delete(R"(key: "a")"), Text(Error::kCorrupt));
+  EXPECT_EQ(Compact("revision: 1"), Text(Error::kCorrupt));
+  EXPECT_EQ(Range(R"(key: "a")"), "header { revision: 1 }");
+  EXPECT_EQ(alarm("action: DEACTIVATE memberID: 4 alarm: CORRUPT"),
+            "header { revision: 1 } alarms { memberID: 4 alarm: CORRUPT }");
+  EXPECT_EQ(Put(R"(key: "a")"), Text(Error::kNoSpace));
+  EXPECT_EQ(Delete(R"(key: "a")"), "header { revision: 1 }");
+  EXPECT_EQ(alarm("action: DEACTIVATE alarm: NOSPACE"), "header { revision: 1 }");
+  EXPECT_EQ(alarm("action: DEACTIVATE memberID: 5 alarm: NOSPACE"),
+            "header { revision: 1 } alarms { memberID: 5 alarm: NOSPACE }");
+  EXPECT_EQ(Put(R"(key: "a")"), "header { revision: 2 }");
+  for (const int action : {3, -1}) {
+    AlarmRequest unknown;
+    unknown.set_action(static_cast<AlarmRequest::AlarmAction>(action));
+    EXPECT_EQ(rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Alarm",
+                             unknown.SerializeAsString())
+                  .status()
+                  .code(),
+              absl::StatusCode::kUnimplemented);
+  }
+  AlarmRequest unknown;
+  unknown.set_action(AlarmRequest::ACTIVATE);
+  unknown.set_alarm(static_cast<AlarmType>(3));
+  EXPECT_EQ(rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Alarm",
+                           unknown.SerializeAsString())
+                .status()
+                .code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(ServicesTest, ClusterListsItsMembers) {

@@ -1,0 +1,112 @@
+#include "server/cluster_keeper.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "api/internal.pb.h"
+#include "base/thread.h"
+#include "server/cluster_state.h"
+#include "server/lease_manager.h"
+#include "server/service_context.h"
+#include "server/space_alarm.h"
+
+namespace cairn::server {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+ClusterKeeper::ClusterKeeper(ClusterKeeperOptions options, const mvcc::Store& store, Node& node)
+    : options_(options), store_(store), node_(node), thread_([this] { Run(); }) {}
+
+ClusterKeeper::~ClusterKeeper() { Stop(); }
+
+void ClusterKeeper::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.SignalAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void ClusterKeeper::RefusedGrowth(int64_t cost_bytes) {
+  base::MutexLock lock(mutex_);
+  // Only the first refusal is news: the alarm holds until there is room.
+  if (refused_bytes_ == 0) {
+    has_news_ = true;
+    wake_.Signal();
+  }
+  refused_bytes_ = std::max(refused_bytes_, cost_bytes);
+}
+
+void ClusterKeeper::Run() {
+  base::NameThread("cluster-keeper");
+  while (true) {
+    {
+      const Time next = steady_clock::now() + options_.poll;
+      base::MutexLock lock(mutex_);
+      while (!stopping_ && !has_news_ && wake_.WaitUntil(mutex_, next)) {
+      }
+      if (stopping_) return;
+      has_news_ = false;
+    }
+    LookAtSpace(steady_clock::now());
+  }
+}
+
+void ClusterKeeper::LookAtSpace(Time now) {
+  const std::shared_ptr<const ClusterState> cluster = node_.cluster_state();
+  const Alarm* alarm = FindAlarm(*cluster, AlarmKind::kNoSpace, node_.member_id());
+  if (alarm == nullptr) {
+    raised_since_.reset();
+  } else if (!raised_since_.has_value()) {
+    raised_since_ = now;
+  }
+  SpaceView view;
+  view.is_raised = alarm != nullptr;
+  view.is_automatic = view.is_raised && alarm->is_automatic;
+  if (view.is_raised) {
+    view.raised_for_ms = std::chrono::duration_cast<milliseconds>(now - *raised_since_).count();
+  }
+  view.is_disk_full = node_.IsOutOfSpace();
+  view.quota_bytes = options_.quota_backend_bytes;
+  if (view.quota_bytes > 0) {
+    // Rows of leases are not part of the state's size.
+    view.used_bytes = store_.logical_size_bytes() +
+                      static_cast<int64_t>(node_.leases().count()) * kLeaseCostBytes;
+  }
+  {
+    base::MutexLock lock(mutex_);
+    view.refused_bytes = refused_bytes_;
+  }
+  const SpaceDecision decision = DecideSpaceAlarm(view);
+  const bool has_room = view.is_raised ? decision == SpaceDecision::kClear : !IsFull(view);
+  if (has_room && view.refused_bytes > 0) {
+    base::MutexLock lock(mutex_);
+    // Unless more was refused meanwhile.
+    if (refused_bytes_ == view.refused_bytes) refused_bytes_ = 0;
+  }
+  if (decision == SpaceDecision::kNone) return;
+  internal::SpaceAlarm body;
+  body.set_member_id(node_.member_id().value());
+  body.set_is_full(decision == SpaceDecision::kRaise);
+  Propose(CommandKind::kSpaceAlarm, body.SerializeAsString());
+}
+
+void ClusterKeeper::Propose(CommandKind kind, std::string_view body) {
+  {
+    base::MutexLock lock(pending_->mutex);
+    if (std::exchange(pending_->is_pending, true)) return;
+  }
+  node_.Propose(kind, body, [pending = pending_, kind](const Node::Outcome& outcome) {
+    LOG_IF(WARNING, !outcome.status.ok())
+        << "a note of this member's (command " << static_cast<int>(kind)
+        << ") did not get into the log yet: " << outcome.status;
+    base::MutexLock lock(pending->mutex);
+    pending->is_pending = false;
+  });
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,76 @@
+// What a member does unasked for the cluster as a whole: says that its space is used up, and takes
+// that back.
+//
+// Owned by the server; one thread of its own, which looks ten times a second and at once when
+// growth was refused. Decisions are pure (space_alarm.h); what is decided goes through the log, one
+// proposal at a time. Never blocks on a proposal.
+#ifndef CAIRN_SERVER_CLUSTER_KEEPER_H_
+#define CAIRN_SERVER_CLUSTER_KEEPER_H_
+
+#include <absl/base/thread_annotations.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <thread>
+
+#include "base/mutex.h"
+#include "mvcc/store.h"
+#include "server/node.h"
+
+namespace cairn::server {
+
+struct ClusterKeeperOptions {
+  // As ServiceLimits'.
+  int64_t quota_backend_bytes = 0;
+  // How often to look.
+  std::chrono::milliseconds poll{100};
+};
+
+class ClusterKeeper {
+ public:
+  // Starts the thread. `store` and `node` outlive this object, and proposals under way are done
+  // before they go.
+  ClusterKeeper(ClusterKeeperOptions options, const mvcc::Store& store, Node& node);
+  // Stops.
+  ~ClusterKeeper();
+
+  // Growth by so much was refused here. Any thread; does not block.
+  void RefusedGrowth(int64_t cost_bytes);
+
+  void Stop();
+
+ private:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Whether a proposal is under way; outlives this object if need be.
+  struct Pending {
+    base::Mutex mutex;
+    bool is_pending ABSL_GUARDED_BY(mutex) = false;
+  };
+
+  void Run();
+  void LookAtSpace(Time now);
+  // Proposes unless something is under way.
+  void Propose(CommandKind kind, std::string_view body);
+
+  const ClusterKeeperOptions options_;
+  const mvcc::Store& store_;
+  Node& node_;
+  const std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
+  // The thread only: since when this member's alarm has been seen.
+  std::optional<Time> raised_since_;
+
+  base::Mutex mutex_;
+  base::ConditionVariable wake_;
+  int64_t refused_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool has_news_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_CLUSTER_KEEPER_H_
