@@ -55,6 +55,13 @@ DEFINE_string(watch_progress_notify_interval, "10m",
               "Pause between two progress notifications of a watcher that asks for them.");
 DEFINE_string(experimental_watch_progress_notify_interval, "",
               "The older name of --watch-progress-notify-interval.");
+DEFINE_string(
+    corrupt_check_time, "0s",
+    "Pause between two comparisons of all members' states by the leader (0s: never). Each "
+    "reads all of history.");
+DEFINE_string(experimental_corrupt_check_time, "", "The older name of --corrupt-check-time.");
+DEFINE_bool(experimental_initial_corrupt_check, false,
+            "Compare the state with the other members' before serving, and end if it differs.");
 DEFINE_uint64(max_watchers, 2'000'000, "Watchers that the member serves, all streams together.");
 DEFINE_uint64(max_watchers_per_stream, 100'000, "Watchers of one stream.");
 DEFINE_string(log_level, "info", "debug, info, warn, error, panic or fatal.");
@@ -98,6 +105,9 @@ constexpr const char* kFlags[] = {
     "memory-limit",
     "watch-progress-notify-interval",
     "experimental-watch-progress-notify-interval",
+    "corrupt-check-time",
+    "experimental-corrupt-check-time",
+    "experimental-initial-corrupt-check",
     "max-watchers",
     "max-watchers-per-stream",
     "log-level",
@@ -367,6 +377,20 @@ absl::Status FillLimits(Config& config) {
   return ParseAutoCompaction(FLAGS_auto_compaction_mode, FLAGS_auto_compaction_retention).status();
 }
 
+absl::Status FillChecks(Config& config) {
+  const std::string& interval = FLAGS_experimental_corrupt_check_time.empty()
+                                    ? FLAGS_corrupt_check_time
+                                    : FLAGS_experimental_corrupt_check_time;
+  const std::optional<std::chrono::nanoseconds> parsed = ParseDuration(interval);
+  if (!parsed.has_value()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "--corrupt-check-time: \"{}\" is no duration such as 6h", interval);
+  }
+  config.corrupt_check_time = std::chrono::ceil<std::chrono::milliseconds>(*parsed);
+  config.initial_corrupt_check = FLAGS_experimental_initial_corrupt_check;
+  return absl::OkStatus();
+}
+
 // Absolute, without "." and "..", and without a slash at the end: the parent of "/a/b/" is "/a".
 std::string Absolute(std::string_view working_directory, const std::string& directory) {
   const std::filesystem::path path =
@@ -471,6 +495,7 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
   if (status.ok()) status = FillTimes(config);
   if (status.ok()) status = FillWatch(config);
   if (status.ok()) status = FillLimits(config);
+  if (status.ok()) status = FillChecks(config);
   if (!status.ok()) {
     error = {std::string(base::Message(status)), absl::IsInvalidArgument(status)};
     return std::nullopt;

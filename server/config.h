@@ -57,6 +57,8 @@ struct Config {
   size_t max_txn_ops = 0;
   size_t max_request_bytes = 0;
   std::chrono::milliseconds watch_progress_notify_interval{600'000};
+  std::chrono::milliseconds corrupt_check_time{0};  // Between two; 0: never.
+  bool initial_corrupt_check = false;
   size_t max_watchers = 0;             // Of all streams together.
   size_t max_watchers_per_stream = 0;  // Of one stream.
   size_t memory_limit_bytes = 0;       // Block cache and write buffers of the state.

@@ -21,11 +21,13 @@
 #include "server/bootstrap.h"
 #include "server/cluster_keeper.h"
 #include "server/compactor.h"
+#include "server/corruption_checker.h"
 #include "server/data_dir.h"
 #include "server/door.h"
 #include "server/log_trimmer.h"
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
+#include "server/peer/hash_calls.h"
 #include "server/peer/lease_calls.h"
 #include "server/peer/member_service.h"
 #include "server/peer/service.h"
@@ -207,6 +209,7 @@ struct Server::Parts {
   std::unique_ptr<LogTrimmer> trimmer;
   std::unique_ptr<Compactor> compactor;
   std::unique_ptr<ClusterKeeper> keeper;
+  std::unique_ptr<CorruptionChecker> checker;
   std::unique_ptr<WatchService> watch;
   rpc::OpenCalls open_calls;
   std::unique_ptr<Services> services;
@@ -249,6 +252,9 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   compacting.automatic = automatic;
   compacting.on_fatal = on_fatal;
   compactor = std::make_unique<Compactor>(std::move(compacting), *member.store, *runner);
+  CorruptionCheckerOptions checking;
+  checking.interval = config.corrupt_check_time;
+  checker = std::make_unique<CorruptionChecker>(checking, *member.store, *runner);
 }
 
 PeerIdentity Server::Parts::Identity() const {
@@ -302,6 +308,8 @@ absl::Status Server::Parts::ListenForPeers() {
   peer_service = std::make_unique<PeerService>(std::move(incoming));
   peer_service->Register(peer_table);
   RegisterLeaseCalls(runner->leases(), peer_table);
+  RegisterHashCalls(
+      member.identity.cluster, [this](Revision at) { return checker->HashAt(at); }, peer_table);
   snapshots->Register(peer_table);
   member_service = std::make_unique<PeerMemberService>(
       *runner, MemberChangerOptions{.strict_reconfig_check = config.strict_reconfig_check,
@@ -399,6 +407,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   server->parts_->StartNode(on_fatal, on_removed, automatic);
   CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
   CAIRN_RETURN_IF_ERROR(server->parts_->runner->WaitReady(kReadyTimeout));
+  if (config.initial_corrupt_check) {
+    CAIRN_RETURN_IF_ERROR(server->parts_->checker->CheckAtStart());
+  }
   server->parts_->PublishSelf();
   CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
   return server;
@@ -429,6 +440,7 @@ absl::Status Server::Stop() {
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->keeper != nullptr) parts_->keeper->Stop();
+  if (parts_->checker != nullptr) parts_->checker->Stop();
   if (parts_->trimmer != nullptr) parts_->trimmer->Stop();
   if (parts_->snapshots != nullptr) parts_->snapshots->Stop();
   absl::Status status = parts_->runner != nullptr ? parts_->runner->Stop() : absl::OkStatus();
