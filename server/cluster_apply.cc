@@ -1,13 +1,17 @@
 #include "server/cluster_apply.h"
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "api/errors.h"
 #include "api/internal.pb.h"
 #include "api/rpc.pb.h"
+#include "api/version.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "mvcc/schema.h"
+#include "server/cluster_version.h"
 #include "server/request_validator.h"
 
 namespace cairn::server {
@@ -28,6 +32,33 @@ std::optional<AlarmKind> KindOf(int type) {
   if (type == etcdserverpb::NOSPACE) return AlarmKind::kNoSpace;
   if (type == etcdserverpb::CORRUPT) return AlarmKind::kCorrupt;
   return std::nullopt;
+}
+
+// A version that is stored; none for an empty text.
+absl::StatusOr<std::optional<Version>> StoredVersion(std::string_view text) {
+  if (text.empty()) return std::optional<Version>();
+  const std::optional<Version> version = ParseVersion(text);
+  if (version.has_value()) return version;
+  return base::Error(absl::StatusCode::kDataLoss, "\"{}\" is no version", text);
+}
+
+absl::Status CheckOwnVersion(const Version& cluster) {
+  const std::optional<Version> own = ParseVersion(api::kEtcdVersion);
+  CAIRN_CHECK(own.has_value());
+  if (cluster <= ClusterVersionOf(*own)) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     "the cluster speaks version {}, this server only {}: start a newer one here, "
+                     "or have the cluster downgraded first (\"etcdctl downgrade enable {}\")",
+                     ShortText(cluster), api::kEtcdVersion, ShortText(*own));
+}
+
+// Nothing when there is no such row.
+template <typename Message>
+absl::Status LoadRow(const mvcc::Store& store, std::string_view key, Message& message) {
+  std::string bytes;
+  CAIRN_RETURN_IF_ERROR(store.GetMeta(key, bytes).status());
+  if (message.ParseFromString(bytes)) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kDataLoss, "the row {} does not parse", key);
 }
 
 bool IsWriteOfAClient(CommandKind kind) {
@@ -60,20 +91,43 @@ absl::StatusOr<ClusterApplier> ClusterApplier::Open(const mvcc::Store& store) {
         return alarm.ok();
       }));
   CAIRN_RETURN_IF_ERROR(decoded);
+  internal::ClusterVersion version;
+  internal::Downgrade downgrade;
+  CAIRN_RETURN_IF_ERROR(LoadRow(store, kClusterVersionKey, version));
+  CAIRN_RETURN_IF_ERROR(LoadRow(store, kDowngradeKey, downgrade));
+  CAIRN_ASSIGN_OR_RETURN(applier.state_.version, StoredVersion(version.version()));
+  CAIRN_ASSIGN_OR_RETURN(applier.state_.downgrade_target,
+                         StoredVersion(downgrade.target_version()));
+  if (applier.state_.version.has_value()) {
+    CAIRN_RETURN_IF_ERROR(CheckOwnVersion(*applier.state_.version));
+  }
   return applier;
 }
 
 bool ClusterApplier::Handles(CommandKind kind) {
-  return kind == CommandKind::kAlarm || kind == CommandKind::kSpaceAlarm;
+  return kind == CommandKind::kAlarm || kind == CommandKind::kSpaceAlarm ||
+         kind == CommandKind::kClusterVersion || kind == CommandKind::kDowngrade;
 }
 
 absl::StatusOr<Node::Outcome> ClusterApplier::Apply(CommandKind kind, std::string_view body,
                                                     mvcc::Batch& batch) {
   Node::Outcome outcome;
-  if (kind == CommandKind::kAlarm) {
-    CAIRN_ASSIGN_OR_RETURN(outcome, ApplyAlarm(body, batch));
-  } else {
-    CAIRN_RETURN_IF_ERROR(ApplySpaceAlarm(body, batch));
+  switch (kind) {
+    case CommandKind::kAlarm: {
+      CAIRN_ASSIGN_OR_RETURN(outcome, ApplyAlarm(body, batch));
+      break;
+    }
+    case CommandKind::kSpaceAlarm:
+      CAIRN_RETURN_IF_ERROR(ApplySpaceAlarm(body, batch));
+      break;
+    case CommandKind::kClusterVersion:
+      CAIRN_RETURN_IF_ERROR(ApplyVersion(body, batch));
+      break;
+    case CommandKind::kDowngrade:
+      CAIRN_RETURN_IF_ERROR(ApplyDowngrade(body, batch));
+      break;
+    default:
+      CAIRN_CHECK(Handles(kind));
   }
   outcome.revision = batch.current().revision;
   return outcome;
@@ -117,6 +171,34 @@ absl::Status ClusterApplier::ApplySpaceAlarm(std::string_view body, mvcc::Batch&
   // What a client has raised, a client clears.
   const Alarm* alarm = FindAlarm(state_, AlarmKind::kNoSpace, member);
   if (alarm != nullptr && alarm->is_automatic) Remove(AlarmKind::kNoSpace, member, batch);
+  return absl::OkStatus();
+}
+
+absl::Status ClusterApplier::ApplyVersion(std::string_view body, mvcc::Batch& batch) {
+  internal::ClusterVersion request;
+  CAIRN_RETURN_IF_ERROR(Parse(CommandKind::kClusterVersion, body, request));
+  CAIRN_ASSIGN_OR_RETURN(const std::optional<Version> version, StoredVersion(request.version()));
+  if (!version.has_value() || version == state_.version) return absl::OkStatus();
+  CAIRN_RETURN_IF_ERROR(CheckOwnVersion(*version));
+  state_.version = version;
+  batch.PutMeta(kClusterVersionKey, body);
+  has_changed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ClusterApplier::ApplyDowngrade(std::string_view body, mvcc::Batch& batch) {
+  internal::Downgrade request;
+  CAIRN_RETURN_IF_ERROR(Parse(CommandKind::kDowngrade, body, request));
+  CAIRN_ASSIGN_OR_RETURN(const std::optional<Version> target,
+                         StoredVersion(request.target_version()));
+  if (target == state_.downgrade_target) return absl::OkStatus();
+  state_.downgrade_target = target;
+  if (target.has_value()) {
+    batch.PutMeta(kDowngradeKey, body);
+  } else {
+    batch.DeleteMeta(kDowngradeKey);
+  }
+  has_changed_ = true;
   return absl::OkStatus();
 }
 

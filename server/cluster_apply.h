@@ -24,7 +24,8 @@ namespace cairn::server {
 
 class ClusterApplier {
  public:
-  // Reads the rows. DATA_LOSS when one does not decode.
+  // Reads the rows. DATA_LOSS when one does not decode; FAILED_PRECONDITION when the cluster has a
+  // newer version than this server speaks: it might not understand what comes.
   static absl::StatusOr<ClusterApplier> Open(const mvcc::Store& store);
 
   const ClusterState& state() const { return state_; }
@@ -35,7 +36,8 @@ class ClusterApplier {
   // Applies one command. The outcome is OK, with the fields of an AlarmResponse for what a client
   // asked: the alarm that was raised or cleared, nothing if there was nothing to do. A refusal,
   // with nothing changed: RESOURCE_EXHAUSTED beyond kAlarmsMax. The error of the StatusOr itself is
-  // final, as KvApplier's.
+  // final, as KvApplier's; FAILED_PRECONDITION when the cluster gets a version that this server
+  // does not speak.
   absl::StatusOr<Node::Outcome> Apply(CommandKind kind, std::string_view body, mvcc::Batch& batch);
 
   // Why the alarms forbid a command: etcd's "corrupt cluster" for every write by a client,
@@ -52,6 +54,8 @@ class ClusterApplier {
  private:
   absl::StatusOr<Node::Outcome> ApplyAlarm(std::string_view body, mvcc::Batch& batch);
   absl::Status ApplySpaceAlarm(std::string_view body, mvcc::Batch& batch);
+  absl::Status ApplyVersion(std::string_view body, mvcc::Batch& batch);
+  absl::Status ApplyDowngrade(std::string_view body, mvcc::Batch& batch);
   bool Add(const Alarm& alarm, mvcc::Batch& batch);
   bool Remove(AlarmKind kind, MemberId member, mvcc::Batch& batch);
 

@@ -10,6 +10,7 @@
 #include "api/internal.pb.h"
 #include "api/rpc.pb.h"
 #include "mvcc/mem_backend.h"
+#include "server/cluster_version.h"
 
 namespace cairn::server {
 namespace {
@@ -190,9 +191,56 @@ TEST_F(ClusterApplyTest, RefusesWhatEtcdRefuses) {
   expect(nullptr);
 }
 
+TEST_F(ClusterApplyTest, VersionAndDowngradeSurviveARestart) {
+  internal::ClusterVersion version;
+  internal::Downgrade downgrade;
+  version.set_version("3.7.0");
+  Apply(CommandKind::kClusterVersion, version);
+  EXPECT_EQ(applier_.TakeChange()->version, (Version{3, 7, 0}));
+  Apply(CommandKind::kClusterVersion, version);
+  EXPECT_EQ(applier_.TakeChange(), nullptr);
+  downgrade.set_target_version("3.6.0");
+  Apply(CommandKind::kDowngrade, downgrade);
+  version.set_version("3.6.0");
+  Apply(CommandKind::kClusterVersion, version);
+  ClusterState before = applier_.state();
+  EXPECT_EQ(before.version, (Version{3, 6, 0}));
+  EXPECT_EQ(before.downgrade_target, (Version{3, 6, 0}));
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  EXPECT_EQ(applier_.state(), before);
+  Apply(CommandKind::kDowngrade, internal::Downgrade());
+  before.downgrade_target.reset();
+  EXPECT_EQ(applier_.state(), before);
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  EXPECT_EQ(applier_.state(), before);
+}
+
+// A server must not go on with entries that it may not understand.
+TEST_F(ClusterApplyTest, ANewerClusterStopsAnOlderServer) {
+  internal::ClusterVersion version;
+  version.set_version("3.8.0");
+  {
+    mvcc::Batch batch = store_->BeginBatch();
+    EXPECT_EQ(applier_.Apply(CommandKind::kClusterVersion, version.SerializeAsString(), batch)
+                  .status()
+                  .code(),
+              absl::StatusCode::kFailedPrecondition);
+    // As a newer server would have left it.
+    batch.PutMeta(kClusterVersionKey, version.SerializeAsString());
+    ASSERT_TRUE(batch.Commit({Index(1), Term(1)}).ok());
+  }
+  const absl::Status status = ClusterApplier::Open(*store_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(std::string(status.message()).find("downgrade enable 3.7"), std::string::npos)
+      << status;
+}
+
 TEST_F(ClusterApplyTest, BytesThatNobodyWroteAreFinal) {
   mvcc::Batch batch = store_->BeginBatch();
-  for (const CommandKind kind : {CommandKind::kAlarm, CommandKind::kSpaceAlarm}) {
+  for (const CommandKind kind : {CommandKind::kAlarm, CommandKind::kSpaceAlarm,
+                                 CommandKind::kClusterVersion, CommandKind::kDowngrade}) {
     EXPECT_EQ(applier_.Apply(kind, "\xff", batch).status().code(), absl::StatusCode::kDataLoss);
   }
   ASSERT_TRUE(batch.Commit({Index(1), Term(1)}).ok());

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "api/internal.pb.h"
+#include "api/version.h"
 #include "base/thread.h"
 #include "server/cluster_state.h"
+#include "server/cluster_version.h"
 #include "server/lease_manager.h"
 #include "server/service_context.h"
 #include "server/space_alarm.h"
@@ -18,7 +21,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 ClusterKeeper::ClusterKeeper(ClusterKeeperOptions options, const mvcc::Store& store, Node& node)
-    : options_(options), store_(store), node_(node), thread_([this] { Run(); }) {}
+    : options_(std::move(options)), store_(store), node_(node), thread_([this] { Run(); }) {}
 
 ClusterKeeper::~ClusterKeeper() { Stop(); }
 
@@ -52,7 +55,9 @@ void ClusterKeeper::Run() {
       if (stopping_) return;
       has_news_ = false;
     }
-    LookAtSpace(steady_clock::now());
+    const Time now = steady_clock::now();
+    LookAtSpace(now);
+    LookAtVersions(now);
   }
 }
 
@@ -95,17 +100,46 @@ void ClusterKeeper::LookAtSpace(Time now) {
   Propose(CommandKind::kSpaceAlarm, body.SerializeAsString());
 }
 
+void ClusterKeeper::LookAtVersions(Time now) {
+  if (node_.status().leader != node_.member_id()) {
+    leads_since_.reset();
+    return;
+  }
+  if (!leads_since_.has_value()) leads_since_ = now;
+  std::vector<std::optional<Version>> versions;
+  for (const Member& member : *node_.members()) {
+    const std::optional<std::string> text = member.id == node_.member_id()
+                                                ? std::string(api::kEtcdVersion)
+                                                : options_.version_of(member.id);
+    versions.push_back(text.has_value() ? ParseVersion(*text) : std::nullopt);
+  }
+  const bool all_are_known = std::all_of(versions.begin(), versions.end(),
+                                         [](const auto& version) { return version.has_value(); });
+  if (!all_are_known && now - *leads_since_ < options_.settle) return;
+  const std::shared_ptr<const ClusterState> cluster = node_.cluster_state();
+  if (cluster->downgrade_target.has_value() &&
+      IsDowngradeDone(versions, *cluster->downgrade_target)) {
+    return Propose(CommandKind::kDowngrade, internal::Downgrade().SerializeAsString());
+  }
+  const std::optional<Version> version =
+      DecideClusterVersion(cluster->version, versions, cluster->downgrade_target);
+  if (!version.has_value()) return;
+  internal::ClusterVersion body;
+  body.set_version(FullText(*version));
+  Propose(CommandKind::kClusterVersion, body.SerializeAsString());
+}
+
 void ClusterKeeper::Propose(CommandKind kind, std::string_view body) {
   {
     base::MutexLock lock(pending_->mutex);
-    if (std::exchange(pending_->is_pending, true)) return;
+    if (!pending_->kinds.insert(kind).second) return;
   }
   node_.Propose(kind, body, [pending = pending_, kind](const Node::Outcome& outcome) {
     LOG_IF(WARNING, !outcome.status.ok())
         << "a note of this member's (command " << static_cast<int>(kind)
         << ") did not get into the log yet: " << outcome.status;
     base::MutexLock lock(pending->mutex);
-    pending->is_pending = false;
+    pending->kinds.erase(kind);
   });
 }
 

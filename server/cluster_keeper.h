@@ -1,9 +1,10 @@
 // What a member does unasked for the cluster as a whole: says that its space is used up, and takes
-// that back.
+// that back; as leader, keeps the cluster's version at what all members speak and ends a downgrade
+// that is done.
 //
 // Owned by the server; one thread of its own, which looks ten times a second and at once when
-// growth was refused. Decisions are pure (space_alarm.h); what is decided goes through the log, one
-// proposal at a time. Never blocks on a proposal.
+// growth was refused. Decisions are pure (space_alarm.h, cluster_version.h); what is decided goes
+// through the log, one proposal of a kind at a time. Never blocks on a proposal.
 #ifndef CAIRN_SERVER_CLUSTER_KEEPER_H_
 #define CAIRN_SERVER_CLUSTER_KEEPER_H_
 
@@ -11,8 +12,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <thread>
 
@@ -27,6 +31,11 @@ struct ClusterKeeperOptions {
   int64_t quota_backend_bytes = 0;
   // How often to look.
   std::chrono::milliseconds poll{100};
+  // The version of etcd that another member answers as; none: not known now.
+  std::function<std::optional<std::string>(MemberId id)> version_of =
+      [](MemberId) -> std::optional<std::string> { return std::nullopt; };
+  // So long a new leader waits for the versions of all before it decides without them.
+  std::chrono::milliseconds settle{1000};
 };
 
 class ClusterKeeper {
@@ -45,15 +54,16 @@ class ClusterKeeper {
  private:
   using Time = std::chrono::steady_clock::time_point;
 
-  // Whether a proposal is under way; outlives this object if need be.
+  // Which proposals are under way; outlives this object if need be.
   struct Pending {
     base::Mutex mutex;
-    bool is_pending ABSL_GUARDED_BY(mutex) = false;
+    std::set<CommandKind> kinds ABSL_GUARDED_BY(mutex);
   };
 
   void Run();
   void LookAtSpace(Time now);
-  // Proposes unless something is under way.
+  void LookAtVersions(Time now);
+  // Proposes unless one of its kind is under way.
   void Propose(CommandKind kind, std::string_view body);
 
   const ClusterKeeperOptions options_;
@@ -62,6 +72,8 @@ class ClusterKeeper {
   const std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
   // The thread only: since when this member's alarm has been seen.
   std::optional<Time> raised_since_;
+  // Likewise: since when this member leads.
+  std::optional<Time> leads_since_;
 
   base::Mutex mutex_;
   base::ConditionVariable wake_;

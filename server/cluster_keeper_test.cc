@@ -4,11 +4,14 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "api/errors.h"
+#include "api/internal.pb.h"
 #include "api/rpc.pb.h"
 #include "server/cluster_state.h"
+#include "server/cluster_version.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -125,6 +128,29 @@ TEST_F(ClusterKeeperTest, AFullDiskRaisesItToo) {
   EXPECT_TRUE(PutUntil(kNoSpace));
   member_->runner().SetDiskLow(false);
   EXPECT_TRUE(PutUntil(absl::OkStatus()));
+}
+
+// As with etcd: down one step while a downgrade is under way, up again when it was cancelled.
+TEST_F(ClusterKeeperTest, KeepsTheClusterAtTheVersionOfItsMembers) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  StartKeeper(0);
+  const auto await = [&](const char* version) {
+    const auto deadline = steady_clock::now() + kTestPatience;
+    do {
+      ASSERT_LT(steady_clock::now(), deadline) << version;
+      ASSERT_TRUE(member_->Put("key", "v").status.ok());
+      cluster_ = member_->runner().cluster_state();
+    } while (cluster_->version != ParseVersion(version));
+  };
+  ASSERT_NO_FATAL_FAILURE(await("3.7.0"));
+  internal::Downgrade downgrade;
+  downgrade.set_target_version("3.6.0");
+  EXPECT_TRUE(member_->Propose(CommandKind::kDowngrade, downgrade).status.ok());
+  ASSERT_NO_FATAL_FAILURE(await("3.6.0"));
+  EXPECT_EQ(cluster_->downgrade_target, ParseVersion("3.6.0"));
+  EXPECT_TRUE(member_->Propose(CommandKind::kDowngrade, internal::Downgrade()).status.ok());
+  ASSERT_NO_FATAL_FAILURE(await("3.7.0"));
+  EXPECT_EQ(cluster_->downgrade_target, std::nullopt);
 }
 
 }  // namespace

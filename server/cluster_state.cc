@@ -14,6 +14,9 @@ namespace cairn::server {
 
 namespace {
 
+static_assert(kClusterVersionKey.starts_with(mvcc::kVersionPrefix));
+static_assert(kDowngradeKey.starts_with(mvcc::kVersionPrefix));
+
 bool IsBefore(const Alarm& alarm, const std::pair<AlarmKind, MemberId>& place) {
   return std::pair(alarm.kind, alarm.member) < place;
 }

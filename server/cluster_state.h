@@ -1,4 +1,5 @@
-// What is true of the cluster as a whole, beside who its members are: the alarms.
+// What is true of the cluster as a whole, beside who its members are: alarms, its version, a
+// downgrade under way.
 //
 // Pure: no thread, clock, file or socket. The applier owns the state and changes it as entries say
 // (cluster_apply.h); everyone else looks at immutable copies (Node::cluster_state). Small: at most
@@ -12,11 +13,13 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/ids.h"
+#include "server/cluster_version.h"
 
 namespace cairn::server {
 
@@ -43,6 +46,10 @@ inline constexpr size_t kAlarmsMax = 1000;
 struct ClusterState {
   // Sorted by kind and member, each pair once.
   std::vector<Alarm> alarms;
+  // None until a leader has decided it.
+  std::optional<Version> version;
+  // What the cluster is being brought down to.
+  std::optional<Version> downgrade_target;
 
   friend bool operator==(const ClusterState&, const ClusterState&) = default;
 };
@@ -65,6 +72,10 @@ std::string AlarmText(const Alarm& alarm);
 std::string AlarmRowKey(AlarmKind kind, MemberId member);
 std::string EncodeAlarmRow(const Alarm& alarm);
 absl::StatusOr<Alarm> DecodeAlarmRow(std::string_view key, std::string_view value);
+
+// The rows of the cluster's version and of a downgrade.
+inline constexpr std::string_view kClusterVersionKey = "v/cluster";
+inline constexpr std::string_view kDowngradeKey = "v/downgrade";
 
 }  // namespace cairn::server
 

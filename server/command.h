@@ -38,8 +38,10 @@ enum class CommandKind : uint16_t {
   kLeaseCheckpoint = 9,  // cairn.internal.LeaseBatch
   kLeaseClear = 10,      // cairn.internal.LeaseBatch
   // Of the cluster as a whole (cluster_apply.h).
-  kAlarm = 11,       // etcdserverpb.AlarmRequest: one to raise or to clear
-  kSpaceAlarm = 12,  // cairn.internal.SpaceAlarm: a member's space is used up, or there again
+  kAlarm = 11,           // etcdserverpb.AlarmRequest: one to raise or to clear
+  kSpaceAlarm = 12,      // cairn.internal.SpaceAlarm: a member's space is used up, or there again
+  kClusterVersion = 13,  // cairn.internal.ClusterVersion
+  kDowngrade = 14,       // cairn.internal.Downgrade
 };
 
 // The newest format that this binary writes and understands. A higher one must be understood to be

@@ -5,14 +5,17 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "api/errors.h"
+#include "api/internal.pb.h"
 #include "api/rpc.pb.h"
 #include "api/version.h"
 #include "base/status.h"
 #include "server/cluster_state.h"
+#include "server/cluster_version.h"
 #include "server/command.h"
 #include "server/kv_source.h"
 #include "server/rpc/proto.h"
@@ -24,6 +27,7 @@ namespace {
 using api::Error;
 using api::ToStatus;
 using etcdserverpb::AlarmRequest;
+using etcdserverpb::DowngradeRequest;
 using rpc::UnaryCall;
 
 constexpr std::string_view kServiceName = "etcdserverpb.Maintenance";
@@ -57,6 +61,7 @@ void MaintenanceService::Register(rpc::ServiceTable& table) {
   Add(table, "Defragment", OnLearner::kRefuse, &MaintenanceService::Defragment);
   Add(table, "MoveLeader", OnLearner::kRefuse, &MaintenanceService::MoveLeader);
   Add(table, "Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
+  Add(table, "Downgrade", OnLearner::kRefuse, &MaintenanceService::Downgrade);
   rpc::AddUnimplementedRest(*AlarmRequest::descriptor()->file()->FindServiceByName("Maintenance"),
                             table);
 }
@@ -66,7 +71,11 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   const NodeStatus status = context_.node.status();
   etcdserverpb::StatusResponse response;
   response.set_version(std::string(api::kEtcdVersion));
-  response.set_storageversion(std::string(api::kStorageVersion));
+  const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
+  // Down with the cluster, so that an operator sees when members may be replaced by older ones.
+  const bool is_lowered = cluster->version.has_value() && cluster->downgrade_target.has_value();
+  response.set_storageversion(is_lowered ? FullText(*cluster->version)
+                                         : std::string(api::kStorageVersion));
   const int64_t size_bytes = std::max<int64_t>(context_.store.physical_size_bytes(), 1);
   response.set_dbsize(size_bytes);
   // What is stored compresses, so the logical size may be the larger one; "in use" is a part of the
@@ -78,11 +87,15 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   response.set_raftterm(status.term.value());
   response.set_raftappliedindex(status.applied.value());
   response.set_islearner(status.is_learner);
-  response.mutable_downgradeinfo();
+  etcdserverpb::DowngradeInfo& downgrade = *response.mutable_downgradeinfo();
+  if (cluster->downgrade_target.has_value()) {
+    downgrade.set_enabled(true);
+    downgrade.set_targetversion(FullText(*cluster->downgrade_target));
+  }
   if (status.leader == MemberId()) {
     response.add_errors(std::string(api::Info(Error::kNoLeader).text));
   }
-  for (const server::Alarm& alarm : context_.node.cluster_state()->alarms) {
+  for (const server::Alarm& alarm : cluster->alarms) {
     response.add_errors(AlarmText(alarm));
   }
   call->Finish(Response(context_.HeaderNow(), response));
@@ -194,6 +207,50 @@ void MaintenanceService::ListAlarms(std::unique_ptr<UnaryCall> call, int wanted)
     }
     call->Finish(Response(context_.HeaderNow(), response));
   });
+}
+
+void MaintenanceService::Downgrade(std::unique_ptr<UnaryCall> call,
+                                   const DowngradeRequest& request) {
+  std::optional<Version> target;
+  switch (request.action()) {
+    case DowngradeRequest::VALIDATE:
+    case DowngradeRequest::ENABLE:
+      target = ParseDowngradeTarget(request.version());
+      if (target.has_value()) break;
+      return call->Finish(ToStatus(Error::kInvalidDowngradeTargetFormat));
+    case DowngradeRequest::CANCEL:
+      break;
+    default:
+      return call->Finish(ToStatus(Error::kUnknownMethod));
+  }
+  const bool validates_only = request.action() == DowngradeRequest::VALIDATE;
+  context_.node.ReadBarrier([this, call = std::move(call), target,
+                             validates_only](absl::Status status) mutable {
+    const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
+    if (status.ok() && target.has_value()) {
+      status = CheckDowngrade(cluster->version, *target, cluster->downgrade_target);
+    } else if (status.ok() && !cluster->version.has_value()) {
+      status = ToStatus(Error::kClusterVersionUnavailable);
+    }
+    if (!status.ok()) return call->Finish(std::move(status));
+    // To cancel what is not there is no mistake.
+    const bool has_nothing_to_do = !target.has_value() && !cluster->downgrade_target.has_value();
+    const std::string version = ShortText(*cluster->version);
+    if (validates_only || has_nothing_to_do) return AnswerDowngrade(*call, version);
+    internal::Downgrade body;
+    if (target.has_value()) body.set_target_version(FullText(*target));
+    context_.node.Propose(CommandKind::kDowngrade, body.SerializeAsString(),
+                          [this, call = std::move(call), version](Node::Outcome outcome) {
+                            if (outcome.status.ok()) return AnswerDowngrade(*call, version);
+                            call->Finish(std::move(outcome.status));
+                          });
+  });
+}
+
+void MaintenanceService::AnswerDowngrade(UnaryCall& call, const std::string& cluster_version) {
+  etcdserverpb::DowngradeResponse response;
+  response.set_version(cluster_version);
+  call.Finish(Response(context_.HeaderNow(), response));
 }
 
 }  // namespace cairn::server

@@ -8,6 +8,7 @@
 #define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "api/rpc.pb.h"
@@ -45,6 +46,10 @@ class MaintenanceService {
   void Alarm(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::AlarmRequest& request);
   // Those of one AlarmType; of all for NONE.
   void ListAlarms(std::unique_ptr<rpc::UnaryCall> call, int wanted);
+
+  void Downgrade(std::unique_ptr<rpc::UnaryCall> call,
+                 const etcdserverpb::DowngradeRequest& request);
+  void AnswerDowngrade(rpc::UnaryCall& call, const std::string& cluster_version);
 
   const ServiceContext context_;
 };

@@ -346,7 +346,8 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   limits.learners_max = config.max_learners;
   ClusterKeeperOptions keeping;
   keeping.quota_backend_bytes = limits.quota_backend_bytes;
-  keeper = std::make_unique<ClusterKeeper>(keeping, *member.store, *runner);
+  keeping.version_of = [this](MemberId id) { return transport->ServerVersion(id); };
+  keeper = std::make_unique<ClusterKeeper>(std::move(keeping), *member.store, *runner);
   const ServiceContext context{*runner, *member.store, *budget, limits,
                                [this](int64_t bytes) { keeper->RefusedGrowth(bytes); }};
   WatchOptions watching;

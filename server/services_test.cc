@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/errors.h"
+#include "api/internal.pb.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "server/fake_node.h"
@@ -493,6 +494,46 @@ TEST_F(ServicesTest, AlarmsAreRaisedListedAndCleared) {
             absl::StatusCode::kUnimplemented);
 }
 
+TEST_F(ServicesTest, DowngradesAreValidatedBegunAndCancelled) {
+  const auto downgrade = [&](std::string_view request) {
+    return Call<DowngradeRequest, DowngradeResponse>("/etcdserverpb.Maintenance/Downgrade",
+                                                     request);
+  };
+  const auto status = [&] {
+    StatusResponse response;
+    const auto bytes = rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Status", "");
+    EXPECT_TRUE(bytes.ok() && response.ParseFromString(*bytes));
+    return response.storageversion() + " " + Show(response.downgradeinfo());
+  };
+  EXPECT_EQ(downgrade(R"(version: "x")"), Text(Error::kInvalidDowngradeTargetFormat));
+  EXPECT_EQ(downgrade(R"(version: "3.6")"), Text(Error::kClusterVersionUnavailable));
+  EXPECT_EQ(downgrade("action: CANCEL"), Text(Error::kClusterVersionUnavailable));
+  internal::ClusterVersion version;
+  version.set_version("3.7.0");
+  node_.Apply(CommandKind::kClusterVersion, version.SerializeAsString());
+  const std::string done = R"(header { revision: 1 } version: "3.7")";
+  EXPECT_EQ(downgrade(R"(version: "3.5")"), Text(Error::kInvalidDowngradeTarget));
+  EXPECT_EQ(downgrade(R"(version: "3.6.4")"), done);
+  EXPECT_EQ(downgrade("action: CANCEL"), done);
+  EXPECT_EQ(status(), "3.7.0 ");
+  EXPECT_EQ(downgrade(R"(action: ENABLE version: "3.7")"), Text(Error::kInvalidDowngradeTarget));
+  EXPECT_EQ(downgrade(R"(action: ENABLE version: "3.6")"), done);
+  EXPECT_EQ(status(), R"(3.7.0 enabled: true targetVersion: "3.6.0")");
+  EXPECT_EQ(downgrade(R"(action: ENABLE version: "3.6")"), Text(Error::kDowngradeInProgress));
+  EXPECT_EQ(downgrade(R"(version: "3.6")"), Text(Error::kDowngradeInProgress));
+  version.set_version("3.6.0");
+  node_.Apply(CommandKind::kClusterVersion, version.SerializeAsString());
+  EXPECT_EQ(status(), R"(3.6.0 enabled: true targetVersion: "3.6.0")");
+  EXPECT_EQ(downgrade("action: CANCEL"), R"(header { revision: 1 } version: "3.6")");
+  EXPECT_EQ(status(), "3.7.0 ");
+  DowngradeRequest unknown;
+  unknown.set_action(static_cast<DowngradeRequest::DowngradeAction>(3));
+  EXPECT_EQ(rpc::CallUnary(services_.table(), "/etcdserverpb.Maintenance/Downgrade",
+                           unknown.SerializeAsString())
+                .status(),
+            api::ToStatus(Error::kUnknownMethod));
+}
+
 TEST_F(ServicesTest, ClusterListsItsMembers) {
   node_.members_ = std::make_shared<const Members>(Members{
       {.id = MemberId(22), .name = "m", .peer_urls = {"http://p"}, .client_urls = {"http://c"}}});
@@ -516,9 +557,8 @@ TEST_F(ServicesTest, OnlyTheLeaderMovesTheLead) {
 }
 
 TEST_F(ServicesTest, WhatIsNotBuiltNamesItself) {
-  for (const std::string_view path :
-       {"/etcdserverpb.Auth/AuthEnable", "/etcdserverpb.Maintenance/Downgrade",
-        "/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"}) {
+  for (const std::string_view path : {"/etcdserverpb.Auth/AuthEnable", "/v3lockpb.Lock/Lock",
+                                      "/v3electionpb.Election/Campaign"}) {
     const absl::Status status = rpc::CallUnary(services_.table(), path, "").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << path;
     const std::string_view method = path.substr(path.rfind('/') + 1);

@@ -130,6 +130,14 @@ std::optional<int64_t> PeerTransport::ConnectedMs(MemberId id) const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(options_->now() - *since).count();
 }
 
+std::optional<std::string> PeerTransport::ServerVersion(MemberId id) const {
+  const std::shared_ptr<Link> link = Find(id);
+  if (link == nullptr) return std::nullopt;
+  PeerLinkStatus status = link->status();
+  if (!status.connected_since.has_value()) return std::nullopt;
+  return std::move(status.server_version);
+}
+
 void PeerTransport::Stop() {
   std::vector<std::shared_ptr<Link>> links;
   {

@@ -106,6 +106,8 @@ class PeerTransport final : public Peers {
 
   std::vector<PeerLinkStatus> Links() const;
   std::optional<int64_t> ConnectedMs(MemberId id) const override;
+  // What a connected peer has greeted with; none: it does not answer. Any thread.
+  std::optional<std::string> ServerVersion(MemberId id) const;
 
   // Ends all streams; nothing is sent or told any more.
   void Stop();

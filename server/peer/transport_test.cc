@@ -292,6 +292,8 @@ TEST_F(PeerTransportTest, ConnectedFollowsGreetingAndEnd) {
   now_ += milliseconds(7);
   EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), 7);
   EXPECT_EQ(transport_->Links()[0].server_version, "3.7.0");
+  EXPECT_EQ(transport_->ServerVersion(transport_->Links()[0].id), "3.7.0");
+  EXPECT_EQ(transport_->ServerVersion(MemberId(999)), std::nullopt);
   stream.End(absl::UnavailableError("gone"));
   EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), std::nullopt);
 }
