@@ -1,5 +1,6 @@
-// What holds for a cluster as a whole: alarms that one member raises and all obey, compactions that
-// the leader alone proposes. Driven through stock etcdctl, against Cairn and a real etcd.
+// What holds for a cluster as a whole: alarms that one member raises and all obey, its version and
+// the way back, compactions that the leader alone proposes. Driven through stock etcdctl, against
+// Cairn and a real etcd.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,6 +20,7 @@ namespace cairn::test {
 namespace {
 
 using etcdserverpb::AlarmRequest;
+using etcdserverpb::DowngradeRequest;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 using testing::Not;
@@ -107,8 +109,8 @@ TEST_F(ClusterWideTest, AFullMemberIsFullForAllUntilThereIsRoom) {
   }
   ASSERT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
   EXPECT_EQ(status.error_message(), kNoSpaceText);
-  const std::string alarm =
-      fmt::format("memberID:{} alarm:NOSPACE", StatusOf(0).header().member_id());
+  // Whoever was the first to notice; all of them are full.
+  const std::string alarm = "alarm:NOSPACE";
   ASSERT_TRUE(CtlUntil(1, {"alarm", "list"}, Has(alarm)));
 
   for (int i = 0; i < cluster_->size(); ++i) {
@@ -138,6 +140,8 @@ TEST_F(ClusterWideTest, AFullMemberIsFullForAllUntilThereIsRoom) {
   // Nobody disarms anything.
   EXPECT_TRUE(CtlUntil(1, {"put", "small", "x"}, Has("OK")));
   EXPECT_TRUE(CtlUntil(1, {"alarm", "list"}, [](const std::string& list) { return list.empty(); }));
+  // A list is linearizable, so what comes after it knows as much.
+  EXPECT_EQ(Ctl(0, {"alarm", "list"}), "");
   EXPECT_EQ(StatusOf(0).errors_size(), 0);
   ASSERT_OK(cluster_->WaitForEqualState());
 }
@@ -180,6 +184,80 @@ TEST_F(ClusterWideTest, WhatACorruptClusterRefuses) {
   }
   EXPECT_THAT(Ctl(1, {"alarm", "disarm"}), HasSubstr("alarm:NOSPACE"));
   EXPECT_EQ(Ctl(0, {"put", "a", "3"}), "OK\n");
+}
+
+// Versions are relative to what the server answers as: "3.7.0" has the cluster version 3.7, from
+// which one may go back to 3.6.
+TEST_F(ClusterWideTest, ADowngradeIsPreparedAndCancelled) {
+  ASSERT_NO_FATAL_FAILURE(Start({}));
+  const EtcdVersion own = ParseVersion(StatusOf(0).version());
+  if (own < EtcdVersion{3, 6, 0}) GTEST_SKIP() << "codes differ before 3.6";
+  const std::string now = fmt::format("{}.{}", own.major, own.minor);
+  const std::string below = fmt::format("{}.{}", own.major, own.minor - 1);
+  const std::string further = fmt::format("{}.{}", own.major, own.minor - 2);
+  const auto ask = [&](int i, DowngradeRequest::DowngradeAction action, std::string version = {}) {
+    const Client client(cluster_->server(i).address());
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kServerDeadline);
+    DowngradeRequest request;
+    request.set_action(action);
+    request.set_version(std::move(version));
+    etcdserverpb::DowngradeResponse response;
+    const grpc::Status status = etcdserverpb::Maintenance::NewStub(client.channel())
+                                    ->Downgrade(&context, request, &response);
+    return status.ok() ? "cluster version " + response.version()
+                       : fmt::format("{}: {}", static_cast<int>(status.error_code()),
+                                     status.error_message());
+  };
+  // The cluster's version follows its members', in a moment.
+  const auto ask_until = [&](int i, DowngradeRequest::DowngradeAction action,
+                             const std::string& version, const std::string& expected) {
+    const auto deadline = steady_clock::now() + kServerDeadline;
+    std::string answer;
+    do {
+      ASSERT_LT(steady_clock::now(), deadline) << answer;
+      answer = ask(i, action, version);
+    } while (answer != expected);
+  };
+  constexpr char kInvalid[] = "3: etcdserver: invalid downgrade target version";
+  ASSERT_NO_FATAL_FAILURE(
+      ask_until(0, DowngradeRequest::VALIDATE, below, "cluster version " + now));
+  for (int i = 0; i < cluster_->size(); ++i) {
+    SCOPED_TRACE(i);
+    EXPECT_EQ(ask(i, DowngradeRequest::VALIDATE, "x"),
+              "3: etcdserver: wrong downgrade target version format");
+    EXPECT_EQ(ask(i, DowngradeRequest::VALIDATE, now), kInvalid);
+    EXPECT_EQ(ask(i, DowngradeRequest::VALIDATE, further), kInvalid);
+    EXPECT_EQ(ask(i, DowngradeRequest::VALIDATE, below + ".9"), "cluster version " + now);
+    EXPECT_EQ(ask(i, DowngradeRequest::CANCEL), "cluster version " + now);
+  }
+  EXPECT_EQ(ask(0, static_cast<DowngradeRequest::DowngradeAction>(7)),
+            "2: etcdserver: unknown method");
+  EXPECT_EQ(ask(1, DowngradeRequest::ENABLE, below), "cluster version " + now);
+  // Lowered in a moment; no second one begins.
+  ASSERT_NO_FATAL_FAILURE(ask_until(2, DowngradeRequest::ENABLE, further,
+                                    "9: etcdserver: cluster has a downgrade job in progress"));
+  EXPECT_EQ(ask(0, DowngradeRequest::VALIDATE, below), kInvalid);
+  for (int i = 0; i < cluster_->size(); ++i) {
+    const auto deadline = steady_clock::now() + kServerDeadline;
+    etcdserverpb::StatusResponse status;
+    do {
+      ASSERT_LT(steady_clock::now(), deadline) << status.DebugString();
+      status = StatusOf(i);
+    } while (status.storageversion() != below + ".0");
+    EXPECT_TRUE(status.downgradeinfo().enabled());
+    EXPECT_EQ(status.downgradeinfo().targetversion(), below + ".0");
+  }
+  EXPECT_EQ(Ctl(0, {"put", "a", "1"}), "OK\n");
+  if (!ServerUnderTest().is_reference) {
+    cluster_->server(1).Kill();
+    ASSERT_OK(cluster_->StartStopped());
+    EXPECT_TRUE(StatusOf(1).downgradeinfo().enabled());
+  }
+  EXPECT_EQ(ask(0, DowngradeRequest::CANCEL), "cluster version " + below);
+  ASSERT_NO_FATAL_FAILURE(
+      ask_until(1, DowngradeRequest::VALIDATE, below, "cluster version " + now));
+  EXPECT_FALSE(StatusOf(1).downgradeinfo().enabled());
 }
 
 TEST_F(ClusterWideTest, TheLeaderAloneCompactsByItself) {
