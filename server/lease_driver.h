@@ -21,9 +21,9 @@ namespace cairn::server {
 
 class LeaseDriver {
  public:
-  // Keys that one entry deletes: about a millisecond of the applier, which is what a put behind it
+  // Keys that one entry deletes: half a millisecond of the applier, which is what a put behind it
   // waits. One larger lease goes alone, because a lease ends in one revision.
-  static constexpr int64_t kKeysPerEntryMax = 64;
+  static constexpr int64_t kKeysPerEntryMax = 32;
   // Leases that one entry checkpoints or clears: a row each.
   static constexpr size_t kLeasesPerEntryMax = 1000;
 
