@@ -53,11 +53,20 @@ void Lessor::Update(Index applied, std::span<const LeaseUpdate> updates, Millise
   TidyQueues();
 }
 
+std::vector<LeaseId> Lessor::SortedIds() const {
+  std::vector<LeaseId> ids;
+  ids.reserve(leases_.size());
+  for (const auto& [id, lease] : leases_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 void Lessor::TidyQueues() {
   if (queued_items() <= 4 * leases_.size() + kStaleItemsMin) return;
   due_.Clear();
   checkpoints_.Clear();
-  for (const auto& [id, lease] : leases_) {
+  for (const LeaseId id : SortedIds()) {
+    const Lease& lease = leases_.find(id)->second;
     if (!lease.is_revoking) due_.Add({id, lease.facts.granted}, lease.deadline_ms);
     QueueCheckpoint(id, lease);
   }
@@ -66,7 +75,8 @@ void Lessor::TidyQueues() {
 void Lessor::Promote(Milliseconds now_ms) {
   Demote();
   is_primary_ = true;
-  for (auto& [id, lease] : leases_) {
+  for (const LeaseId id : SortedIds()) {
+    Lease& lease = leases_.find(id)->second;
     const Milliseconds whole_ms = lease.facts.ttl_s * kMillisecondsPerSecond;
     Start(id, lease, now_ms,
           lease.facts.checkpoint_ms.value_or(whole_ms) + options_.election_timeout_ms);

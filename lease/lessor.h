@@ -87,7 +87,7 @@ class Lessor {
   // The facts of leases after the batch that ended with the entry at `applied`.
   void Update(Index applied, std::span<const LeaseUpdate> updates, Milliseconds now_ms);
   // This member leads and has applied the first entry of its term: every lease starts anew. Takes
-  // time proportional to all leases.
+  // time proportional to all leases, sorted: what is due at once is taken in one order always.
   void Promote(Milliseconds now_ms);
   // This member does not lead any more. What was proposed counts as lost.
   void Demote();
@@ -151,6 +151,7 @@ class Lessor {
   // A new term of the lease, from `length_ms` before its end.
   void Start(LeaseId id, Lease& lease, Milliseconds now_ms, Milliseconds length_ms);
   void QueueCheckpoint(LeaseId id, const Lease& lease);
+  std::vector<LeaseId> SortedIds() const;
   // Drops the items of leases that have ended, when those are most.
   void TidyQueues();
   LeaseView ViewOf(LeaseId id, const Lease& lease, Milliseconds now_ms) const;

@@ -21,12 +21,6 @@ namespace {
 // What is read back from the end of the log at once.
 constexpr size_t kReadBytes = size_t{8} << 20;
 
-// Drawn anew at each start: no entry of an earlier process is taken for this one's.
-uint64_t DrawNonce() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
-
 absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
   wal::Append append;
   append.entries = BootstrapEntries(members);
@@ -190,6 +184,11 @@ absl::Status CheckMembership(const Membership& membership, MemberId self, const 
 
 }  // namespace
 
+uint64_t DrawStartNonce() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
 absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
                                 mvcc::EntryApplied applied) {
   const Index first = before_first.index + 1;
@@ -204,7 +203,7 @@ absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
 
 absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config) {
   Bootstrapped member;
-  member.start_nonce = DrawNonce();
+  member.start_nonce = foundation.start_nonce;
   CAIRN_RETURN_IF_ERROR(OpenLog(foundation, config, member));
   CAIRN_RETURN_IF_ERROR(OpenState(foundation, member));
   CAIRN_RETURN_IF_ERROR(RecordInstallation(member));

@@ -36,6 +36,9 @@ struct Bootstrapped {
   bool is_new = false;
 };
 
+// Drawn anew at each start, so that no entry of an earlier process is taken for this one's.
+uint64_t DrawStartNonce();
+
 // What a member stands on: a file system for its log, a backend for its state.
 struct Foundation {
   wal::Fs& fs;
@@ -49,6 +52,7 @@ struct Foundation {
   AskMembers ask_members = [](const std::string&) -> absl::StatusOr<ExistingCluster> {
     return absl::UnavailableError("nobody is asked");
   };
+  uint64_t start_nonce = DrawStartNonce();
 };
 
 // Opens what `foundation` holds; one without a log becomes a member of the new cluster that

@@ -25,6 +25,59 @@ std::vector<watch::HistoryRow> HistoryStep::Rows() const {
   return rows;
 }
 
+HistoryJob::HistoryJob(const watch::HistoryRequest& request)
+    : first_(request.first), last_(request.last), wants_previous_(request.wants_previous) {
+  for (const watch::WatchedRange& range : request.ranges) {
+    Range copy = {.is_single_key = range.is_single_key, .first = std::string(range.interval.first)};
+    if (range.interval.limit.has_value()) copy.limit = std::string(*range.interval.limit);
+    ranges_.push_back(std::move(copy));
+  }
+}
+
+HistoryStep HistoryJob::Read(const mvcc::Store& store) const {
+  HistoryStep step;
+  absl::Status failure;
+  std::string previous;
+  // Where the step is cut, because what its events replaced is large.
+  std::optional<Revision> cut_after;
+  const auto visit = [&](const mvcc::Event& event) {
+    const bool is_wanted =
+        ranges_.empty() || std::any_of(ranges_.begin(), ranges_.end(),
+                                       [&](const Range& it) { return it.Contains(event.key); });
+    if (!is_wanted || !failure.ok() || cut_after.has_value()) return;
+    if (step.bytes_.size() >= kStepBytesMax &&
+        step.items_.back().event.revision.main != event.revision.main) {
+      cut_after = event.revision.main - 1;
+      return;
+    }
+    HistoryStep::Item item = {.event = event};
+    item.event.key = item.event.key_value = {};
+    // KeyValue begins with the key: a tag of one byte, its length, its bytes.
+    item.key_offset =
+        step.bytes_.size() + 1 + static_cast<size_t>(base::VarintBytes(event.key.size()));
+    item.key_bytes = event.key.size();
+    step.bytes_.append(event.key_value);
+    item.key_value_end = step.bytes_.size();
+    if (wants_previous_) {
+      const absl::StatusOr<bool> found =
+          store.ReadPrevious(event.kind, event.revision, event.previous, previous);
+      if (!found.ok()) {
+        failure = found.status();
+        return;
+      }
+      item.has_previous = *found;
+      if (*found) step.bytes_.append(previous);
+    }
+    item.end = step.bytes_.size();
+    step.items_.push_back(item);
+  };
+  const absl::StatusOr<Revision> through =
+      store.ReadEvents({.first = first_, .last = last_}, visit);
+  step.status = through.ok() ? failure : through.status();
+  if (step.status.ok()) step.through = cut_after.value_or(*through);
+  return step;
+}
+
 HistoryReader::HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done)
     : store_(store), done_(std::move(done)), thread_([this] { Run(); }) {}
 
@@ -40,74 +93,23 @@ void HistoryReader::Stop() {
 }
 
 void HistoryReader::Begin(const watch::HistoryRequest& request) {
-  Job job = {
-      .first = request.first, .last = request.last, .wants_previous = request.wants_previous};
-  for (const watch::WatchedRange& range : request.ranges) {
-    Range copy = {.is_single_key = range.is_single_key, .first = std::string(range.interval.first)};
-    if (range.interval.limit.has_value()) copy.limit = std::string(*range.interval.limit);
-    job.ranges.push_back(std::move(copy));
-  }
   base::MutexLock lock(mutex_);
-  job_ = std::move(job);
+  job_.emplace(request);
   wake_.Signal();
 }
 
 void HistoryReader::Run() {
   base::NameThread("watch-history");
   while (true) {
-    Job job;
+    std::optional<HistoryJob> job;
     {
       base::MutexLock lock(mutex_);
       while (!job_.has_value() && !stopping_) wake_.Wait(mutex_);
       if (stopping_) return;
-      job = *std::exchange(job_, std::nullopt);
+      job = std::exchange(job_, std::nullopt);
     }
-    done_(Read(job));
+    done_(job->Read(store_));
   }
-}
-
-HistoryStep HistoryReader::Read(const Job& job) const {
-  HistoryStep step;
-  absl::Status failure;
-  std::string previous;
-  // Where the step is cut, because what its events replaced is large.
-  std::optional<Revision> cut_after;
-  const auto visit = [&](const mvcc::Event& event) {
-    const bool is_wanted =
-        job.ranges.empty() || std::any_of(job.ranges.begin(), job.ranges.end(),
-                                          [&](const Range& it) { return it.Contains(event.key); });
-    if (!is_wanted || !failure.ok() || cut_after.has_value()) return;
-    if (step.bytes_.size() >= kStepBytesMax &&
-        step.items_.back().event.revision.main != event.revision.main) {
-      cut_after = event.revision.main - 1;
-      return;
-    }
-    HistoryStep::Item item = {.event = event};
-    item.event.key = item.event.key_value = {};
-    // KeyValue begins with the key: a tag of one byte, its length, its bytes.
-    item.key_offset =
-        step.bytes_.size() + 1 + static_cast<size_t>(base::VarintBytes(event.key.size()));
-    item.key_bytes = event.key.size();
-    step.bytes_.append(event.key_value);
-    item.key_value_end = step.bytes_.size();
-    if (job.wants_previous) {
-      const absl::StatusOr<bool> found =
-          store_.ReadPrevious(event.kind, event.revision, event.previous, previous);
-      if (!found.ok()) {
-        failure = found.status();
-        return;
-      }
-      item.has_previous = *found;
-      if (*found) step.bytes_.append(previous);
-    }
-    item.end = step.bytes_.size();
-    step.items_.push_back(item);
-  };
-  const absl::StatusOr<Revision> through =
-      store_.ReadEvents({.first = job.first, .last = job.last}, visit);
-  step.status = through.ok() ? failure : through.status();
-  if (step.status.ok()) step.through = cut_after.value_or(*through);
-  return step;
 }
 
 }  // namespace cairn::server

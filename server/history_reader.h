@@ -30,7 +30,7 @@ class HistoryStep {
   std::vector<watch::HistoryRow> Rows() const;
 
  private:
-  friend class HistoryReader;
+  friend class HistoryJob;
   struct Item {
     mvcc::Event event;  // Without views.
     size_t key_offset = 0;
@@ -43,20 +43,16 @@ class HistoryStep {
   std::vector<Item> items_;
 };
 
-class HistoryReader {
+// A step to be read: what the hub asked for, copied. Reads on whatever thread it is on.
+class HistoryJob {
  public:
   // A step ends with the revision that reaches this, what its events replaced included. More than
   // the 256 KiB of rows that the store reads at a time, so that ordinary steps end there.
   static constexpr size_t kStepBytesMax = size_t{1} << 20;
 
-  // `done` gets each result on the reader's thread, and must not block.
-  HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done);
-  // Stops.
-  ~HistoryReader();
+  explicit HistoryJob(const watch::HistoryRequest& request);
 
-  // Begins a step; the one before has been answered. The request's ranges are copied.
-  void Begin(const watch::HistoryRequest& request);
-  void Stop();
+  HistoryStep Read(const mvcc::Store& store) const;
 
  private:
   struct Range {
@@ -69,22 +65,33 @@ class HistoryReader {
       return key >= first && (!limit.has_value() || key < *limit);
     }
   };
-  struct Job {
-    Revision first;
-    Revision last;
-    bool wants_previous = false;
-    std::vector<Range> ranges;
-  };
 
+  Revision first_;
+  Revision last_;
+  bool wants_previous_ = false;
+  std::vector<Range> ranges_;
+};
+
+class HistoryReader {
+ public:
+  // `done` gets each result on the reader's thread, and must not block.
+  HistoryReader(const mvcc::Store& store, std::function<void(HistoryStep)> done);
+  // Stops.
+  ~HistoryReader();
+
+  // Begins a step; the one before has been answered. The request's ranges are copied.
+  void Begin(const watch::HistoryRequest& request);
+  void Stop();
+
+ private:
   void Run();
-  HistoryStep Read(const Job& job) const;
 
   const mvcc::Store& store_;
   const std::function<void(HistoryStep)> done_;
 
   base::Mutex mutex_;
   base::ConditionVariable wake_;
-  std::optional<Job> job_ ABSL_GUARDED_BY(mutex_);
+  std::optional<HistoryJob> job_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -50,7 +50,7 @@ TEST(HistoryReader, WhatEventsReplacedCountsForTheBound) {
       bytes += row.previous->size();
       ++rows_seen;
     }
-    EXPECT_LE(bytes, HistoryReader::kStepBytesMax + 2 * kValueBytes);
+    EXPECT_LE(bytes, HistoryJob::kStepBytesMax + 2 * kValueBytes);
     ASSERT_GE(step.through, next);
     next = step.through + 1;
   }

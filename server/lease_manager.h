@@ -11,7 +11,6 @@
 #define CAIRN_SERVER_LEASE_MANAGER_H_
 
 #include <absl/base/thread_annotations.h>
-#include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/functional/any_invocable.h>
 #include <absl/status/statusor.h>
@@ -19,6 +18,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <utility>
@@ -114,8 +114,8 @@ class LeaseManager {
   const LeaseManagerOptions options_;
   mutable base::Mutex mutex_;
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
-  // Each list in the order they came.
-  absl::flat_hash_map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
+  // Each list in the order they came; ids in theirs, so that what waits is answered in one order.
+  std::map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
   // What the leader is being asked for.
   absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
   // All together.

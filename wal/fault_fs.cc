@@ -360,6 +360,19 @@ uint64_t FaultFs::used_bytes() const {
   return UsedBytes();
 }
 
+std::vector<FaultFs::SectorPlace> FaultFs::UnsyncedSectors() const {
+  base::MutexLock lock(mutex_);
+  std::vector<SectorPlace> places;
+  for (const auto& [path, directory] : directories_) {
+    for (const auto& [name, node] : directory.now) {
+      for (const uint64_t sector : node->dirty) {
+        places.push_back({fmt::format("{}/{}", path, name), sector * kSectorBytes});
+      }
+    }
+  }
+  return places;
+}
+
 uint64_t FaultFs::UsedBytes() const {
   uint64_t bytes = 0;
   for (const auto& [path, directory] : directories_) {

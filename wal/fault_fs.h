@@ -75,6 +75,12 @@ class FaultFs : public Fs {
   void SetContent(std::string_view path, std::string content);
   void FlipBit(std::string_view path, uint64_t offset_bytes, int bit);
   uint64_t used_bytes() const;
+  // Where sectors begin that were written since the last sync of their file.
+  struct SectorPlace {
+    std::string path;
+    uint64_t offset_bytes = 0;
+  };
+  std::vector<SectorPlace> UnsyncedSectors() const;
 
  private:
   friend class FaultFile;

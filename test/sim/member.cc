@@ -1,108 +1,321 @@
 #include "test/sim/member.h"
 
-#include <absl/status/status.h>
-#include <absl/status/statusor.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
-#include <string>
 #include <utility>
+#include <variant>
 
 #include "base/check.h"
-#include "wal/types.h"
-#include "wal/wal.h"
+#include "base/status.h"
 
 namespace cairn::sim {
 namespace {
 
-// Small enough that a run fills many.
-constexpr uint64_t kSegmentBytes = 8192;
-
-void CheckOk(const absl::Status& status) { CAIRN_CHECK(status.ok(), status.ToString()); }
+// Turns that one input may lead to, when leases have ever more to say.
+constexpr int kTurnsMax = 10;
+// Entries that one read of the log gives the applier.
+constexpr size_t kApplyReadBytes = 1000;
 
 }  // namespace
 
-Member::Member(server::Config config, server::NodeCoreOptions options, Observer observer,
-               uint64_t seed)
-    : config_(std::move(config)), options_(options), observer_(std::move(observer)) {
-  Restart(seed);
-}
+Member::Member(World& world, size_t position, server::Config config, const Temper& temper,
+               server::AskMembers ask)
+    : world_(world),
+      position_(position),
+      config_(std::move(config)),
+      temper_(temper),
+      ask_(std::move(ask)) {}
 
-void Member::Restart(uint64_t seed) {
+Member::~Member() { TakeDown(); }
+
+absl::Status Member::Start(uint64_t seed) {
   CAIRN_CHECK(!is_up());
-  absl::StatusOr<server::Bootstrapped> opened = server::Bootstrap(
-      {fs_, "/data/wal", {.segment_bytes = kSegmentBytes}, [this] { return disk_.Open(); }},
-      config_);
-  CheckOk(opened.status());
+  server::Foundation foundation = disk_.foundation();
+  foundation.wal_options.segment_bytes = temper_.segment_bytes;
+  foundation.ask_members = ask_;
+  // Of one size in every encoding, and never used twice.
+  foundation.start_nonce = (uint64_t{1} << 62) | (seed >> 8);
+  absl::StatusOr<server::Bootstrapped> opened = server::Bootstrap(foundation, config_);
+  CAIRN_RETURN_IF_ERROR(opened.status());
+  flip_.reset();
   foundation_ = *std::move(opened);
+  states_ = disk_.states();
+  ++incarnation_;
   id_ = foundation_.identity.member;
+  synced_ = foundation_.raft.hard_state;
+  synced_last_ = foundation_.wal->last().index;
+  unsynced_from_ = kNothing;
   flushed_ = foundation_.store->applied().index;
-  options_.raft.id = id_;
-  // Not the member's own nonce, which is no child of the seed.
-  options_.raft.random_seed = seed;
-  options_.start_nonce = static_cast<uint32_t>(seed);
-  node_ = std::make_unique<server::NodeCore>(options_, std::move(foundation_.raft));
-  Drain();
+  marked_ =
+      foundation_.recovered.marker.has_value() ? foundation_.recovered.marker->id.index : Index(0);
+  if (foundation_.recovered.snapshot_installed.has_value()) {
+    marked_ = std::max(marked_, foundation_.recovered.snapshot_installed->id.index);
+  }
+
+  server::LeaseManagerOptions leases;
+  leases.lessor = {.election_timeout_ms = temper_.election_timeout() / kMillisecond,
+                   .checkpoint_interval_ms = temper_.checkpoint_interval_ms};
+  leases.now_ms = [this] { return world_.NowMs(position_); };
+  leases.renew_on_leader = [this](LeaseId id, World::RenewDone done) {
+    const MemberId leader = node_->raft().leader();
+    if (leader == MemberId(0) || leader == id_) return false;
+    return world_.AskToRenew(*this, leader, id, std::move(done));
+  };
+  leases_ = std::make_unique<server::LeaseManager>(std::move(leases));
+  server::NodeCoreOptions options = temper_.node;
+  options.raft.id = id_;
+  options.raft.random_seed = seed;
+  options.start_nonce = static_cast<uint32_t>(seed);
+  node_ = std::make_unique<server::NodeCore>(options, std::move(foundation_.raft));
+  leases_->Applied(node_->raft().applied(), applier().leases().All());
+  lease_driver_ = std::make_unique<server::LeaseDriver>(
+      *leases_, *node_, id_, foundation_.start_nonce, Temper::kTick / kMillisecond);
+  membership_driver_ =
+      std::make_unique<server::MembershipDriver>(*node_, temper_.promotes_learners);
+  hub_ = std::make_unique<watch::Hub>(watch::HubOptions{.retained_bytes_max = 4000,
+                                                        .batch_bytes = 300,
+                                                        .response_bytes = 300,
+                                                        .step_revisions = 7,
+                                                        .progress_interval_ms = 700},
+                                      Revision(0), world_.NowMs(position_));
+  feed_ = std::make_unique<server::WatchFeed>(foundation_.store->published().revision);
+  foundation_.applier->SetChangeSink(this);
+  Turn(/*has_ticked=*/false);
+  return absl::OkStatus();
 }
 
-void Member::Crash(uint64_t seed, size_t written, bool is_power_cut) {
-  CAIRN_CHECK(is_up());
-  for (size_t i = 0; i < std::min(written, writes_.size()); ++i) Write(writes_[i]);
+void Member::TakeDown() {
+  history_.reset();
+  is_feed_enabled_ = false;
+  feed_.reset();
+  hub_.reset();
+  membership_driver_.reset();
+  lease_driver_.reset();
   node_.reset();
+  leases_.reset();
   writes_.clear();
+  in_flight_ = 0;
+  can_collect_ = false;
   ranges_.clear();
   log_reads_.clear();
-  disk_.Crash(seed % (disk_.unflushed_batches() + 1));
-  fs_.PowerOff();
+  states_.reset();
   foundation_ = {};
-  if (is_power_cut) {
-    fs_.Crash(seed);
-  } else {
-    fs_.Restart();
+}
+
+void Member::RememberDisk() {
+  disk_terms_.clear();
+  disk_before_first_ = log().before_first();
+  const Index end = std::min(synced_last_ + 1, unsynced_from_);
+  for (Index index = disk_before_first_.index + 1; index < end; ++index) {
+    const absl::StatusOr<Term> term = log().TermAt(index);
+    if (!term.ok()) break;
+    disk_terms_.push_back(*term);
   }
 }
 
-void Member::Drain() {
-  for (server::Work work = node_->TakeWork(); !work.empty(); work = node_->TakeWork()) {
-    for (const raft::SnapshotWanted& wanted : work.snapshots) {
-      // A leader that does not know yet how far the peer is. Segments are kept for the slowest, so
-      // the peer would refuse the snapshot: it holds that much.
-      const Index flushed = observer_.flushed(wanted.peer);
-      CAIRN_CHECK_GE(flushed, foundation_.wal->before_first().index);
-      node_->SnapshotStatus(wanted.peer, flushed, true);
+void Member::Crash(const CrashPlan& plan) {
+  if (is_up()) RememberDisk();
+  const std::vector<wal::FaultFs::SectorPlace> unsynced =
+      plan.flips_bit ? disk_.fs().UnsyncedSectors() : std::vector<wal::FaultFs::SectorPlace>();
+  disk_.Crash(plan.seed, plan.is_power_cut, [this] {
+    disk_.fs().PowerOff();
+    TakeDown();
+  });
+  if (plan.is_power_cut && !unsynced.empty()) FlipBit(plan.seed, unsynced);
+}
+
+void Member::FlipBit(uint64_t seed, const std::vector<wal::FaultFs::SectorPlace>& unsynced) {
+  constexpr uint64_t kSectorBytes = 512;
+  const wal::FaultFs::SectorPlace& place = unsynced[seed % unsynced.size()];
+  const uint64_t offset = place.offset_bytes + (seed >> 16) % kSectorBytes;
+  const bool is_log = place.path.starts_with("/data/wal/");
+  if (!is_log || disk_.fs().Content(place.path).size() <= offset) return;
+  flip_ = {place.path, offset, static_cast<int>((seed >> 32) % 8)};
+  disk_.fs().FlipBit(flip_->path, flip_->offset_bytes, flip_->bit);
+}
+
+bool Member::TakeBackFlip() {
+  if (!flip_.has_value()) return false;
+  disk_.fs().FlipBit(flip_->path, flip_->offset_bytes, flip_->bit);
+  flip_.reset();
+  return true;
+}
+
+bool Member::HoldsDurably(raft::EntryId entry) const {
+  const raft::EntryId before = is_up() ? log().before_first() : disk_before_first_;
+  if (entry.index <= before.index) return true;
+  if (!is_up()) {
+    const uint64_t place = entry.index - before.index - 1;
+    return place < disk_terms_.size() && disk_terms_[place] == entry.term;
+  }
+  if (entry.index > synced_last_ || entry.index >= unsynced_from_) return false;
+  const absl::StatusOr<Term> term = log().TermAt(entry.index);
+  return term.ok() && *term == entry.term;
+}
+
+// --- The node's turn ---
+
+void Member::Turn(bool has_ticked) {
+  for (int turn = 0; turn < kTurnsMax; ++turn) {
+    lease_driver_->Run(has_ticked);
+    if (has_ticked) membership_driver_->Tick(membership().members);
+    has_ticked = false;
+    Do(node_->TakeWork());
+    if (!lease_driver_->has_more()) return;
+  }
+}
+
+void Member::Do(server::Work work) {
+  for (server::LogWrite& write : work.log) {
+    writes_.push_back({{.hard_state = write.hard_state,
+                        .entries = std::move(write.entries),
+                        .commit = write.commit},
+                       write.number});
+  }
+  std::move(work.apply.begin(), work.apply.end(), std::back_inserter(ranges_));
+  std::move(work.log_reads.begin(), work.log_reads.end(), std::back_inserter(log_reads_));
+  for (raft::Message& message : work.messages) {
+    CheckPromise(message);
+    world_.Send(*this, std::move(message));
+  }
+  for (const raft::SnapshotWanted& wanted : work.snapshots) world_.SendSnapshot(*this, wanted);
+  for (const server::WaiterId read : work.reads_ready) world_.SawReadReady(*this, read);
+  for (const server::WaiterId read : work.reads_refused) world_.SawGivenUp(*this, read);
+  for (const server::RefusedProposal& refused : work.refused) {
+    world_.SawGivenUp(*this, refused.id);
+  }
+  for (const raft::TraceEvent& event : work.trace) world_.SawTrace(*this, event);
+}
+
+// What leaves for the network must be true of the disk at that moment (thesis figure 3.1).
+void Member::CheckPromise(const raft::Message& message) {
+  // A vote of an earlier term than the disk's can never be given to another any more.
+  const auto holds_vote = [&](Term term, MemberId vote) {
+    return synced_.term > term || (synced_.term == term && synced_.vote == vote);
+  };
+  std::string_view broken;
+  if (synced_.term < message.term) broken = "names a term that is not durable";
+  if (const auto* reply = std::get_if<raft::VoteReply>(&message.body)) {
+    const bool is_vote = reply->is_granted && !reply->is_pre_vote;
+    if (is_vote && !holds_vote(reply->campaign_term, message.to)) {
+      broken = "is a vote that is not durable";
     }
-    for (raft::Message& message : work.messages) observer_.send(std::move(message));
-    std::move(work.log.begin(), work.log.end(), std::back_inserter(writes_));
-    std::move(work.apply.begin(), work.apply.end(), std::back_inserter(ranges_));
-    std::move(work.log_reads.begin(), work.log_reads.end(), std::back_inserter(log_reads_));
-    for (const server::WaiterId read : work.reads_ready) observer_.read_ready(read);
-    for (const server::WaiterId read : work.reads_refused) observer_.gave_up(read);
-    for (const server::RefusedProposal& refused : work.refused) observer_.gave_up(refused.id);
-    for (const raft::TraceEvent& event : work.trace) observer_.traced(event);
+  } else if (const auto* request = std::get_if<raft::VoteRequest>(&message.body)) {
+    if (!request->is_pre_vote && !holds_vote(request->campaign_term, id_)) {
+      broken = "asks for votes before its own is durable";
+    }
+  } else if (const auto* accepted = std::get_if<raft::AppendAccepted>(&message.body)) {
+    // Of an earlier term: it was so, before one sync made it durable together with what superseded
+    // it. The vote of that later term came after it, too.
+    const bool is_over = message.term < synced_.term;
+    if (!is_over && accepted->match > std::max(synced_last_, log().before_first().index)) {
+      broken = "accepts what is not durable";
+    }
   }
+  if (!broken.empty()) world_.Violated(*this, fmt::format("a message {}", broken));
 }
 
-void Member::Write(const server::LogWrite& write) {
-  const wal::Append append{
-      .hard_state = write.hard_state, .entries = write.entries, .commit = write.commit};
-  CheckOk(foundation_.wal->Write({&append, 1}));
+// --- The log ---
+
+absl::Status Member::BeginLog() {
+  CAIRN_CHECK(can_begin_log());
+  std::vector<wal::Append> batch;
+  for (const Pending& pending : writes_) {
+    batch.push_back(pending.append);
+    ++in_flight_;
+    if (!pending.append.entries.empty()) {
+      unsynced_from_ = std::min(unsynced_from_, pending.append.entries.front().index);
+    }
+  }
+  return foundation_.wal->Write(batch);
 }
 
-void Member::WriteLog(size_t count) {
-  count = std::min(count, writes_.size());
-  if (count == 0) return;
-  for (size_t i = 0; i < count; ++i) Write(writes_[i]);
-  CheckOk(foundation_.wal->Sync());
-  const uint64_t number = writes_[count - 1].number;
-  writes_.erase(writes_.begin(), writes_.begin() + static_cast<std::ptrdiff_t>(count));
-  node_->LogDurable(number);
+absl::Status Member::FinishLog() {
+  CAIRN_CHECK_GT(in_flight_, 0u);
+  CAIRN_RETURN_IF_ERROR(foundation_.wal->Sync());
+  uint64_t number = 0;
+  for (; in_flight_ > 0; --in_flight_) {
+    const Pending& pending = writes_.front();
+    if (pending.append.hard_state.has_value()) synced_ = *pending.append.hard_state;
+    if (pending.append.marker.has_value()) {
+      marked_ = std::max(marked_, pending.append.marker->id.index);
+      can_collect_ = true;
+    }
+    number = std::max(number, pending.number);
+    writes_.pop_front();
+  }
+  synced_last_ = log().last().index;
+  unsynced_from_ = kNothing;
+  if (temper_.makes_spares && !log().has_spare()) {
+    // A full disk shows when the segment is full, too.
+    foundation_.wal->MakeSpare([] { return true; }).IgnoreError();
+  }
+  if (number > 0) node_->LogDurable(number);
+  Turn(/*has_ticked=*/false);
+  return absl::OkStatus();
 }
+
+absl::Status Member::SyncLog() {
+  if (in_flight_ > 0) CAIRN_RETURN_IF_ERROR(FinishLog());
+  while (can_begin_log()) {
+    CAIRN_RETURN_IF_ERROR(BeginLog());
+    CAIRN_RETURN_IF_ERROR(FinishLog());
+  }
+  return absl::OkStatus();
+}
+
+void Member::AnswerLogRead(bool fails) {
+  const raft::LogRead read = log_reads_.front();
+  log_reads_.pop_front();
+  raft::LogReadAnswer answer{.peer = read.peer, .term = read.term, .from = read.from};
+  const absl::StatusOr<Term> before = log().TermAt(read.from - 1);
+  absl::StatusOr<std::vector<raft::Entry>> entries;  // Not OK.
+  if (before.ok()) {
+    entries = log().ReadEntries(read.from, read.limit, read.max_bytes);
+  } else {
+    entries = before.status();
+  }
+  if (entries.ok() && !fails) {
+    answer.term_before = *before;
+    answer.entries = *std::move(entries);
+  } else if (absl::IsOutOfRange(entries.status())) {
+    answer.is_removed = true;
+  }
+  node_->EntriesRead(std::move(answer));
+  Turn(/*has_ticked=*/false);
+}
+
+absl::Status Member::FlushAndMark() {
+  CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, foundation_.store->Flush());
+  flushed_ = durable.index;
+  if (durable.index == Index(0)) return absl::OkStatus();
+  writes_.push_back(
+      {{.marker = wal::Marker{{durable.term, durable.index}}, .commit = durable.index}, 0});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> Member::Collect(Index pinned_from) {
+  can_collect_ = false;
+  CAIRN_ASSIGN_OR_RETURN(const size_t removed,
+                         foundation_.wal->CollectCovered(flushed_, temper_.tail, pinned_from));
+  const Index gone = log().before_first().index;
+  if (gone > marked_ || gone > flushed_) {
+    world_.Violated(*this, fmt::format("the log has lost entries through {}; it is marked through "
+                                       "{}, the state is durable through {}",
+                                       gone, marked_, flushed_));
+  }
+  return removed;
+}
+
+// --- The state ---
 
 std::vector<raft::Entry> Member::NextEntries(size_t count) {
   server::ApplyRange& range = ranges_.front();
   if (range.entries.empty()) {
-    auto read = foundation_.wal->ReadEntries(range.range.first, range.range.limit, 1000);
-    CheckOk(read.status());
+    auto read = log().ReadEntries(range.range.first, range.range.limit, kApplyReadBytes);
+    CAIRN_CHECK(read.ok(), read.status().ToString());
     range.entries = *std::move(read);
   }
   const auto end =
@@ -114,46 +327,42 @@ std::vector<raft::Entry> Member::NextEntries(size_t count) {
   return entries;
 }
 
-void Member::Apply(size_t count) {
-  if (ranges_.empty()) return;
+absl::Status Member::Apply(size_t count) {
   const std::vector<raft::Entry> entries = NextEntries(count);
-  absl::StatusOr<server::Applier::Result> result = foundation_.applier->Apply(entries);
-  CheckOk(result.status());
-  for (const raft::Entry& entry : entries) observer_.applied(entry);
-  if (result->configuration.has_value()) {
-    node_->ConfigurationApplied(std::move(result->configuration->first),
-                                result->configuration->second);
-  }
-  node_->Applied(entries.back().index);
+  CAIRN_ASSIGN_OR_RETURN(server::Applier::Result result, foundation_.applier->Apply(entries));
+  // First, so that who hears through the leases of an end finds it known.
+  world_.SawApplied(*this, entries, result);
+  leases_->Applied(entries.back().index, result.leases);
+  TellApplied(entries.back().index, result);
+  Turn(/*has_ticked=*/false);
+  return absl::OkStatus();
 }
 
-void Member::AnswerLogRead(bool fails) {
-  if (log_reads_.empty()) return;
-  const raft::LogRead read = log_reads_.front();
-  log_reads_.pop_front();
-  raft::LogReadAnswer answer{.peer = read.peer, .term = read.term, .from = read.from};
-  const absl::StatusOr<Term> before = foundation_.wal->TermAt(read.from - 1);
-  answer.is_removed = absl::IsOutOfRange(before.status());
-  if (before.ok() && !fails) {
-    answer.term_before = *before;
-    auto entries = foundation_.wal->ReadEntries(read.from, read.limit, read.max_bytes);
-    // What was durable when it was asked for may be superseded since; the answer is stale then.
-    if (entries.ok()) answer.entries = *std::move(entries);
+void Member::TellApplied(Index applied, server::Applier::Result& result) {
+  is_removed_ = is_removed_ || result.self_removed;
+  if (result.configuration.has_value()) {
+    node_->ConfigurationApplied(std::move(result.configuration->first),
+                                result.configuration->second);
   }
-  node_->EntriesRead(std::move(answer));
+  node_->Applied(applied);
 }
 
-void Member::FlushAndTrim(Index needed) {
-  const absl::StatusOr<mvcc::EntryApplied> durable = foundation_.store->Flush();
-  CheckOk(durable.status());
-  flushed_ = durable->index;
-  // The entry may be in a write that still waits; what is applied is durable, so it is not.
-  if (durable->index == Index(0)) return;
-  const wal::Append append{.marker = wal::Marker{{durable->term, durable->index}},
-                           .commit = durable->index};
-  CheckOk(foundation_.wal->Write({&append, 1}));
-  CheckOk(foundation_.wal->Sync());
-  CheckOk(foundation_.wal->CollectCovered(std::min(needed, durable->index)).status());
+absl::StatusOr<bool> Member::RemoveSome(int rows_max) {
+  CAIRN_ASSIGN_OR_RETURN(const mvcc::RemovalStep step,
+                         foundation_.store->FindRemovalStep(rows_max));
+  if (step.empty()) return false;
+  return foundation_.applier->ApplyRemoval(step);
+}
+
+void Member::OnCommitted(std::span<const mvcc::Change> changes, Revision revision) {
+  world_.SawChanges(*this, changes);
+  has_changed_ = true;
+  feed_->OnCommitted(changes, revision);
+}
+
+void Member::OnReplaced(Revision revision) {
+  has_changed_ = true;
+  feed_->OnReplaced(revision);
 }
 
 }  // namespace cairn::sim
