@@ -13,12 +13,15 @@ import platform
 import subprocess
 import sys
 
+import cluster_workloads
 import figures
 import processes
 import stream_workloads
 import workloads
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_SCENARIOS = workloads.SCENARIOS + cluster_workloads.SCENARIOS
+_WORKLOADS = sorted(set().union(*(names for names, _, _ in _SCENARIOS)))
 
 
 def parse_arguments(arguments):
@@ -27,12 +30,12 @@ def parse_arguments(arguments):
     )
     parser.add_argument("--reference", help="etcd to compare with (default: the tests' reference)")
     parser.add_argument("--cairn", help="Cairn to compare (default: bazel-bin/cmd/cairn)")
-    parser.add_argument("--workloads", default=",".join(workloads.WORKLOADS),
-                        help="comma-separated, of " + ",".join(workloads.WORKLOADS))
+    parser.add_argument("--workloads", default=",".join(_WORKLOADS),
+                        help="comma-separated, of " + ",".join(_WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
     parser.add_argument("--long-rounds", type=int, default=3,
                         help="the same for those that take minutes: R5, M1, O1, S1, H1, V1, C1, "
-                             "A6, A7, K4")
+                             "A6, A7, K4, N2")
     parser.add_argument("--seconds", type=float, default=5, help="measured time of one load")
     parser.add_argument("--warmup-seconds", type=float, default=2)
     parser.add_argument("--keys", type=int, default=1000000, help="of M1, O1, S1 and H1")
@@ -48,6 +51,7 @@ def parse_arguments(arguments):
                         help="of K4: long enough to grant all leases within it")
     parser.add_argument("--expiry-put-rate", type=int, default=1000,
                         help="puts a second beside the expiry of K4")
+    parser.add_argument("--kills", type=int, default=30, help="of the leader, in N2")
     parser.add_argument("--server-cpus", default="0")
     parser.add_argument("--client-cpus", default="1")
     parser.add_argument("--quota-bytes", type=int, default=32 << 30)
@@ -55,10 +59,10 @@ def parse_arguments(arguments):
                         help="data directories and results; a real file system")
     settings = parser.parse_args(arguments)
     settings.selected = {name for name in settings.workloads.split(",") if name}
-    unknown = settings.selected - set(workloads.WORKLOADS)
+    unknown = settings.selected - set(_WORKLOADS)
     if unknown:
         parser.error("no such workload: " + ", ".join(sorted(unknown)))
-    if settings.rounds < 1 or settings.long_rounds < 1:
+    if settings.rounds < 1 or settings.long_rounds < 1 or settings.kills < 1:
         parser.error("a comparison needs at least one round")
     if settings.keys < 1000 or settings.compaction_rows < 1000:
         parser.error("fewer than 1000 keys measure nothing")
@@ -193,10 +197,12 @@ class Comparison:
         self.failures = []
 
     def run(self):
-        for names, is_long, scenario in workloads.SCENARIOS:
+        for names, is_long, scenario in _SCENARIOS:
             if not names & self.settings.selected:
                 continue
             rounds = self.settings.long_rounds if is_long else self.settings.rounds
+            if scenario in cluster_workloads.ONCE:
+                rounds = 1
             for number in range(rounds):
                 self._round(number, scenario, names)
 
@@ -213,12 +219,19 @@ class Comparison:
             )
         say(f"{'/'.join(sorted(names & self.settings.selected))}: round {number + 1} done")
 
-    def _one_side(self, side, scenario):
+    def _server(self, side, scenario):
         settings = self.settings
-        server = processes.Server(
+        common = (
             side, self.paths[side], os.path.join(settings.directory, side),
             settings.server_cpus, self.driver, settings.quota_bytes,
         )
+        if any(scenario is known for _, _, known in cluster_workloads.SCENARIOS):
+            return processes.Cluster(*common, cluster_workloads.MEMBERS, settings.client_cpus)
+        return processes.Server(*common)
+
+    def _one_side(self, side, scenario):
+        settings = self.settings
+        server = self._server(side, scenario)
         run = workloads.Run(server, self.driver, settings, settings.selected)
         try:
             server.start()

@@ -3,7 +3,9 @@
 #include <absl/synchronization/mutex.h>
 #include <fcntl.h>
 #include <grpc/grpc.h>
+#include <grpcpp/create_channel.h>
 #include <grpcpp/create_channel_posix.h>
+#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -22,6 +24,8 @@ namespace {
 
 // SETTINGS_INITIAL_WINDOW_SIZE of RFC 9113, section 6.5.2.
 constexpr int kInitialWindowBytes = 65535;
+// Between two attempts to reach a server that is away, and the longest one may take.
+constexpr int kReconnectMs = 100;
 
 absl::StatusOr<int> ConnectSocket(const std::string& endpoint) {
   const size_t colon = endpoint.rfind(':');
@@ -66,12 +70,37 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoi
   return grpc::CreateCustomInsecureChannelFromFd(endpoint, file, arguments);
 }
 
+std::vector<std::string> SplitEndpoints(const std::string& endpoints) {
+  std::vector<std::string> split;
+  size_t start = 0;
+  for (size_t comma; (comma = endpoints.find(',', start)) != endpoints.npos; start = comma + 1) {
+    split.push_back(endpoints.substr(start, comma - start));
+  }
+  split.push_back(endpoints.substr(start));
+  return split;
+}
+
 absl::StatusOr<std::vector<std::unique_ptr<grpc::GenericStub>>> ConnectStubs(
-    const std::string& endpoint, uint32_t count, ReadAhead read_ahead) {
+    const std::string& endpoints, uint32_t count, ReadAhead read_ahead) {
+  const std::vector<std::string> split = SplitEndpoints(endpoints);
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs;
   for (uint32_t i = 0; i < count; ++i) {
-    CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(endpoint, read_ahead));
+    CAIRN_ASSIGN_OR_RETURN(auto channel, Connect(split[i % split.size()], read_ahead));
     stubs.push_back(std::make_unique<grpc::GenericStub>(std::move(channel)));
+  }
+  return stubs;
+}
+
+std::vector<std::unique_ptr<grpc::GenericStub>> ReconnectingStubs(const std::string& endpoints) {
+  std::vector<std::unique_ptr<grpc::GenericStub>> stubs;
+  for (const std::string& endpoint : SplitEndpoints(endpoints)) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMs);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
+    stubs.push_back(std::make_unique<grpc::GenericStub>(
+        grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments)));
   }
   return stubs;
 }

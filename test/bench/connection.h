@@ -29,9 +29,15 @@ enum class ReadAhead {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const std::string& endpoint,
                                                        ReadAhead read_ahead = ReadAhead::kAdaptive);
 
-// The same `count` times, each with a stub of its own.
+// HOST:PORT[,HOST:PORT...], one by one.
+std::vector<std::string> SplitEndpoints(const std::string& endpoints);
+
+// The same `count` times, each with a stub of its own; several endpoints in turn.
 absl::StatusOr<std::vector<std::unique_ptr<grpc::GenericStub>>> ConnectStubs(
-    const std::string& endpoint, uint32_t count, ReadAhead read_ahead = ReadAhead::kAdaptive);
+    const std::string& endpoints, uint32_t count, ReadAhead read_ahead = ReadAhead::kAdaptive);
+
+// For servers that come and go: an ordinary channel to each endpoint, which connects again soon.
+std::vector<std::unique_ptr<grpc::GenericStub>> ReconnectingStubs(const std::string& endpoints);
 
 // Switches off the lock-order check that the distribution's Abseil runs under gRPC's mutexes. Once,
 // before any channel exists.

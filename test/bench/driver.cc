@@ -1,4 +1,4 @@
-// Drives load into one etcd-compatible endpoint and prints what it saw as one line of JSON.
+// Drives load into one etcd-compatible cluster and prints what it saw as one line of JSON.
 //
 // Exit codes: 0 with a result (which may count errors), 1 without one, 2 for a bad command line,
 // 3 when the run exceeded --limit-seconds.
@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "test/bench/connection.h"
+#include "test/bench/failover_load.h"
 #include "test/bench/lease_load.h"
 #include "test/bench/load.h"
 #include "test/bench/options.h"
@@ -82,6 +83,8 @@ absl::StatusOr<Report> Run(const Options& options) {
       return RunHeldKeepAlive(options);
     case Operation::kExpiry:
       return RunExpiry(options);
+    case Operation::kFailover:
+      return RunFailover(options);
     default:
       return RunLoad(options);
   }

@@ -8,6 +8,7 @@
 #include <grpcpp/completion_queue.h>
 
 #include <chrono>
+#include <cstdint>
 
 namespace cairn::bench {
 
@@ -35,9 +36,9 @@ class EventLoop {
   // Tells one event of its end if there is one at once.
   bool Poll() { return Next(gpr_inf_past(GPR_CLOCK_MONOTONIC)); }
   // The same, but waits for one, a few milliseconds at most.
-  bool Wait() {
+  bool Wait(int64_t wait_ms = kWaitMs) {
     return Next(
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kWaitMs, GPR_TIMESPAN)));
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(wait_ms, GPR_TIMESPAN)));
   }
 
   // Waits for the end of everything that is under way and tells nobody. Whoever owns events cancels
@@ -54,7 +55,7 @@ class EventLoop {
 
  private:
   // Short enough that a phase ends when it should.
-  static constexpr int kWaitMs = 5;
+  static constexpr int64_t kWaitMs = 5;
 
   bool Next(gpr_timespec deadline) {
     void* tag = nullptr;

@@ -39,6 +39,14 @@ UNITS = {
     "p99_ratio": Unit("x quiet", 2, False),
     "grown_mib": Unit("MiB", 0, False),
     "watcher_bytes": Unit("B", 0, False),
+    # The longest time in which nothing was answered: at its longest, and over several events.
+    "gap_ms": Unit("ms", 1, False),
+    "gap_p50_ms": Unit("ms", 1, False),
+    "gap_p90_ms": Unit("ms", 1, False),
+    # Requests that were answered nowhere, gets among them, and attempts that had to be repeated.
+    "failed": Unit("requests", 0, False),
+    "failed_gets": Unit("requests", 0, False),
+    "retried": Unit("attempts", 0, False),
 }
 
 
@@ -52,6 +60,8 @@ class Bar:
     of: str
     at_least: float = None
     at_most: float = None
+    # Fewer rounds than this do not show a spread, so they decide nothing.
+    rounds_least: int = 3
 
     def text(self):
         whats = {"ratio": "x etcd", "limit": "x bare gRPC", "cairn": UNITS[self.figure].name}
@@ -92,6 +102,19 @@ BARS = [
     Bar("K4 100,000 leases of one key end at once", "seconds", "cairn", at_most=5),
     Bar("K4 100,000 leases of one key end at once, puts meanwhile", "p99_ratio", "cairn",
         at_most=5),
+    Bar("N1 put, 100 / 12, all members", "throughput", "ratio", at_least=1.5),
+    Bar("N1 put, 100 / 12, all members", "server_cpu_us", "ratio", at_most=0.6),
+    Bar("N1 get linearizable, 100 / 12, all members", "throughput", "ratio", at_least=1.5),
+    Bar("N1 get linearizable, 100 / 12, all members", "server_cpu_us", "ratio", at_most=0.7),
+    # Over all kills of one round. "No longer" with a margin of 5 %.
+    Bar("N2 leader killed", "gap_p50_ms", "ratio", at_most=1.05, rounds_least=1),
+    Bar("N2 leader killed", "gap_p90_ms", "ratio", at_most=1.05, rounds_least=1),
+    Bar("N2 move-leader", "gap_ms", "cairn", at_most=50),
+    Bar("N2 move-leader", "retried", "cairn", at_most=0),
+    Bar("N2 SIGTERM of the leader", "gap_ms", "cairn", at_most=50),
+    Bar("N2 SIGTERM of the leader", "failed", "cairn", at_most=0),
+    Bar("N2 rolling restart", "failed", "cairn", at_most=0),
+    Bar("N2 rolling restart", "failed_gets", "cairn", at_most=0),
 ]
 
 
@@ -135,17 +158,13 @@ def attainable(bar, etcd, limit):
     return Bar(bar.workload, bar.figure, "limit", at_least=LIMIT_SHARE)
 
 
-# Fewer rounds than this do not show a spread, so they decide nothing.
-ROUNDS_LEAST = 3
-
-
 def judge(bar, values, client_bound):
     """A verdict holds for every round or for none; where the rounds disagree it is undecided."""
     if bar is None or not values:
         return ""
     if client_bound:
         return "client-bound"
-    if len(values) < ROUNDS_LEAST:
+    if len(values) < bar.rounds_least:
         return "undecided"
     holding = [bar.holds(value) for value in values]
     if all(holding):
@@ -188,7 +207,7 @@ HEADINGS = ["workload", "figure", "etcd", "Cairn", "Cairn / etcd", "of limit", "
 def cells(row):
     unit = UNITS[row.figure]
     name = row.figure
-    for suffix in ("_us_per_row", "_us", "_mib"):
+    for suffix in ("_us_per_row", "_us", "_mib", "_ms"):
         name = name.removesuffix(suffix)
     of_limit = row.of_limit()
     verdict = row.verdict or ("client-bound" if row.client_bound else "")

@@ -2,8 +2,11 @@
 
 import collections
 import unittest
+import unittest.mock
 
+import cluster_workloads
 import figures
+import processes
 import stream_workloads
 
 
@@ -61,6 +64,10 @@ class Verdict(unittest.TestCase):
     def test_few_rounds_decide_nothing(self):
         row = figures.make_row(W2, "throughput", samples([(10, 20), (10, 20)]))
         self.assertEqual(row.verdict, "undecided")
+
+    def test_one_round_decides_what_it_gathers_by_itself(self):
+        row = figures.make_row("N2 leader killed", "gap_p90_ms", samples([(1900, 1910)]))
+        self.assertEqual(row.verdict, "met")
 
 
 class Sides(unittest.TestCase):
@@ -147,6 +154,103 @@ class StreamWorkloads(unittest.TestCase):
             with self.subTest(flags):
                 bounds = {"total", "duration_ms", "history", "settle_ms", "leases"}
                 self.assertTrue(bounds & set(flags))
+
+
+class FakeMember:
+    pid = 1
+    endpoint = "127.0.0.1:1"
+
+    def __init__(self, events):
+        self._events = events
+
+    def launch(self):
+        self._events.append("launch")
+
+    def wait(self):
+        self._events.append("wait")
+
+    def kill(self):
+        self._events.append("kill")
+
+    def terminate(self):
+        self._events.append("terminate")
+
+    def signal(self, number):
+        self._events.append(f"signal {number}")
+
+
+class FakeLoad:
+    def terminate(self):
+        pass
+
+
+class FakeClusterRun(FakeRun):
+    """As FakeRun, with three members that do as they are told."""
+
+    class Settings(FakeRun.Settings):
+        kills = 4
+
+    def __init__(self, result):
+        super().__init__()
+        self.events = []
+        self.server = self
+        self.members = [FakeMember(self.events) for _ in range(cluster_workloads.MEMBERS)]
+        self._result = collections.defaultdict(float, result)
+
+    def leader(self):
+        return self.members[0]
+
+    def move_leader(self):
+        self.events.append("move")
+
+    def start_load(self, **flags):
+        self.loads.append(flags)
+        return FakeLoad()
+
+    def finish_load(self, _):
+        return self._result
+
+
+class ClusterWorkloads(unittest.TestCase):
+    def run_all(self, result):
+        run = FakeClusterRun(result)
+        with unittest.mock.patch.object(cluster_workloads.time, "sleep"):
+            for _, _, scenario in cluster_workloads.SCENARIOS:
+                scenario(run)
+        return run
+
+    def test_every_figure_has_a_unit_and_every_bar_its_figure(self):
+        run = self.run_all({"put_gap_ms": 1e12})
+        for workload, figure in run.values:
+            with self.subTest(workload):
+                self.assertIn(figure, figures.UNITS)
+        for bar in figures.BARS:
+            if bar.workload[:1] == "N":
+                with self.subTest(bar):
+                    self.assertIn((bar.workload, bar.figure), run.values)
+
+    def test_each_member_that_went_comes_back(self):
+        run = self.run_all({"put_gap_ms": 1e12})
+        self.assertEqual(run.events[:3], ["kill", "launch", "wait"])
+        self.assertEqual(run.events.count("kill"), 4)
+        self.assertEqual(run.events.count("launch"), 4 + 2 * cluster_workloads.MEMBERS)
+
+    def test_what_is_lost_fails_the_run(self):
+        run = FakeClusterRun({"put_gap_ms": 1e12, "lost": 1})
+        with unittest.mock.patch.object(cluster_workloads.time, "sleep"):
+            with self.assertRaises(processes.Failure):
+                cluster_workloads.rolling(run)
+
+    def test_a_gap_from_before_the_strike_fails_the_run(self):
+        run = FakeClusterRun({})
+        with unittest.mock.patch.object(cluster_workloads.time, "sleep"):
+            with self.assertRaises(processes.Failure):
+                cluster_workloads.kill(run)
+        self.assertEqual(run.events, ["kill", "launch"])
+
+    def test_nine_of_ten(self):
+        self.assertEqual(cluster_workloads._p90(range(1, 31)), 27)
+        self.assertEqual(cluster_workloads._p90([5]), 5)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class HeldKeepAlive {
     CAIRN_RETURN_IF_ERROR(UntilDue(options_.warmup_ms, options_.warmup_total));
     report_.latency_ns = {};
     report_.response_bytes = 0;
-    CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pid));
+    CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pids));
     CAIRN_RETURN_IF_ERROR(UntilDue(options_.duration_ms, options_.total));
     CAIRN_RETURN_IF_ERROR(meter.End(report_));
     report_.requests = report_.latency_ns.count();
@@ -273,7 +273,7 @@ class Expiry {
       }
       const auto now = Clock::now();
       if (!meter.has_value() && now >= first_due_) {
-        CAIRN_ASSIGN_OR_RETURN(meter, Meter::Begin(options_.server_pid));
+        CAIRN_ASSIGN_OR_RETURN(meter, Meter::Begin(options_.server_pids));
       }
       if (now > std::max(last_gone_, last_due_) + kExpiryStallMax) {
         return base::Error(absl::StatusCode::kDeadlineExceeded, "{} of {} leases ended",

@@ -38,7 +38,7 @@ TEST_F(LeaseLoadTest, RenewsOnHeldStreams) {
   options_.leases = 3;
   options_.warmup_total = 20;
   options_.total = 100;
-  options_.server_pid = getpid();
+  options_.server_pids = {getpid()};
   const auto report = RunHeldKeepAlive(options_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->errors, 0u);

@@ -235,7 +235,7 @@ absl::Status Load::BeginMeasure(Clock::time_point now) {
   phase_start_ = now;
   completed_ = 0;
   report_.response_bytes = 0;
-  CAIRN_ASSIGN_OR_RETURN(meter_, Meter::Begin(options_.server_pid));
+  CAIRN_ASSIGN_OR_RETURN(meter_, Meter::Begin(options_.server_pids));
   return absl::OkStatus();
 }
 
@@ -323,24 +323,31 @@ absl::StatusOr<std::string> TryOnce(const Options& options, const std::string& r
   return BytesOf(response);
 }
 
+absl::StatusOr<int64_t> SumOfCpuTimeNs(const std::vector<int32_t>& pids) {
+  int64_t sum_ns = 0;
+  for (const int32_t pid : pids) {
+    CAIRN_ASSIGN_OR_RETURN(const int64_t time_ns, CpuTimeNs(pid));
+    sum_ns += time_ns;
+  }
+  return sum_ns;
+}
+
 }  // namespace
 
-absl::StatusOr<Meter> Meter::Begin(int32_t server_pid) {
+absl::StatusOr<Meter> Meter::Begin(const std::vector<int32_t>& server_pids) {
   Meter meter;
-  meter.server_pid_ = server_pid;
+  meter.server_pids_ = server_pids;
   meter.start_ = Clock::now();
   meter.client_cpu_ns_ = OwnCpuTimeNs();
-  if (server_pid != 0) {
-    CAIRN_ASSIGN_OR_RETURN(meter.server_cpu_ns_, CpuTimeNs(server_pid));
-  }
+  CAIRN_ASSIGN_OR_RETURN(meter.server_cpu_ns_, SumOfCpuTimeNs(server_pids));
   return meter;
 }
 
 absl::Status Meter::End(Report& report) const {
   report.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   report.client_cpu_ns = OwnCpuTimeNs() - client_cpu_ns_;
-  if (server_pid_ != 0) {
-    CAIRN_ASSIGN_OR_RETURN(const int64_t end, CpuTimeNs(server_pid_));
+  if (!server_pids_.empty()) {
+    CAIRN_ASSIGN_OR_RETURN(const int64_t end, SumOfCpuTimeNs(server_pids_));
     report.server_cpu_ns = end - server_cpu_ns_;
   }
   return absl::OkStatus();

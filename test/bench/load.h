@@ -43,14 +43,14 @@ struct Report {
 // What the measured part of a run costs in time and CPU.
 class Meter {
  public:
-  // From now on; `server_pid` 0: the server's CPU is not counted. NotFound if there is no such
-  // process.
-  static absl::StatusOr<Meter> Begin(int32_t server_pid);
+  // From now on. The CPU of `server_pids` is summed; none: it is not counted. NotFound if there is
+  // no such process.
+  static absl::StatusOr<Meter> Begin(const std::vector<int32_t>& server_pids);
   // Until now: fills in seconds and CPU.
   absl::Status End(Report& report) const;
 
  private:
-  int32_t server_pid_ = 0;
+  std::vector<int32_t> server_pids_;
   std::chrono::steady_clock::time_point start_;
   int64_t client_cpu_ns_ = 0;
   int64_t server_cpu_ns_ = 0;

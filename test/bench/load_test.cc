@@ -36,7 +36,7 @@ TEST_F(LoadTest, SendsExactlyTheTotal) {
   options_.clients = 7;
   options_.connections = 3;
   options_.total = 100;
-  options_.server_pid = getpid();
+  options_.server_pids = {getpid()};
   const auto report = RunLoad(options_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->requests, 100u);

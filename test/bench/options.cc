@@ -44,6 +44,7 @@ constexpr std::array kOperations = std::to_array<std::pair<std::string_view, Ope
     {"watch", Operation::kWatch},
     {"held-keepalive", Operation::kHeldKeepAlive},
     {"expiry", Operation::kExpiry},
+    {"failover", Operation::kFailover},
 });
 
 absl::Status Bad(std::string_view name, std::string_view value, std::string_view why) {
@@ -75,6 +76,18 @@ absl::Status TakeBool(std::string_view name, std::optional<std::string_view> val
     return Bad(name, *value, "must be true or false");
   }
   return absl::OkStatus();
+}
+
+// One process id, or several separated by commas.
+absl::Status TakePids(std::string_view name, std::string_view value, std::vector<int32_t>& field) {
+  field.clear();
+  while (true) {
+    const size_t comma = value.find(',');
+    CAIRN_RETURN_IF_ERROR(
+        TakeNumber<int32_t>(name, value.substr(0, comma), 1, 1 << 30, field.emplace_back()));
+    if (comma == value.npos) return absl::OkStatus();
+    value.remove_prefix(comma + 1);
+  }
 }
 
 absl::Status TakeOperation(std::string_view value, Operation& field) {
@@ -157,12 +170,21 @@ absl::Status TakeFlag(std::string_view name, std::optional<std::string_view> giv
   if (name == "revision") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.revision);
   if (name == "range-limit") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.range_limit);
   if (name == "expect-count") return TakeNumber<int64_t>(name, value, 0, kInt64Max, o.expect_count);
-  if (name == "server-pid") return TakeNumber<int32_t>(name, value, 0, 1 << 30, o.server_pid);
+  if (name == "attempt-ms") return TakeNumber<uint64_t>(name, value, 1, kMillisMax, o.attempt_ms);
+  if (name == "give-up-ms") return TakeNumber<uint64_t>(name, value, 1, kMillisMax, o.give_up_ms);
+  if (name == "server-pid") return TakePids(name, value, o.server_pids);
   return TakeStreamFlag(name, value, o);
 }
 
 // How many decimal digits the largest key number needs.
 size_t DigitsOf(uint64_t number) { return fmt::formatted_size("{}", number); }
+
+absl::Status CheckStamps(const Options& o) {
+  if (o.value_size_bytes >= kStampBytes) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInvalidArgument,
+                     "--value-size={} cannot hold the {} bytes of a stamp", o.value_size_bytes,
+                     kStampBytes);
+}
 
 absl::Status CheckStreams(const Options& o) {
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
@@ -181,11 +203,7 @@ absl::Status CheckStreams(const Options& o) {
   if ((o.stopped_streams == 0) != (o.stop_ms == 0)) {
     return base::Error(kInvalid, "--stopped-streams and --stop-ms go together");
   }
-  if (o.value_size_bytes < kStampBytes) {
-    return base::Error(kInvalid, "--value-size={} cannot hold the {} bytes of a time",
-                       o.value_size_bytes, kStampBytes);
-  }
-  return absl::OkStatus();
+  return CheckStamps(o);
 }
 
 // Those that are bounded by what they count, and may do without other bounds.
@@ -197,6 +215,10 @@ bool HasOwnBound(Operation operation) {
 absl::Status CheckTogether(const Options& o) {
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   if (o.operation == Operation::kWatch) CAIRN_RETURN_IF_ERROR(CheckStreams(o));
+  if (o.operation == Operation::kFailover) CAIRN_RETURN_IF_ERROR(CheckStamps(o));
+  if (o.operation == Operation::kFailover && (o.rate == 0 || o.duration_ms == 0)) {
+    return base::Error(kInvalid, "a failover is measured with --rate and --duration-ms");
+  }
   if (o.total == 0 && o.duration_ms == 0 && !HasOwnBound(o.operation)) {
     return base::Error(kInvalid, "one of --total and --duration-ms must bound the run");
   }
@@ -237,10 +259,10 @@ absl::StatusOr<Options> ParseOptions(const std::vector<std::string_view>& argume
 }
 
 std::string Usage() {
-  return "Drives load into one etcd-compatible endpoint and prints one line of JSON.\n"
-         "  --endpoint=HOST:PORT   --server-pid=PID (counts its CPU)\n"
+  return "Drives load into one etcd-compatible cluster and prints one line of JSON.\n"
+         "  --endpoint=HOST:PORT[,...]   --server-pid=PID[,...] (counts their CPU)\n"
          "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait|\n"
-         "      grant|keepalive|held-keepalive|expiry|watch\n"
+         "      grant|keepalive|held-keepalive|expiry|watch|failover\n"
          "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop)\n"
          "  --total=N --duration-ms=N --warmup-total=N --warmup-ms=N --limit-seconds=N\n"
          "  --key-prefix=TEXT --key-size=BYTES --value-size=BYTES --first-key=N --key-space=N\n"
@@ -249,7 +271,8 @@ std::string Usage() {
          "  --expect-count=N\n"
          "  --streams=N --watchers=N (each) --watched-parts=N --start-revision=N --history=N\n"
          "  --prev-kv --stopped-streams=N --stop-ms=N --settle-ms=N\n"
-         "  --leases=N --ttl-seconds=N --leased\n";
+         "  --leases=N --ttl-seconds=N --leased\n"
+         "  --attempt-ms=N --give-up-ms=N (failover)\n";
 }
 
 }  // namespace cairn::bench

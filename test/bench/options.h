@@ -29,9 +29,12 @@ enum class Operation {
   kWatch,          // puts, and watchers on held streams that see them (`watch_load`)
   kHeldKeepAlive,  // renewals on held streams (`lease_load`)
   kExpiry,         // many leases end at once, beside puts (`lease_load`)
+  kFailover,       // puts and gets while members come and go (`failover_load`)
 };
 
 struct Options {
+  // HOST:PORT, or several of one cluster, separated by commas: connections are dealt to them in
+  // turn.
   std::string endpoint = "127.0.0.1:2379";
   Operation operation = Operation::kPut;
 
@@ -93,8 +96,12 @@ struct Options {
   // A put attaches its key to its lease.
   bool leased = false;
 
-  // The process whose CPU time is counted over the measured part; 0: none.
-  int32_t server_pid = 0;
+  // With kFailover: how long an attempt may take, and all attempts of one request together.
+  uint64_t attempt_ms = 500;
+  uint64_t give_up_ms = 10'000;
+
+  // The processes whose CPU time (over the measured part) and memory are counted, summed.
+  std::vector<int32_t> server_pids;
 };
 
 // `arguments` without the program's name. InvalidArgument names the flag.

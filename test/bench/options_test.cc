@@ -39,6 +39,17 @@ TEST(ParseOptions, TakesTheFlagsOfStreams) {
   EXPECT_TRUE(options->prev_kv);
 }
 
+TEST(ParseOptions, TakesSeveralServers) {
+  const auto options =
+      ParseOptions({"--operation=failover", "--endpoint=a:1,b:2", "--server-pid=7,8", "--rate=100",
+                    "--duration-ms=5", "--attempt-ms=3", "--give-up-ms=4"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->endpoint, "a:1,b:2");
+  EXPECT_EQ(options->server_pids, (std::vector<int32_t>{7, 8}));
+  EXPECT_EQ(options->attempt_ms, 3u);
+  EXPECT_EQ(options->give_up_ms, 4u);
+}
+
 TEST(ParseOptions, WaitNeedsNoBound) { EXPECT_TRUE(ParseOptions({"--operation=wait"}).ok()); }
 
 struct RefusedCase {
@@ -57,6 +68,10 @@ TEST(ParseOptions, RefusesByName) {
       {"zero clients", {"--clients=0"}, "--clients=0: must be between 1 and 100000"},
       {"too many", {"--connections=20000"}, "--connections=20000: must be between 1 and 10000"},
       {"bool", {"--keys-only=1"}, "--keys-only=1: must be true or false"},
+      {"pids", {"--server-pid=1,"}, "--server-pid=: not a whole number in range"},
+      {"failover",
+       {"--operation=failover", "--rate=1"},
+       "a failover is measured with --rate and --duration-ms"},
       {"operation", {"--operation=pet"}, "--operation=pet: no such operation"},
       {"empty endpoint", {"--endpoint="}, "--endpoint=: is empty"},
       {"unbounded", {}, "one of --total and --duration-ms must bound the run"},
@@ -83,7 +98,7 @@ TEST(ParseOptions, RefusesByName) {
        "--stopped-streams=2 is more than --streams=1"},
       {"no room for a time",
        {"--operation=watch", "--value-size=7"},
-       "--value-size=7 cannot hold the 8 bytes of a time"},
+       "--value-size=7 cannot hold the 8 bytes of a stamp"},
       {"no lease lives 0 s",
        {"--ttl-seconds=0"},
        "--ttl-seconds=0: must be between 1 and 9000000000"},

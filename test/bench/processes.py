@@ -85,8 +85,9 @@ class EchoServer:
 class Server:
     """One etcd-compatible server with a data directory of its own, fresh unless restarted."""
 
-    def __init__(self, side, path, directory, cpus, driver, quota_bytes):
+    def __init__(self, side, path, directory, cpus, driver, quota_bytes, name="bench"):
         self.side = side
+        self.name = name
         self._path = path
         self._directory = directory
         self._cpus = cpus
@@ -94,6 +95,9 @@ class Server:
         self._quota_bytes = quota_bytes
         self._ports = _free_port(), _free_port()
         self.endpoint = f"127.0.0.1:{self._ports[0]}"
+        self.peer_url = f"http://127.0.0.1:{self._ports[1]}"
+        self.initial_cluster = f"{name}={self.peer_url}"
+        self.timers = []  # flags
         self._process = None
         shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory, mode=0o700)
@@ -102,39 +106,53 @@ class Server:
     def pid(self):
         return self._process.pid
 
-    def start(self, limit_seconds=60, **wait_flags):
-        """Starts it; returns the seconds until it answered its first linearizable read."""
-        client = f"http://127.0.0.1:{self._ports[0]}"
-        peer = f"http://127.0.0.1:{self._ports[1]}"
+    def launch(self):
+        """Starts it without waiting for it; returns the monotonic clock's time in ns."""
+        client = f"http://{self.endpoint}"
         command = [
             self._path,
-            "--name=bench",
+            f"--name={self.name}",
             f"--data-dir={self._directory}/data",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=bench={peer}",
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster}",
             f"--quota-backend-bytes={self._quota_bytes}",
             "--log-level=warn",
-        ]
-        waiting = self._driver.start(
-            endpoint=self.endpoint, operation="wait", limit_seconds=limit_seconds, **wait_flags
-        )
-        # The driver polls from before the start, so its own start-up is not part of the figure.
-        time.sleep(0.2)
+        ] + self.timers
         with open(f"{self._directory}/log", "ab") as log:
             started = time.monotonic_ns()
             self._process = subprocess.Popen(
                 _pinned(self._cpus, command), stdout=log, stderr=log, preexec_fn=_die_with_parent
             )
+        return started
+
+    def _start_waiting(self, limit_seconds=60, **wait_flags):
+        return self._driver.start(
+            endpoint=self.endpoint, operation="wait", limit_seconds=limit_seconds, **wait_flags
+        )
+
+    def wait(self):
+        """Until it answers a linearizable read."""
+        self._finish_waiting(self._start_waiting())
+
+    def start(self, limit_seconds=60, **wait_flags):
+        """Starts it; returns the seconds until it answered its first linearizable read."""
+        waiting = self._start_waiting(limit_seconds, **wait_flags)
+        # The driver polls from before the start, so its own start-up is not part of the figure.
+        time.sleep(0.2)
+        started = self.launch()
+        return (self._finish_waiting(waiting) - started) / 1e9
+
+    def _finish_waiting(self, waiting):
         while waiting.poll() is None:
             if self._process.poll() is not None:
                 waiting.kill()
                 waiting.communicate()
                 raise Failure(f"{self._path} ended at once: {self._last_words()}")
             time.sleep(0.05)
-        return (self._driver.finish(waiting)["monotonic_ns"] - started) / 1e9
+        return self._driver.finish(waiting)["monotonic_ns"]
 
     def _last_words(self):
         with open(f"{self._directory}/log", encoding="utf-8", errors="replace") as log:
@@ -154,6 +172,9 @@ class Server:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def signal(self, number):
+        self._process.send_signal(number)
 
     def remove(self):
         self.kill()
@@ -184,6 +205,83 @@ class Server:
                 except FileNotFoundError:
                     pass  # removed while we looked
         return blocks * 512 / _MIB
+
+
+_ETCDCTL = "/usr/bin/etcdctl"
+
+
+class Cluster:
+    """Members of one side on one machine, seen as one server: its endpoints and processes are
+    lists, as the driver takes them."""
+
+    def __init__(self, side, path, directory, cpus, driver, quota_bytes, size, client_cpus):
+        self.side = side
+        self._client_cpus = client_cpus
+        self.members = [
+            Server(side, path, f"{directory}/m{i}", cpus, driver, quota_bytes, f"m{i}")
+            for i in range(1, size + 1)
+        ]
+        initial = ",".join(member.initial_cluster for member in self.members)
+        for member in self.members:
+            member.initial_cluster = initial
+            member.timers = ["--heartbeat-interval=100", "--election-timeout=1000"]
+
+    @property
+    def endpoint(self):
+        return ",".join(member.endpoint for member in self.members)
+
+    @property
+    def pid(self):
+        return ",".join(str(member.pid) for member in self.members)
+
+    def start(self):
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            member.wait()
+
+    def _ctl(self, endpoint, *arguments):
+        # Beside a load on the same core: it is not to be measured.
+        command = ["nice", "-n", "19", _ETCDCTL, f"--endpoints={endpoint}", *arguments]
+        answer = subprocess.run(
+            _pinned(self._client_cpus, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, "ETCDCTL_API": "3"}, check=False, timeout=60,
+        )
+        if answer.returncode != 0:
+            raise Failure(f"etcdctl {' '.join(arguments)}: {answer.stderr.strip()}")
+        return answer.stdout
+
+    def leader(self):
+        """Who leads: a member."""
+        limit = time.monotonic() + _STOP_SECONDS_MAX
+        while time.monotonic() < limit:
+            try:
+                leaders = [member for member in self.members if self._leads(member)]
+            except Failure:
+                leaders = []  # one has just started
+            if len(leaders) == 1:
+                return leaders[0]
+            time.sleep(0.1)
+        raise Failure(f"{self.side}: no leader")
+
+    def _status(self, member):
+        return json.loads(self._ctl(member.endpoint, "endpoint", "status", "-w", "json"))[0]
+
+    def _leads(self, member):
+        status = self._status(member)["Status"]
+        return status["leader"] == status["header"]["member_id"]
+
+    def move_leader(self):
+        """Hands the leadership to another member, which is returned."""
+        leader = self.leader()
+        target = self.members[(self.members.index(leader) + 1) % len(self.members)]
+        target_id = self._status(target)["Status"]["header"]["member_id"]
+        self._ctl(leader.endpoint, "move-leader", f"{target_id:x}")
+        return target
+
+    def remove(self):
+        for member in self.members:
+            member.remove()
 
 
 def version_of(path):

@@ -146,9 +146,12 @@ absl::Status WatchLoad::Until(Predicate done) {
 }
 
 absl::StatusOr<double> WatchLoad::MemoryMib() const {
-  if (options_.server_pid == 0) return 0.0;
-  CAIRN_ASSIGN_OR_RETURN(const uint64_t bytes, ResidentBytes(options_.server_pid));
-  return static_cast<double>(bytes) / kMib;
+  uint64_t sum_bytes = 0;
+  for (const int32_t pid : options_.server_pids) {
+    CAIRN_ASSIGN_OR_RETURN(const uint64_t bytes, ResidentBytes(pid));
+    sum_bytes += bytes;
+  }
+  return static_cast<double>(sum_bytes) / kMib;
 }
 
 absl::Status WatchLoad::SampleMemory() {
@@ -333,7 +336,7 @@ absl::Status WatchLoad::Measure(Report& report) {
   bytes_ = 0;
   delays_ = &report.latency_ns;
   PutPhase puts;
-  CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pid));
+  CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pids));
   CAIRN_RETURN_IF_ERROR(Puts(options_.total, options_.duration_ms, puts));
   CAIRN_RETURN_IF_ERROR(Drain());
   CAIRN_RETURN_IF_ERROR(meter.End(report));
@@ -403,7 +406,7 @@ absl::StatusOr<Report> WatchLoad::Run() {
   CAIRN_ASSIGN_OR_RETURN(const double before_mib, MemoryMib());
   expected_ = options_.history * watchers_.size();
   running_expected_ = options_.history * (watchers_.size() - running_from());
-  CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pid));
+  CAIRN_ASSIGN_OR_RETURN(const Meter meter, Meter::Begin(options_.server_pids));
   CAIRN_RETURN_IF_ERROR(OpenStreams());
   CAIRN_RETURN_IF_ERROR(Drain());
   CAIRN_RETURN_IF_ERROR(meter.End(report));

@@ -33,7 +33,7 @@ class WatchLoadTest : public testing::Test {
     options_.connections = 2;
     options_.streams = 5;
     options_.watchers = 3;
-    options_.server_pid = getpid();
+    options_.server_pids = {getpid()};
   }
   ~WatchLoadTest() override { server_->Shutdown(); }
 

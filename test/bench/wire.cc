@@ -59,6 +59,7 @@ const char* MethodOf(Operation operation) {
       return kKeepAliveMethod;
     case Operation::kWatch:
     case Operation::kExpiry:
+    case Operation::kFailover:
       return "/etcdserverpb.KV/Put";
   }
   CAIRN_CHECK(false, "no such operation");
@@ -155,6 +156,7 @@ void RequestSource::Encode(uint64_t number, std::string& out) {
     case Operation::kPut:
     case Operation::kWatch:
     case Operation::kExpiry:
+    case Operation::kFailover:
       AppendPut(KeyNumber(number), number, out);
       // PutRequest.lease; the fields of a message come in any order.
       return AppendNumber(3, options_.leased ? KeyNumber(number) + 1 : 0, out);

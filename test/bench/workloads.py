@@ -36,9 +36,10 @@ class Run:
         self.values[workload, figure] = value
 
     def start_load(self, **flags):
-        return self._driver.start(
-            endpoint=self.server.endpoint, server_pid=self.server.pid, limit_seconds=3600, **flags
-        )
+        return self._driver.start(**{
+            "endpoint": self.server.endpoint, "server_pid": self.server.pid, "limit_seconds": 3600,
+            **flags,
+        })
 
     def finish_load(self, process):
         result = self._driver.finish(process)
@@ -268,4 +269,3 @@ SCENARIOS = [
     ({"V1"}, True, _versions),
     ({"C1"}, True, _compaction),
 ] + stream_workloads.SCENARIOS
-WORKLOADS = sorted(set().union(*(names for names, _, _ in SCENARIOS)))
