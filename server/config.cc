@@ -37,6 +37,10 @@ DEFINE_string(initial_cluster_token, "etcd-cluster",
               "Keeps clusters with equal URLs apart; part of the ids.");
 DEFINE_uint32(heartbeat_interval, 100, "Milliseconds between two heartbeats of a leader.");
 DEFINE_uint32(election_timeout, 1000, "Milliseconds without a leader before an election.");
+DEFINE_uint32(
+    log_stall_ms, 0,
+    "Milliseconds after which a leader whose disk has not taken what it appended hands the "
+    "leadership over (0: two election timeouts).");
 DEFINE_string(lease_checkpoint_interval, "5m",
               "Time without a renewal after which what is left of a lease is noted in the log, for "
               "whoever leads next (0s: never).");
@@ -96,6 +100,7 @@ constexpr const char* kFlags[] = {
     "force-new-cluster",
     "heartbeat-interval",
     "election-timeout",
+    "log-stall-ms",
     "lease-checkpoint-interval",
     "snapshot-count",
     "snapshot-send-bytes-per-second",
@@ -312,6 +317,14 @@ absl::Status FillTimes(Config& config) {
   }
   config.heartbeat_interval = std::chrono::milliseconds(FLAGS_heartbeat_interval);
   config.election_timeout = std::chrono::milliseconds(FLAGS_election_timeout);
+  // It is counted in heartbeats.
+  if (FLAGS_log_stall_ms != 0 && FLAGS_log_stall_ms < FLAGS_heartbeat_interval) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--log-stall-ms[{}ms] should be 0 or at least --heartbeat-interval[{}ms]",
+                       FLAGS_log_stall_ms, FLAGS_heartbeat_interval);
+  }
+  config.log_stall = FLAGS_log_stall_ms == 0 ? 2 * config.election_timeout
+                                             : std::chrono::milliseconds(FLAGS_log_stall_ms);
   const std::optional<std::chrono::nanoseconds> checkpoint =
       ParseDuration(FLAGS_lease_checkpoint_interval);
   if (!checkpoint.has_value()) {

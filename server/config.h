@@ -49,6 +49,8 @@ struct Config {
   bool force_new_cluster = false;
   std::chrono::milliseconds heartbeat_interval{100};
   std::chrono::milliseconds election_timeout{1000};
+  // A leader whose log append has not returned after so long hands over.
+  std::chrono::milliseconds log_stall{2000};
   // What is left of a lease that was not renewed for so long goes through the log. 0: never.
   std::chrono::milliseconds lease_checkpoint_interval{300'000};
   uint64_t snapshot_count = 0;                  // Applied entries between two flushes of the state.

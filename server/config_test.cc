@@ -43,6 +43,13 @@ TEST(ConfigTest, DefaultsAreEtcds) {
   EXPECT_EQ(config.max_request_bytes, 1572864u);
 }
 
+TEST(ConfigTest, ALogStallIsTwoElectionTimeoutsUnlessSaid) {
+  using std::chrono::milliseconds;
+  EXPECT_EQ(Parse({}).command->config.log_stall, milliseconds(2000));
+  EXPECT_EQ(Parse({"--election-timeout=500"}).command->config.log_stall, milliseconds(1000));
+  EXPECT_EQ(Parse({"--log-stall-ms=300"}).command->config.log_stall, milliseconds(300));
+}
+
 TEST(ConfigTest, FlagsTakeEitherSpelling) {
   const Parsed parsed = Parse({"--name=a", "-data-dir", "/x/y", "--max-txn-ops", "7"});
   ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
@@ -143,6 +150,7 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--heartbeat-interval=300"}, "--election-timeout[1000ms]", false},
       {{"--election-timeout=60000"}, "too long", false},
       {{"--election-timeout=0"}, "above 0", false},
+      {{"--log-stall-ms=99"}, "--log-stall-ms[99ms]", false},
       {{"--name="}, "--name is empty", false},
       {{"--max-learners=-1"}, "--max-learners is below 0", false},
       {{"--max-learners=many"}, "many", true},

@@ -137,7 +137,7 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   core.raft.id = member.identity.member;
   core.raft.heartbeat_ticks = 1;
   core.raft.election_timeout_ticks = ticks(config.election_timeout);
-  core.raft.log_stall_ticks = 2 * core.raft.election_timeout_ticks;
+  core.raft.log_stall_ticks = ticks(config.log_stall);
   core.raft.random_seed = member.start_nonce;
   core.start_nonce = static_cast<uint32_t>(member.start_nonce);
   core.read_retry_ticks = ticks(milliseconds(500));

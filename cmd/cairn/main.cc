@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,12 +17,14 @@
 #include <filesystem>
 #include <future>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "api/version.h"
 #include "base/status.h"
 #include "server/config.h"
+#include "server/log_output.h"
 #include "server/server.h"
 
 namespace {
@@ -29,10 +32,26 @@ namespace {
 using cairn::server::Command;
 using cairn::server::ConfigError;
 using cairn::server::LogLevel;
+using cairn::server::LogOutput;
 using cairn::server::Server;
 
+// How long the end of the process waits for whoever reads its log.
+constexpr std::chrono::milliseconds kLogFlush{1000};
+
+// Never destroyed: threads may log until the process is gone. From the first use on there is a
+// thread, which must inherit the mask of signals.
+LogOutput& Output() {
+  static auto* const output = new LogOutput(STDERR_FILENO);
+  return *output;
+}
+
+// What is worth saying also when nothing is logged.
+void Say(std::string_view text) {
+  Output().Add(fmt::format("cairn: {}", text));
+  Output().Flush(kLogFlush);
+}
+
 void SetUpLogging(const char* program, LogLevel level) {
-  FLAGS_logtostderr = true;
   switch (level) {
     case LogLevel::kDebug:
       FLAGS_v = 1;
@@ -51,13 +70,15 @@ void SetUpLogging(const char* program, LogLevel level) {
       break;
   }
   google::InitGoogleLogging(program);
+  Output().TakeGlog();
+  // What was logged before a failed check tells why.
+  signal(SIGABRT, [](int) { Output().FlushInAbort(kLogFlush); });
 }
 
 // Ends the process at once: nothing may be answered after log or state have failed, and everything
 // that was acknowledged is durable already.
 void StopAtOnce(const absl::Status& error) {
-  fmt::print(stderr, "cairn: stopped: {}\n", cairn::base::Message(error));
-  std::fflush(stderr);
+  Say(fmt::format("stopped: {}", cairn::base::Message(error)));
   std::_Exit(1);
 }
 
@@ -96,12 +117,11 @@ class EndSignals {
     std::thread([this] { Take(); }).detach();
   }
 
-  // Blocks until the first signal, or until Finish; from here on a signal is waited for. The
-  // reason.
-  std::string Wait() {
-    is_running_.store(true);
-    return first_.get_future().get();
-  }
+  // The server runs: from here on the first signal stops it.
+  void SetRunning() { is_running_.store(true); }
+
+  // Blocks until the first signal, or until Finish. The reason.
+  std::string Wait() { return first_.get_future().get(); }
 
   // Ends the wait without a signal. Any thread.
   void Finish(std::string why) {
@@ -112,9 +132,11 @@ class EndSignals {
   void Take() {
     int signal = 0;
     sigwait(&ends_, &signal);
-    if (!is_running_.load()) std::_Exit(128 + signal);
-    Finish(strsignal(signal));
-    sigwait(&ends_, &signal);
+    if (is_running_.load()) {
+      Finish(strsignal(signal));
+      sigwait(&ends_, &signal);
+    }
+    Output().Flush(kLogFlush);
     std::_Exit(128 + signal);
   }
 
@@ -131,21 +153,25 @@ int Run(const Command& command, EndSignals& ends) {
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start(command.config, StopAtOnce, [&ends] { ends.Finish(kRemoved); });
   if (!server.ok()) {
-    fmt::print(stderr, "cairn: {}\n", cairn::base::Message(server.status()));
+    Say(cairn::base::Message(server.status()));
     return 1;
   }
-  fmt::print("{}", (*server)->Banner());
-  std::fflush(stdout);
+  ends.SetRunning();
+  // As the log: whoever does not read it holds nobody up.
+  static auto* const standard_output = new LogOutput(STDOUT_FILENO);
+  standard_output->Add((*server)->Banner());
+  standard_output->Flush(kLogFlush);
 
   // Before the line is begun, which takes its time from then.
   const std::string why = ends.Wait();
-  if (why == kRemoved) fmt::print(stderr, "cairn: {}\n", why);
+  if (why == kRemoved) Say(why);
   LOG(INFO) << "stopping: " << why;
   if (absl::Status status = (*server)->Stop(); !status.ok()) {
-    fmt::print(stderr, "cairn: while stopping: {}\n", cairn::base::Message(status));
+    Say(fmt::format("while stopping: {}", cairn::base::Message(status)));
     return 1;
   }
   LOG(INFO) << "stopped";
+  Output().Flush(kLogFlush);
   return 0;
 }
 
@@ -170,9 +196,9 @@ int main(int argc, char** argv) {
                cairn::api::kEtcdVersion);
     return 0;
   }
-  SetUpLogging(argv[0], command->config.log_level);
   // Before any other thread starts, so that all inherit the mask.
   static EndSignals ends;
+  SetUpLogging(argv[0], command->config.log_level);
   signal(SIGPIPE, SIG_IGN);
   RaiseDescriptorLimit();
   return Run(*command, ends);
