@@ -2,12 +2,22 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <utility>
 #include <variant>
 
 #include "base/check.h"
 
 namespace cairn::server {
+
+namespace {
+
+// How long a read whose leader was lost waits for the next one: one that fell is replaced within
+// two, unless votes are split.
+constexpr uint32_t kReadElectionTimeouts = 2;
+constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+
+}  // namespace
 
 bool Work::empty() const {
   return log.empty() && messages.empty() && apply.empty() && reads_ready.empty() &&
@@ -30,6 +40,11 @@ void NodeCore::Tick() {
     refused_.push_back({changes_.front().queued.id, RefusalReason::kNoLeader});
     changes_.pop_front();
   }
+  std::erase_if(leaderless_reads_, [&](LeaderlessReads& lost) {
+    if (lost.expires_at_tick > tick_) return false;
+    std::move(lost.reads.begin(), lost.reads.end(), std::back_inserter(reads_refused_));
+    return true;
+  });
   RetryReads();
 }
 
@@ -135,21 +150,53 @@ void NodeCore::Read(WaiterId id) { new_reads_.push_back(id); }
 void NodeCore::StartReadRound() {
   if (new_reads_.empty()) return;
   const uint64_t context = (uint64_t{options_.start_nonce} << 32) | next_round_++;
-  rounds_[context] = {std::move(new_reads_), tick_, core_.leader() != MemberId(0)};
+  rounds_[context] = {std::move(new_reads_), tick_, core_.leader(), core_.term()};
   new_reads_.clear();
   core_.ReadIndex(context);
 }
 
 // A late answer to an abandoned context finds nobody, so it cannot be taken for the new round's.
 void NodeCore::RetryReads() {
+  std::vector<uint64_t> leaderless;
   for (auto it = rounds_.begin(); it != rounds_.end();) {
     if (tick_ - it->second.asked_at_tick < options_.read_retry_ticks) {
       ++it;
-      continue;
+    } else if (core_.leader() == MemberId(0)) {
+      leaderless.push_back((it++)->first);
+    } else {
+      new_reads_.insert(new_reads_.end(), it->second.reads.begin(), it->second.reads.end());
+      it = rounds_.erase(it);
     }
-    new_reads_.insert(new_reads_.end(), it->second.reads.begin(), it->second.reads.end());
-    it = rounds_.erase(it);
   }
+  for (const uint64_t context : leaderless) RefusedRound(context);
+}
+
+// A leader that hands over loses no read, like no proposal: it is asked again of the next one.
+// Where none comes, who had one is told after a while, so that its client turns to another member;
+// who had none waits for one for as long as its client does, as with etcd.
+void NodeCore::RefusedRound(uint64_t context) {
+  const auto round = rounds_.find(context);
+  if (round == rounds_.end()) return;
+  std::vector<WaiterId> reads = std::move(round->second.reads);
+  const bool had_leader = round->second.leader != MemberId(0);
+  const bool is_leader_there =
+      round->second.leader == core_.leader() && round->second.term == core_.term();
+  rounds_.erase(round);
+  if (had_leader && is_leader_there) {  // It takes no more.
+    std::move(reads.begin(), reads.end(), std::back_inserter(reads_refused_));
+    return;
+  }
+  const uint64_t wait_ticks =
+      uint64_t{kReadElectionTimeouts} * options_.raft.election_timeout_ticks;
+  leaderless_reads_.push_back({std::move(reads), had_leader ? tick_ + wait_ticks : kNever});
+}
+
+void NodeCore::RestartReads() {
+  if (leaderless_reads_.empty() || core_.leader() == MemberId(0)) return;
+  for (LeaderlessReads& lost : std::exchange(leaderless_reads_, {})) {
+    std::move(lost.reads.begin(), lost.reads.end(), std::back_inserter(new_reads_));
+  }
+  StartReadRound();
 }
 
 void NodeCore::LogDurable(uint64_t number) {
@@ -214,6 +261,7 @@ Work NodeCore::TakeWork() {
   do {
     while (core_.HasReady()) TakeReady(work);
     RetryWaiting();
+    RestartReads();
     SubmitChanges();
   } while (core_.HasReady());
   FinishReads(work);
@@ -249,13 +297,7 @@ void NodeCore::TakeReady(Work& work) {
     confirmed_.emplace(read.index, std::move(round->second.reads));
     rounds_.erase(round);
   }
-  for (const uint64_t context : ready.refused_reads) {
-    const auto round = rounds_.find(context);
-    if (round == rounds_.end() || !round->second.had_leader) continue;
-    std::move(round->second.reads.begin(), round->second.reads.end(),
-              std::back_inserter(reads_refused_));
-    rounds_.erase(round);
-  }
+  for (const uint64_t context : ready.refused_reads) RefusedRound(context);
 
   if (!ready.needs_log()) return;
   const bool has_write = ready.hard_state.has_value() || !ready.entries.empty();

@@ -70,7 +70,7 @@ struct Work {
   std::vector<raft::Message> messages;  // May leave now.
   std::vector<ApplyRange> apply;
   std::vector<WaiterId> reads_ready;
-  std::vector<WaiterId> reads_refused;  // Leadership changed.
+  std::vector<WaiterId> reads_refused;  // The leader was lost, and no other came in time.
   std::vector<RefusedProposal> refused;
   std::vector<raft::LogRead> log_reads;
   std::vector<raft::SnapshotWanted> snapshots;
@@ -147,8 +147,14 @@ class NodeCore {
   struct ReadRound {
     std::vector<WaiterId> reads;
     uint64_t asked_at_tick = 0;
-    // A read that found a leader and lost it is refused; one that found none waits for one.
-    bool had_leader = false;
+    // Who was asked, in which term; 0: nobody.
+    MemberId leader;
+    Term term;
+  };
+  // Reads of a round that has no leader any more, or had none.
+  struct LeaderlessReads {
+    std::vector<WaiterId> reads;
+    uint64_t expires_at_tick = 0;
   };
 
   // Appends or forwards all of `proposals`, or holds them back, or refuses them.
@@ -161,6 +167,9 @@ class NodeCore {
   void SubmitChanges();
   void StartReadRound();
   void RetryReads();
+  void RefusedRound(uint64_t context);
+  // Asks the leader, if there is one again, on behalf of leaderless reads.
+  void RestartReads();
   void TakeReady(Work& work);
   void FinishReads(Work& work);
 
@@ -182,6 +191,7 @@ class NodeCore {
   std::vector<WaiterId> new_reads_;
   uint32_t next_round_ = 1;
   std::map<uint64_t, ReadRound> rounds_;
+  std::deque<LeaderlessReads> leaderless_reads_;
   std::multimap<Index, std::vector<WaiterId>> confirmed_;
   std::vector<WaiterId> reads_refused_;
 

@@ -10,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "server/lease_driver.h"
+#include "server/lease_manager.h"
 #include "server/node_core.h"
 
 namespace cairn::server {
@@ -17,7 +19,8 @@ namespace {
 
 constexpr int kMembers = 3;
 
-// Three members with perfect disks, instant state machines and a network that the test cuts.
+// Three members with instant state machines, a network that the test cuts, and disks that are
+// perfect until the test has one stand still.
 class Cluster {
  public:
   Cluster() {
@@ -39,9 +42,19 @@ class Cluster {
   NodeCore& node(uint64_t id) { return *nodes_.at(id); }
   std::vector<std::string>& applied(uint64_t id) { return applied_[id]; }
   std::vector<RefusedProposal>& refused() { return refused_; }
+  std::vector<WaiterId>& reads_ready() { return reads_ready_; }
+  std::vector<WaiterId>& reads_refused() { return reads_refused_; }
   // Nobody hears `id` or is heard by it; whoever sends it proposals is told that they did not
   // leave.
   void Cut(uint64_t id) { cut_ = id; }
+
+  // From now on nothing that `id` writes becomes durable. 0: all disks take everything again.
+  void Stall(uint64_t id) {
+    stalled_ = id;
+    for (const auto& [waiting, number] : std::exchange(unwritten_, {})) {
+      node(waiting).LogDurable(number);
+    }
+  }
 
   void Tick() {
     for (auto& [id, node] : nodes_) node->Tick();
@@ -79,7 +92,13 @@ class Cluster {
   bool Do(uint64_t id, NodeCore& node) {
     Work work = node.TakeWork();
     const bool is_busy = !work.empty();
-    for (const LogWrite& write : work.log) node.LogDurable(write.number);
+    for (const LogWrite& write : work.log) {
+      if (id == stalled_) {
+        unwritten_.emplace_back(id, write.number);
+      } else {
+        node.LogDurable(write.number);
+      }
+    }
     for (const ApplyRange& apply : work.apply) {
       for (const raft::Entry& entry : apply.entries) {
         if (entry.kind == raft::EntryKind::kCommand) applied_[id].push_back(*entry.data);
@@ -87,6 +106,9 @@ class Cluster {
       node.Applied(apply.range.limit - 1);
     }
     refused_.insert(refused_.end(), work.refused.begin(), work.refused.end());
+    reads_ready_.insert(reads_ready_.end(), work.reads_ready.begin(), work.reads_ready.end());
+    reads_refused_.insert(reads_refused_.end(), work.reads_refused.begin(),
+                          work.reads_refused.end());
     for (raft::Message& message : work.messages) messages_.push_back(std::move(message));
     return is_busy;
   }
@@ -103,8 +125,12 @@ class Cluster {
   std::map<uint64_t, std::unique_ptr<NodeCore>> nodes_;
   std::map<uint64_t, std::vector<std::string>> applied_;
   std::vector<RefusedProposal> refused_;
+  std::vector<WaiterId> reads_ready_;
+  std::vector<WaiterId> reads_refused_;
   std::deque<raft::Message> messages_;
   uint64_t cut_ = 0;
+  uint64_t stalled_ = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> unwritten_;  // Members and numbers.
   WaiterId next_id_ = 0;
 };
 
@@ -142,6 +168,49 @@ TEST(NodeCoreCluster, AHandOverLosesNoProposal) {
   EXPECT_TRUE(cluster.refused().empty());
 }
 
+// Reads that the old leader was asked for, and cannot answer any more, are asked of the new one.
+TEST(NodeCoreCluster, AHandOverLosesNoRead) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t target = cluster.Other(leader);
+  const uint64_t third = cluster.Other(target);
+  cluster.Cut(leader);  // Nothing is answered yet.
+  cluster.node(leader).Read(1);
+  cluster.node(third).Read(2);
+  cluster.Run();
+  EXPECT_TRUE(cluster.reads_ready().empty());
+  cluster.Cut(0);
+  ASSERT_TRUE(cluster.node(leader).TransferLeadership(MemberId(target)));
+  cluster.node(leader).Read(3);
+  cluster.Run();
+  EXPECT_TRUE(cluster.node(target).IsLeaderReady());
+  // At once for who knows of the change; the other hears of it with the next heartbeat.
+  cluster.Tick();
+  std::sort(cluster.reads_ready().begin(), cluster.reads_ready().end());
+  EXPECT_EQ(cluster.reads_ready(), (std::vector<WaiterId>{1, 2, 3}));
+  EXPECT_TRUE(cluster.reads_refused().empty());
+}
+
+// Its client had better ask somebody else; one that never found a leader waits like its client.
+TEST(NodeCoreCluster, AReadWhoseLeaderIsLostForGoodIsRefusedInTime) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  cluster.Cut(leader);
+  cluster.node(leader).Read(1);
+  while (cluster.node(leader).raft().is_leader()) cluster.Tick();
+  cluster.node(leader).Read(2);
+  cluster.Run();
+  EXPECT_TRUE(cluster.reads_refused().empty());
+  const uint32_t timeout_ticks = raft::CoreOptions().election_timeout_ticks;
+  for (uint32_t i = 0; i < 2 * timeout_ticks; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.reads_refused(), std::vector<WaiterId>{1});
+  cluster.Cut(0);
+  for (uint32_t i = 0; i < timeout_ticks && cluster.reads_ready().empty(); ++i) cluster.Tick();
+  EXPECT_EQ(cluster.reads_ready(), std::vector<WaiterId>{2});
+}
+
 TEST(NodeCoreCluster, WhatDidNotReachADeadLeaderReachesTheNextOne) {
   Cluster cluster;
   const uint64_t leader = cluster.ElectLeader();
@@ -170,6 +239,58 @@ TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
   for (int i = 0; i < 71; ++i) cluster.Tick();
   ASSERT_EQ(cluster.refused().size(), 1u);
   EXPECT_EQ(cluster.refused()[0].reason, RefusalReason::kNoLeader);
+}
+
+// The leader's threads are well, but its disk takes nothing any more: it hands over in time, and
+// has no say over leases, those it holds for long due included.
+TEST(NodeCoreCluster, ALeaderWhoseLogDoesNotReturnHandsOverAndEndsNoLease) {
+  Cluster cluster;
+  const uint64_t sick = cluster.ElectLeader();
+  ASSERT_NE(sick, 0u);
+  lease::Milliseconds now_ms = 0;
+  LeaseManager leases({.lessor = {.election_timeout_ms = 1000, .checkpoint_interval_ms = 300'000},
+                       .now_ms = [&now_ms] { return now_ms; }});
+  LeaseDriver driver(leases, cluster.node(sick), MemberId(sick), /*start_nonce=*/1, 100);
+  driver.Run(/*is_tick=*/true);
+  EXPECT_TRUE(leases.is_primary());
+  const lease::LeaseFacts granted{.granted = Index(1), .ttl_s = 10};
+  leases.Applied(Index(1), std::vector{lease::LeaseUpdate{LeaseId(7), granted}});
+
+  cluster.Stall(sick);
+  cluster.Propose(sick, "a");
+  cluster.Run();
+  EXPECT_EQ(cluster.applied(cluster.Other(sick)), Commands{"a"});  // Two of three hold it.
+  int ticks = 0;
+  for (; cluster.node(sick).raft().is_leader(); ++ticks) {
+    ASSERT_LE(ticks, static_cast<int>(raft::CoreOptions().log_stall_ticks));
+    cluster.Tick();
+    driver.Run(/*is_tick=*/true);
+  }
+  EXPECT_EQ(ticks, static_cast<int>(raft::CoreOptions().log_stall_ticks));
+  EXPECT_FALSE(leases.is_primary());
+  const uint64_t next = cluster.node(sick).raft().leader().value();
+  ASSERT_NE(next, 0u);
+  EXPECT_NE(next, sick);
+  EXPECT_TRUE(cluster.node(next).IsLeaderReady());
+
+  // The lease is long due by the clock of the one that led.
+  now_ms = 1'000'000;
+  for (int i = 0; i < 50; ++i) {
+    cluster.Tick();
+    driver.Run(/*is_tick=*/true);
+    EXPECT_TRUE(leases.TakeDue(LeaseDriver::kKeysPerEntryMax).empty());
+  }
+  EXPECT_EQ(cluster.node(sick).raft().leader(), MemberId(next));
+  cluster.Propose(cluster.Other(sick), "b");
+  cluster.Run();
+  for (uint64_t id = 1; id <= kMembers; ++id) {
+    if (id == sick) continue;
+    EXPECT_EQ(cluster.applied(id), (Commands{"a", "b"})) << id;
+  }
+  cluster.Stall(0);
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.applied(sick), (Commands{"a", "b"}));
+  EXPECT_TRUE(cluster.refused().empty());
 }
 
 }  // namespace
