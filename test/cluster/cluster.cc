@@ -25,25 +25,47 @@ using std::chrono::steady_clock;
 constexpr milliseconds kLookAgain{20};
 // A member that was cut off answers nothing: go on to the next one.
 constexpr milliseconds kWriteTimeout{2000};
+constexpr int64_t kWritesPerRead = 8;
 
 }  // namespace
 
 Cluster::Cluster(const Target& target, int members, std::vector<std::string> extra_flags) {
   CAIRN_CHECK(members >= 1 && members <= 7);
+  std::vector<ServerOptions> servers;
   for (int i = 0; i < members; ++i) {
-    servers_.push_back(std::make_unique<Server>(OptionsFor(target, fmt::format("m{}", i + 1))));
-  }
-  std::string initial;
-  for (const auto& server : servers_) {
-    initial +=
-        fmt::format("{}{}={}", initial.empty() ? "" : ",", server->label(), server->peer_url());
-  }
-  for (const auto& server : servers_) {
-    std::vector<std::string>& flags = server->options().extra_flags;
-    flags.push_back("--name=" + server->label());
-    flags.push_back("--initial-cluster=" + initial);
+    servers.push_back(OptionsFor(target, fmt::format("m{}", i + 1)));
+    std::vector<std::string>& flags = servers.back().extra_flags;
     flags.insert(flags.end(), extra_flags.begin(), extra_flags.end());
   }
+  Add(std::move(servers));
+}
+
+Cluster::Cluster(std::vector<ServerOptions> servers) { Add(std::move(servers)); }
+
+void Cluster::Add(std::vector<ServerOptions> servers) {
+  for (ServerOptions& options : servers) {
+    servers_.push_back(std::make_unique<Server>(std::move(options)));
+  }
+  for (const auto& server : servers_) SetCluster(*server, "new");
+}
+
+void Cluster::SetCluster(Server& server, const std::string& state) {
+  std::string initial;
+  for (const auto& member : servers_) {
+    initial +=
+        fmt::format("{}{}={}", initial.empty() ? "" : ",", member->label(), member->peer_url());
+  }
+  std::vector<std::string>& flags = server.options().extra_flags;
+  flags.push_back("--name=" + server.label());
+  flags.push_back("--initial-cluster=" + initial);
+  flags.push_back("--initial-cluster-state=" + state);
+}
+
+void Cluster::Replace(int i, const Target& target, const std::string& label) {
+  auto& place = servers_.at(static_cast<size_t>(i));
+  CAIRN_CHECK(!place->IsRunning());
+  place = std::make_unique<Server>(OptionsFor(target, label));
+  SetCluster(*place, "existing");
 }
 
 std::string Cluster::endpoints(const std::function<bool(int)>& is_wanted) const {
@@ -122,9 +144,10 @@ absl::Status Cluster::WaitForEqualState() {
 
 struct Writers::Shared {
   struct Writer {
-    int64_t acknowledged = -1;  // The number last acknowledged.
-    int64_t tried = -1;         // The number last sent.
-    int64_t revision = 0;       // The highest that was told.
+    int64_t acknowledged = -1;    // The number last acknowledged.
+    int64_t tried = -1;           // The number last sent.
+    int64_t revision = 0;         // The highest that was told.
+    std::vector<int64_t> unsure;  // Those that failed: they may be done, also later.
   };
 
   std::vector<std::string> addresses;
@@ -140,7 +163,44 @@ struct Writers::Shared {
 
   static std::string Key(size_t writer) { return fmt::format("writer {}", writer); }
   void Write(size_t writer);
+  // What `response`, read after write `acknowledged` was acknowledged, lacks; empty if nothing.
+  static std::string Missing(const etcdserverpb::RangeResponse& response, const Writer& writer);
+  void Acknowledged(size_t writer, int64_t number, int64_t revision);
+  void Read(Client& client, size_t writer);
 };
+
+std::string Writers::Shared::Missing(const etcdserverpb::RangeResponse& response,
+                                     const Writer& writer) {
+  int64_t found = -1;
+  if (response.kvs_size() == 1) {
+    const std::string& value = response.kvs(0).value();
+    std::from_chars(value.data(), value.data() + value.size(), found);
+  }
+  // A write that failed may be done late, over later ones that were acknowledged.
+  const bool is_late =
+      std::find(writer.unsure.begin(), writer.unsure.end(), found) != writer.unsure.end();
+  if (!is_late && (found < writer.acknowledged || found > writer.tried)) {
+    return fmt::format("write {} was found, but {} was acknowledged and {} the last one sent",
+                       found, writer.acknowledged, writer.tried);
+  }
+  if (response.header().revision() < writer.revision) {
+    return fmt::format("revision {} was told, now it is {}", writer.revision,
+                       response.header().revision());
+  }
+  return "";
+}
+
+void Writers::Shared::Read(Client& client, size_t writer) {
+  etcdserverpb::RangeRequest request;
+  request.set_key(Key(writer));
+  etcdserverpb::RangeResponse response;
+  const CallOptions options{.timeout = kWriteTimeout};
+  if (!client.Range(request, &response, options).ok()) return;
+  base::MutexLock lock(mutex);
+  const std::string missing = Missing(response, writers[writer]);
+  if (!missing.empty()) violation = fmt::format("{}: {}", Key(writer), missing);
+  writers[writer].revision = std::max(writers[writer].revision, response.header().revision());
+}
 
 void Writers::Shared::Write(size_t writer) {
   std::vector<std::unique_ptr<Client>> clients;
@@ -158,22 +218,29 @@ void Writers::Shared::Write(size_t writer) {
     const CallOptions options{.timeout = kWriteTimeout};
     if (!clients[at]->Put(request, &response, options).ok()) {
       at = (at + 1) % clients.size();
+      base::MutexLock lock(mutex);
+      writers[writer].unsure.push_back(number);
       continue;
     }
-    base::MutexLock lock(mutex);
-    if (response.header().revision() <= writers[writer].revision) {
-      violation = fmt::format("{} was told revision {} after {}", Key(writer),
-                              response.header().revision(), writers[writer].revision);
-    }
-    writers[writer].revision = response.header().revision();
-    writers[writer].acknowledged = number;
-    ++acknowledged;
-    const auto now = steady_clock::now();
-    longest_gap =
-        std::max(longest_gap, std::chrono::duration_cast<milliseconds>(now - last_acknowledged));
-    last_acknowledged = now;
-    changed.SignalAll();
+    Acknowledged(writer, number, response.header().revision());
+    if (number % kWritesPerRead == 0) Read(*clients[(at + 1) % clients.size()], writer);
   }
+}
+
+void Writers::Shared::Acknowledged(size_t writer, int64_t number, int64_t revision) {
+  base::MutexLock lock(mutex);
+  if (revision <= writers[writer].revision) {
+    violation = fmt::format("{} was told revision {} after {}", Key(writer), revision,
+                            writers[writer].revision);
+  }
+  writers[writer].revision = revision;
+  writers[writer].acknowledged = number;
+  ++acknowledged;
+  const auto now = steady_clock::now();
+  longest_gap =
+      std::max(longest_gap, std::chrono::duration_cast<milliseconds>(now - last_acknowledged));
+  last_acknowledged = now;
+  changed.SignalAll();
 }
 
 Writers::Writers(Cluster& cluster, int writers) : shared_(std::make_shared<Shared>()) {
@@ -235,19 +302,9 @@ absl::Status Writers::Finish(int reader) {
       return base::Error(absl::StatusCode::kInternal, "{}: {}", request.key(),
                          status.error_message());
     }
-    int64_t found = -1;
-    if (response.kvs_size() == 1) {
-      const std::string& value = response.kvs(0).value();
-      std::from_chars(value.data(), value.data() + value.size(), found);
-    }
-    if (found < writer.acknowledged || found > writer.tried) {
-      return base::Error(absl::StatusCode::kInternal,
-                         "{} holds write {}, but {} was acknowledged and {} the last one sent",
-                         request.key(), found, writer.acknowledged, writer.tried);
-    }
-    if (response.header().revision() < writer.revision) {
-      return base::Error(absl::StatusCode::kInternal, "revision {} was told, now it is {}",
-                         writer.revision, response.header().revision());
+    const std::string missing = Shared::Missing(response, writer);
+    if (!missing.empty()) {
+      return base::Error(absl::StatusCode::kInternal, "{}: {}", request.key(), missing);
     }
   }
   return absl::OkStatus();

@@ -1,6 +1,4 @@
 // Three real members: what a client may rely on while members die, stop, stand still and come back.
-#include "test/cluster/cluster.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,11 +6,9 @@
 #include <csignal>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "base/status.h"
-#include "test/harness/client.h"
-#include "test/harness/test_main.h"
+#include "test/cluster/cluster_fixture.h"
 
 namespace cairn::test {
 namespace {
@@ -21,38 +17,10 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 
-constexpr int kWriterThreads = 4;
-
-#define ASSERT_OK(expression)                   \
-  do {                                          \
-    const absl::Status asserted = (expression); \
-    ASSERT_TRUE(asserted.ok()) << asserted;     \
-  } while (false)
-
-class ClusterTest : public testing::Test {
+class ClusterTest : public ClusterFixture {
  protected:
-  ClusterTest() : cluster_(ServerUnderTest(), 3) {}
+  ClusterTest() : ClusterFixture(3) {}
   void SetUp() override { ASSERT_OK(cluster_.Start()); }
-
-  int Leader() {
-    const absl::StatusOr<int> leader = cluster_.WaitForLeader();
-    EXPECT_TRUE(leader.ok()) << leader.status();
-    return leader.value_or(0);
-  }
-  int Other(int i) const { return (i + 1) % cluster_.size(); }
-
-  CommandResult Etcdctl(const std::string& endpoints, std::vector<std::string> arguments) {
-    ProcessOptions options;
-    options.argv = {"/usr/bin/etcdctl", "--endpoints=" + endpoints, "--command-timeout=60s",
-                    "--dial-timeout=60s"};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.environment = {{"ETCDCTL_API", "3"}};
-    absl::StatusOr<CommandResult> result = RunCommand(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    return result.ok() ? *result : CommandResult{};
-  }
-
-  Cluster cluster_;
 };
 
 TEST_F(ClusterTest, AnyMemberTakesWritesAndLinearizableReads) {
@@ -92,9 +60,7 @@ TEST_F(ClusterTest, EtcdctlSeesAllMembersAndMovesTheLeader) {
 
   const int leader = Leader();
   const int target = Other(leader);
-  etcdserverpb::StatusResponse status;
-  ASSERT_TRUE(Client(cluster_.server(target).address()).StatusOf(&status).ok());
-  const std::string id = fmt::format("{:x}", status.header().member_id());
+  const std::string id = fmt::format("{:x}", IdOf(target));
   const CommandResult refused = Etcdctl(cluster_.server(target).address(), {"move-leader", id});
   EXPECT_NE(refused.exit.code, 0);
   EXPECT_THAT(refused.err, HasSubstr("no leader endpoint given"));
@@ -113,8 +79,7 @@ TEST_F(ClusterTest, AKilledLeaderLosesNothingThatWasAcknowledged) {
     ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 200));
     ASSERT_OK(cluster_.StartStopped());
   }
-  ASSERT_OK(writers.Finish(Other(Leader())));
-  ASSERT_OK(cluster_.WaitForEqualState());
+  ExpectNothingLost(writers, Other(Leader()));
 }
 
 TEST_F(ClusterTest, ARollingRestartLosesNothing) {
@@ -128,8 +93,7 @@ TEST_F(ClusterTest, ARollingRestartLosesNothing) {
     ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 200));
     ASSERT_OK(cluster_.StartStopped());
   }
-  ASSERT_OK(writers.Finish(0));
-  ASSERT_OK(cluster_.WaitForEqualState());
+  ExpectNothingLost(writers, 0);
 }
 
 TEST_F(ClusterTest, WithoutAQuorumNothingIsAcknowledgedAndSerializableReadsGoOn) {
@@ -169,8 +133,7 @@ TEST_F(ClusterTest, ALeaderThatStandsStillIsReplacedAndFollows) {
   ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 500));
   ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGCONT), 0);
   EXPECT_NE(Leader(), leader);
-  ASSERT_OK(writers.Finish(leader));
-  ASSERT_OK(cluster_.WaitForEqualState());
+  ExpectNothingLost(writers, leader);
 }
 
 TEST_F(ClusterTest, LeasesLiveOnWhoeverLeads) {

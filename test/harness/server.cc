@@ -103,9 +103,13 @@ Server::Server(ServerOptions options)
   log_path_ = folder + "/log";
 }
 
-std::string Server::address() const { return fmt::format("127.0.0.1:{}", client_port_); }
+std::string Server::address() const {
+  return fmt::format("{}:{}", options_.client_host, client_port_);
+}
 std::string Server::client_url() const { return fmt::format("http://{}", address()); }
-std::string Server::peer_url() const { return fmt::format("http://127.0.0.1:{}", peer_port_); }
+std::string Server::peer_url() const {
+  return fmt::format("http://{}:{}", options_.peer_host, peer_port_);
+}
 
 std::string Server::Log() const {
   const std::string whole = ReadFile(log_path_);
@@ -117,7 +121,8 @@ absl::Status Server::Launch() {
   process_.reset();
   log_offset_bytes_ = ReadFile(log_path_).size();
   ProcessOptions process;
-  process.argv = {
+  process.argv = options_.launcher;
+  const std::string own_flags[] = {
       options_.binary,
       "--name=one",
       "--data-dir=" + options_.data_dir,
@@ -127,6 +132,7 @@ absl::Status Server::Launch() {
       "--initial-advertise-peer-urls=" + peer_url(),
       "--initial-cluster=one=" + peer_url(),
   };
+  process.argv.insert(process.argv.end(), std::begin(own_flags), std::end(own_flags));
   process.argv.insert(process.argv.end(), options_.extra_flags.begin(), options_.extra_flags.end());
   process.environment = options_.environment;
   process.output_path = log_path_;

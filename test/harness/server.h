@@ -35,6 +35,11 @@ struct ServerOptions {
   // Where data lies; a fresh folder if empty.
   std::string data_dir;
   std::optional<uint64_t> file_size_max_bytes;
+  // Addresses that the server listens on.
+  std::string client_host = "127.0.0.1";
+  std::string peer_host = "127.0.0.1";
+  // A program with arguments that executes the server's command line; none if empty.
+  std::vector<std::string> launcher;
 };
 
 class Server {
