@@ -401,8 +401,12 @@ class LonelyNodeRunnerTest : public testing::Test {
   raft::Message FromOther(uint64_t term) const {
     return {kOther, member_.identity.member, Term(term), raft::Heartbeat{}};
   }
-  // Everything that was handed in before has been looked at.
+  // Everything that was handed in before has been looked at, and what came of it can be seen.
   raft::CoreStatus Look() {
+    LookOnce();
+    return LookOnce();
+  }
+  raft::CoreStatus LookOnce() {
     std::promise<absl::StatusOr<raft::CoreStatus>> look;
     runner_->LookAtRaft(
         [&](absl::StatusOr<raft::CoreStatus> raft) { look.set_value(std::move(raft)); });

@@ -77,7 +77,8 @@ class MembershipTest : public testing::Test {
   // The id of the member that listens at `peer_url`, as etcdctl shows it.
   std::string IdOf(const Server& asked, const std::string& peer_url) {
     for (const std::string& line : Split(Ctl(asked, {"member", "list"}), "\n")) {
-      if (line.find(peer_url) != std::string::npos) return line.substr(0, line.find(','));
+      // Not of one whose URL begins so.
+      if (line.find(peer_url + ",") != std::string::npos) return line.substr(0, line.find(','));
     }
     return "no such member";
   }
