@@ -13,12 +13,13 @@ void LeaderHistory::See(MemberId leader, Time now) {
 }
 
 api::Error LeaderHistory::WhyTimedOut(Time started, bool was_connected) const {
-  if (leader_ == MemberId(0) && started >= lost_) return api::Error::kDeadlineExceeded;
+  const bool has_leader = leader_ != MemberId(0);
+  if (!has_leader && started >= lost_) return api::Error::kDeadlineExceeded;
   if (elected_.has_value() && started < *elected_ &&
       started > *elected_ - kElectionTimeouts * election_timeout_) {
     return api::Error::kTimeoutLeaderFailure;
   }
-  return was_connected ? api::Error::kTimeout : api::Error::kTimeoutConnectionLost;
+  return has_leader && !was_connected ? api::Error::kTimeoutConnectionLost : api::Error::kTimeout;
 }
 
 }  // namespace cairn::server

@@ -29,9 +29,9 @@ class LeaderHistory {
   MemberId leader() const { return leader_; }
 
   // For a proposal that began at `started`. `was_connected`: this member has been connected to the
-  // leader, or to a quorum if it leads or knows no leader, ever since. kDeadlineExceeded when there
-  // has been no leader since, so that nobody can have heard of the proposal; all others may still
-  // be applied.
+  // leader, or to a quorum if it leads, ever since; without a leader it does not count, as in etcd.
+  // kDeadlineExceeded when there has been no leader since, so that nobody can have heard of the
+  // proposal; all others may still be applied.
   api::Error WhyTimedOut(Time started, bool was_connected) const;
 
  private:

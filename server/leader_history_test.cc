@@ -40,7 +40,7 @@ TEST_F(LeaderHistoryTest, WhoWasNotConnectedSaysSo) {
   EXPECT_EQ(Why(5000, /*was_connected=*/false), Error::kTimeoutConnectionLost);
   // Began under a leader that is lost now.
   history_.See(MemberId(0), At(6000));
-  EXPECT_EQ(Why(5000, /*was_connected=*/false), Error::kTimeoutConnectionLost);
+  EXPECT_EQ(Why(5000, /*was_connected=*/false), Error::kTimeout);
   EXPECT_EQ(Why(5000), Error::kTimeout);
   EXPECT_EQ(Why(6000), Error::kDeadlineExceeded);
 }

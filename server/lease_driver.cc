@@ -49,6 +49,10 @@ void LeaseDriver::Run(bool is_tick) {
   }
   const bool is_free = !waits_for_applied();
   const bool is_done = is_free && std::exchange(under_way_, Index(0)) != Index(0);
+  if (is_done) {
+    keys_per_entry_ = std::clamp(kKeysPerMillisecond * (leases_.Now() - proposed_ms_),
+                                 kKeysPerEntryMin, kKeysPerEntryMax);
+  }
   if (!is_tick && !has_changed && !has_more_ && !is_done) return;
   has_more_ = false;
   if (core_.IsSoleVoterReady()) {
@@ -78,6 +82,7 @@ std::optional<Index> LeaseDriver::Propose(CommandKind kind, LeaseBatch batch) {
     return std::nullopt;
   }
   under_way_ = std::max(under_way_, result.first_index);
+  proposed_ms_ = leases_.Now();
   return result.first_index;
 }
 
@@ -88,7 +93,7 @@ void LeaseDriver::ProposeClears() {
 }
 
 void LeaseDriver::ProposeDue() {
-  const std::vector<lease::LeaseName> names = leases_.TakeDue(kKeysPerEntryMax);
+  const std::vector<lease::LeaseName> names = leases_.TakeDue(keys_per_entry_);
   if (names.empty()) return;
   if (!Propose(CommandKind::kLeaseExpire, BatchOf(names))) leases_.RefusedDue(names);
 }

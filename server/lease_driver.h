@@ -23,7 +23,12 @@ class LeaseDriver {
  public:
   // Keys that one entry deletes: half a millisecond of the applier, which is what a put behind it
   // waits. One larger lease goes alone, because a lease ends in one revision.
-  static constexpr int64_t kKeysPerEntryMax = 32;
+  static constexpr int64_t kKeysPerEntryMin = 32;
+  // More, where it takes long to commit an entry, and a put waits for that anyway: so many for each
+  // millisecond that the last one took. It keeps 100,000 leases from ending at the pace of a slow
+  // disk.
+  static constexpr int64_t kKeysPerMillisecond = 20;
+  static constexpr int64_t kKeysPerEntryMax = 500;
   // Leases that one entry checkpoints or clears: a row each.
   static constexpr size_t kLeasesPerEntryMax = 1000;
 
@@ -55,7 +60,9 @@ class LeaseDriver {
   const lease::Milliseconds tick_ms_;
   // The term in which this member is primary; 0: it is not.
   Term primary_term_;
-  Index under_way_;  // The last entry of ours.
+  Index under_way_;                      // The last entry of ours.
+  lease::Milliseconds proposed_ms_ = 0;  // When it was proposed.
+  int64_t keys_per_entry_ = kKeysPerEntryMin;
   bool has_more_ = false;
   bool is_refused_ = false;  // Something, in this run.
 };

@@ -169,7 +169,7 @@ bool NodeRunner::WasConnected(steady_clock::duration since) const {
     const std::optional<int64_t> connected_ms = ConnectedMs(id);
     return connected_ms.has_value() && std::chrono::milliseconds(*connected_ms) >= since;
   };
-  if (raft.leader() != MemberId(0) && !raft.is_leader()) return was_connected(raft.leader());
+  if (!raft.is_leader()) return was_connected(raft.leader());
   return raft::QuorumValue(raft.configuration(),
                            [&](MemberId id) { return uint64_t{was_connected(id)}; }) > 0;
 }
