@@ -38,7 +38,10 @@ void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> up
     base::MutexLock lock(mutex_);
     lessor_.Update(applied, updates, Now());
     if (!waiting_.empty()) {
-      for (const lease::LeaseUpdate& update : updates) RetryLocked(update.id, answers);
+      // One that an entry has just ended is not there, without a doubt.
+      for (const lease::LeaseUpdate& update : updates) {
+        RetryLocked(update.id, MayDeny() || !update.facts.has_value(), answers);
+      }
     }
   }
   Give(std::move(answers));
@@ -88,13 +91,16 @@ void LeaseManager::Tick() {
       const auto here = it++;
       if (here->second.empty()) {
         waiting_.erase(here);
-      } else if (!lessor_.is_primary()) {
+      } else {
         unanswered.push_back(here->first);
       }
     }
   }
   Give(std::move(answers));
-  for (const LeaseId id : unanswered) AskLeader(id);
+  for (const LeaseId id : unanswered) {
+    AskLeader(id);
+    LookBehindBarrier(id);
+  }
 }
 
 void LeaseManager::AskLeader(LeaseId id) {
@@ -122,21 +128,57 @@ void LeaseManager::LeaderAnswered(LeaseId id, size_t asked_for,
   {
     base::MutexLock lock(mutex_);
     asked_.erase(id);
-    const auto found = waiting_.find(id);
     // Otherwise the next tick asks again.
-    if (!ttl_s.ok() || found == waiting_.end()) return;
-    std::vector<Waiter>& waiters = found->second;
+    if (!ttl_s.ok()) return;
     // Who came after the leader was asked was not asked for.
-    const auto end = waiters.begin() + static_cast<ptrdiff_t>(std::min(asked_for, waiters.size()));
-    for (auto it = waiters.begin(); it != end; ++it)
-      answers.emplace_back(std::move(it->done), *ttl_s);
-    waiters_ -= answers.size();
-    waiters.erase(waiters.begin(), end);
-    has_more = !waiters.empty();
-    if (!has_more) waiting_.erase(found);
+    has_more = AnswerLocked(id, asked_for, *ttl_s, answers);
   }
   Give(std::move(answers));
   if (has_more) AskLeader(id);
+}
+
+bool LeaseManager::AnswerLocked(LeaseId id, size_t count, int64_t ttl_s, Answers& answers) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return false;
+  std::vector<Waiter>& waiters = found->second;
+  count = std::min(count, waiters.size());
+  for (size_t i = 0; i < count; ++i) answers.emplace_back(std::move(waiters[i].done), ttl_s);
+  waiters_ -= count;
+  waiters.erase(waiters.begin(), waiters.begin() + static_cast<ptrdiff_t>(count));
+  if (!waiters.empty()) return true;
+  waiting_.erase(found);
+  return false;
+}
+
+void LeaseManager::LookBehindBarrier(LeaseId id) {
+  if (!options_.read_barrier) return;
+  size_t asked_for = 0;
+  {
+    base::MutexLock lock(mutex_);
+    const auto found = waiting_.find(id);
+    const bool is_unknown = lessor_.is_primary() && !lessor_.Find(id, Now()).has_value();
+    if (found == waiting_.end() || !is_unknown || !asked_.insert(id).second) return;
+    asked_for = found->second.size();
+  }
+  options_.read_barrier(
+      [this, id, asked_for](const absl::Status& status) { BarrierPassed(id, asked_for, status); });
+}
+
+void LeaseManager::BarrierPassed(LeaseId id, size_t asked_for, const absl::Status& status) {
+  Answers answers;
+  bool has_more = false;
+  {
+    base::MutexLock lock(mutex_);
+    asked_.erase(id);
+    // Otherwise the next tick looks again.
+    if (!status.ok()) return;
+    const std::optional<int64_t> ttl_s = RenewLocked(id, /*may_deny=*/true);
+    if (!ttl_s.has_value()) return;
+    // Who came after the barrier was asked for may ask for a lease that came after it, too.
+    has_more = AnswerLocked(id, asked_for, *ttl_s, answers);
+  }
+  Give(std::move(answers));
+  if (has_more) LookBehindBarrier(id);
 }
 
 bool LeaseManager::HasWork() const {
@@ -155,7 +197,7 @@ void LeaseManager::RefusedDue(std::span<const lease::LeaseName> leases) {
   {
     base::MutexLock lock(mutex_);
     lessor_.RefusedDue(leases, Now());
-    for (const lease::LeaseName& name : leases) RetryLocked(name.id, answers);
+    for (const lease::LeaseName& name : leases) RetryLocked(name.id, MayDeny(), answers);
   }
   Give(std::move(answers));
 }
@@ -185,18 +227,17 @@ void LeaseManager::RefusedClears(std::span<const lease::LeaseName> leases) {
   lessor_.RefusedClears(leases);
 }
 
-std::optional<int64_t> LeaseManager::RenewLocked(LeaseId id) {
+std::optional<int64_t> LeaseManager::RenewLocked(LeaseId id, bool may_deny) {
   const lease::Renewal renewal = lessor_.Renew(id, Now());
-  if (renewal.result == RenewResult::kRenewed || renewal.result == RenewResult::kNoSuchLease) {
-    return renewal.ttl_s;
-  }
-  return std::nullopt;
+  const bool is_told = renewal.result == RenewResult::kRenewed ||
+                       (renewal.result == RenewResult::kNoSuchLease && may_deny);
+  return is_told ? std::optional(renewal.ttl_s) : std::nullopt;
 }
 
 std::optional<int64_t> LeaseManager::Renew(LeaseId id) {
   base::MutexLock lock(mutex_);
   if (stopped_) return std::nullopt;
-  return RenewLocked(id);
+  return RenewLocked(id, MayDeny());
 }
 
 void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
@@ -205,7 +246,7 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
     base::MutexLock lock(mutex_);
     if (stopped_) {
       answer = api::ToStatus(api::Error::kServerStopped);
-    } else if (const std::optional<int64_t> ttl_s = RenewLocked(id)) {
+    } else if (const std::optional<int64_t> ttl_s = RenewLocked(id, MayDeny())) {
       answer = *ttl_s;
     } else if (waiters_ == kWaitersMax) {
       answer = api::ToStatus(api::Error::kTooManyRequests);
@@ -216,16 +257,14 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
   }
   if (answer.has_value()) return std::move(done)(*std::move(answer));
   AskLeader(id);
+  LookBehindBarrier(id);
 }
 
-void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {
+void LeaseManager::RetryLocked(LeaseId id, bool may_deny, Answers& answers) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return;
-  const std::optional<int64_t> ttl_s = RenewLocked(id);
-  if (!ttl_s.has_value()) return;
-  for (Waiter& waiter : found->second) answers.emplace_back(std::move(waiter.done), *ttl_s);
-  waiters_ -= found->second.size();
-  waiting_.erase(found);
+  const std::optional<int64_t> ttl_s = RenewLocked(id, may_deny);
+  if (ttl_s.has_value()) AnswerLocked(id, found->second.size(), *ttl_s, answers);
 }
 
 void LeaseManager::RetryAllLocked(Answers& answers) {
@@ -233,7 +272,7 @@ void LeaseManager::RetryAllLocked(Answers& answers) {
   std::vector<LeaseId> ids;
   ids.reserve(waiting_.size());
   for (const auto& [id, waiters] : waiting_) ids.push_back(id);
-  for (const LeaseId id : ids) RetryLocked(id, answers);
+  for (const LeaseId id : ids) RetryLocked(id, MayDeny(), answers);
 }
 
 std::optional<lease::LeaseView> LeaseManager::Find(LeaseId id) const {

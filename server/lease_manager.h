@@ -41,6 +41,12 @@ struct LeaseManagerOptions {
   // members.
   using LeaderDone = std::function<void(absl::StatusOr<int64_t> ttl_s)>;
   std::function<bool(LeaseId id, LeaderDone done)> renew_on_leader;
+  // Calls `done` with OK once this member has applied all that was acknowledged anywhere before
+  // this call (Node::ReadBarrier); as above otherwise. A leader's applier may lag behind a grant
+  // that another member has answered, and a leader that was deposed knows nothing of it, so only
+  // behind a barrier is "no such lease" said. Empty: whatever was acknowledged is applied here.
+  using BarrierDone = std::function<void(const absl::Status& status)>;
+  std::function<void(BarrierDone done)> read_barrier;
 };
 
 class LeaseManager {
@@ -64,7 +70,7 @@ class LeaseManager {
   void Demote();
   // `how_long` from now nobody else can lead; lease::Lessor::kForEver for "never".
   void Confirm(lease::Milliseconds how_long_ms);
-  // Ends waits that have lasted too long, and asks a leader again that could not be asked.
+  // Ends waits that have lasted too long, and asks again what could not be asked.
   void Tick();
   // lease/lessor.h has what these mean.
   bool HasWork() const;
@@ -101,14 +107,23 @@ class LeaseManager {
   };
   using Answers = std::vector<std::pair<RenewDone, absl::StatusOr<int64_t>>>;
 
-  // As Renew.
-  std::optional<int64_t> RenewLocked(LeaseId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // As Renew; whether it may say that there is no such lease.
+  std::optional<int64_t> RenewLocked(LeaseId id, bool may_deny)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayDeny() const { return !options_.read_barrier; }
   // Asks again for everyone who waits for `id`; who can be answered is moved to `answers`.
-  void RetryLocked(LeaseId id, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetryLocked(LeaseId id, bool may_deny, Answers& answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves the first `count` who wait for `id` to `answers`. Returns whether more wait.
+  bool AnswerLocked(LeaseId id, size_t count, int64_t ttl_s, Answers& answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
   void AskLeader(LeaseId id);
   void LeaderAnswered(LeaseId id, size_t asked_for, const absl::StatusOr<int64_t>& ttl_s);
+  // Looks again, behind a barrier, for a lease that this leader does not know.
+  void LookBehindBarrier(LeaseId id);
+  void BarrierPassed(LeaseId id, size_t asked_for, const absl::Status& status);
   static void Give(Answers answers);
 
   const LeaseManagerOptions options_;
@@ -116,7 +131,7 @@ class LeaseManager {
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
   // Each list in the order they came; ids in theirs, so that what waits is answered in one order.
   std::map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
-  // What the leader is being asked for.
+  // What the leader is being asked for, or a barrier is waited for.
   absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
   // All together.
   size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -77,6 +77,49 @@ TEST_F(LeaseManagerTest, ARenewalOfALeaseThatIsBeingRevokedFindsNone) {
   EXPECT_EQ(answers_, (Answers{"0", "0"}));
 }
 
+// The grant may be committed, and answered by another member, while this leader has yet to apply
+// it.
+TEST(LeaseManagerBarrierTest, AnUnknownLeaseIsDeniedOnlyBehindABarrier) {
+  std::vector<LeaseManagerOptions::BarrierDone> barriers;
+  LeaseManager manager(
+      {.now_ms = [] { return 0; },
+       .read_barrier =
+           [&](LeaseManagerOptions::BarrierDone done) { barriers.push_back(std::move(done)); }});
+  manager.Promote();
+  manager.Confirm(lease::Lessor::kForEver);
+  std::vector<std::string> answers;
+  const auto renew = [&](LeaseId id) {
+    manager.RenewLater(id, [&](absl::StatusOr<int64_t> ttl_s) {
+      ASSERT_TRUE(ttl_s.ok());
+      answers.push_back(std::to_string(*ttl_s));
+    });
+  };
+  EXPECT_EQ(manager.Renew(kId), std::nullopt);
+  renew(kId);
+  renew(LeaseId(2));
+  renew(LeaseId(2));
+  EXPECT_EQ(answers, (Answers{}));
+  ASSERT_EQ(barriers.size(), 2u);
+  // The grant arrives.
+  const lease::LeaseFacts facts = {.granted = Index(1), .ttl_s = 10};
+  manager.Applied(Index(1), std::vector{lease::LeaseUpdate{kId, facts}});
+  EXPECT_EQ(answers, (Answers{"10"}));
+  barriers[0](absl::OkStatus());
+  EXPECT_EQ(answers, (Answers{"10"}));
+  // The second who asked for the other came after its barrier, and gets one of its own. A barrier
+  // that fails says nothing; the next tick asks for another.
+  barriers[1](absl::OkStatus());
+  EXPECT_EQ(answers, (Answers{"10", "0"}));
+  ASSERT_EQ(barriers.size(), 3u);
+  barriers[2](absl::UnavailableError("leader changed"));
+  EXPECT_EQ(answers, (Answers{"10", "0"}));
+  manager.Tick();
+  ASSERT_EQ(barriers.size(), 4u);
+  barriers[3](absl::OkStatus());
+  EXPECT_EQ(answers, (Answers{"10", "0", "0"}));
+  EXPECT_EQ(manager.waiting(), 0u);
+}
+
 TEST_F(LeaseManagerTest, SoManyMayWaitAndNoMore) {
   Grant(10);  // Nobody leads.
   size_t told = 0;

@@ -96,6 +96,9 @@ NodeRunner::~NodeRunner() { Stop().IgnoreError(); }
 
 LeaseManagerOptions NodeRunner::LeaseOptions() {
   LeaseManagerOptions options = options_.leases;
+  options.read_barrier = [this](LeaseManagerOptions::BarrierDone done) {
+    ReadBarrier(std::move(done));
+  };
   if (options_.peers == nullptr) return options;
   options.renew_on_leader = [this](LeaseId id, LeaseManagerOptions::LeaderDone done) {
     const MemberId leader = OtherLeader();

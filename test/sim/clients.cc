@@ -183,7 +183,10 @@ void Clients::KeepAlive(Member& member) {
   const std::vector<LeaseId> leases = ledger_.Alive();
   if (leases.empty()) return;
   const LeaseId id = leases[cluster_.random().Below(leases.size())];
-  cluster_.AtMember(member, cluster_.Delay(), [this, id](Member& self) {
+  // Half of them ask one that takes itself for the leader, as a client does that stays with it.
+  Member* const primary = cluster_.RandomPrimary();
+  const Member& asked = primary != nullptr && cluster_.Chance(50) ? *primary : member;
+  cluster_.AtMember(asked, cluster_.Delay(), [this, id](Member& self) {
     if (self.leases().is_primary()) {
       Renew(self, id, [](const absl::StatusOr<int64_t>&) {});
     } else {
@@ -201,7 +204,8 @@ void Clients::Renew(Member& leader, LeaseId id, const World::RenewDone& done) {
       id, [this, id, asked, position, done](const absl::StatusOr<int64_t>& ttl_s) {
         if (ttl_s.ok()) {
           // An answer that had to wait counts from when it was asked for: it was given later.
-          const std::string violation = *ttl_s > 0 ? ledger_.Promised(id, asked) : std::string();
+          const std::string violation =
+              *ttl_s > 0 ? ledger_.Promised(id, asked) : ledger_.Denied(id, asked);
           cluster_.Note(position, *ttl_s > 0 ? "renews lease" : "knows no lease",
                         static_cast<uint64_t>(id.value()));
           if (!violation.empty()) cluster_.Report(violation);

@@ -239,6 +239,17 @@ Member* Cluster::RandomUp() {
   return up.empty() ? nullptr : up[random_.Below(up.size())];
 }
 
+Member* Cluster::RandomPrimary() {
+  std::vector<Member*> primaries;
+  for (const Slot& slot : slots_) {
+    Member* const member = slot.member.get();
+    if (member != nullptr && member->is_up() && member->leases().is_primary()) {
+      primaries.push_back(member);
+    }
+  }
+  return primaries.empty() ? nullptr : primaries[random_.Below(primaries.size())];
+}
+
 Member* Cluster::FindUp(MemberId id) {
   const auto found = positions_.find(id);
   if (found == positions_.end()) return nullptr;

@@ -64,6 +64,8 @@ class Cluster final : private World {
   }
   // Null when nobody is up.
   Member* RandomUp();
+  // One of those that take themselves for the leader; null if there is none.
+  Member* RandomPrimary();
   // The member with this id; null if it is none, or down.
   Member* FindUp(MemberId id);
   Member* UpAt(size_t position, uint64_t incarnation);

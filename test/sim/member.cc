@@ -63,6 +63,11 @@ absl::Status Member::Start(uint64_t seed) {
     if (leader == MemberId(0) || leader == id_) return false;
     return world_.AskToRenew(*this, leader, id, std::move(done));
   };
+  leases.read_barrier = [this](server::LeaseManagerOptions::BarrierDone done) {
+    const server::WaiterId id = kBarrier | ++barriers_made_;
+    barriers_.emplace(id, std::move(done));
+    node_->Read(id);
+  };
   leases_ = std::make_unique<server::LeaseManager>(std::move(leases));
   server::NodeCoreOptions options = temper_.node;
   options.raft.id = id_;
@@ -95,6 +100,7 @@ void Member::TakeDown() {
   lease_driver_.reset();
   node_.reset();
   leases_.reset();
+  barriers_.clear();
   writes_.clear();
   in_flight_ = 0;
   can_collect_ = false;
@@ -181,12 +187,21 @@ void Member::Do(server::Work work) {
     world_.Send(*this, std::move(message));
   }
   for (const raft::SnapshotWanted& wanted : work.snapshots) world_.SendSnapshot(*this, wanted);
-  for (const server::WaiterId read : work.reads_ready) world_.SawReadReady(*this, read);
-  for (const server::WaiterId read : work.reads_refused) world_.SawGivenUp(*this, read);
+  for (const server::WaiterId read : work.reads_ready) FinishRead(read, /*is_ready=*/true);
+  for (const server::WaiterId read : work.reads_refused) FinishRead(read, /*is_ready=*/false);
   for (const server::RefusedProposal& refused : work.refused) {
     world_.SawGivenUp(*this, refused.id);
   }
   for (const raft::TraceEvent& event : work.trace) world_.SawTrace(*this, event);
+}
+
+void Member::FinishRead(server::WaiterId id, bool is_ready) {
+  if ((id & kBarrier) == 0) {
+    return is_ready ? world_.SawReadReady(*this, id) : world_.SawGivenUp(*this, id);
+  }
+  const auto barrier = barriers_.extract(id);
+  if (barrier.empty()) return;
+  barrier.mapped()(is_ready ? absl::OkStatus() : absl::UnavailableError("leader changed"));
 }
 
 // What leaves for the network must be true of the disk at that moment (thesis figure 3.1).

@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -171,6 +172,7 @@ class Member : private server::ChangeSink, private server::InstallHost {
   static constexpr Index kNothing{std::numeric_limits<uint64_t>::max()};
 
   void Do(server::Work work);
+  void FinishRead(server::WaiterId id, bool is_ready);
   void CheckPromise(const raft::Message& message);
   void TellApplied(Index applied, server::Applier::Result& result);
   std::vector<raft::Entry> NextEntries(size_t count);
@@ -213,6 +215,10 @@ class Member : private server::ChangeSink, private server::InstallHost {
   server::Bootstrapped foundation_;
   std::unique_ptr<server::StateHome> states_;
   std::unique_ptr<server::LeaseManager> leases_;
+  // Reads that leases wait for, by id; theirs begin with kBarrier.
+  static constexpr server::WaiterId kBarrier = server::WaiterId{1} << 63;
+  std::map<server::WaiterId, server::LeaseManagerOptions::BarrierDone> barriers_;
+  uint64_t barriers_made_ = 0;
   std::unique_ptr<server::NodeCore> node_;
   std::unique_ptr<server::LeaseDriver> lease_driver_;
   std::unique_ptr<server::MembershipDriver> membership_driver_;
