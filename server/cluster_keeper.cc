@@ -1,5 +1,6 @@
 #include "server/cluster_keeper.h"
 
+#include <fmt/format.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -93,7 +94,12 @@ void ClusterKeeper::LookAtSpace(Time now) {
     // Unless more was refused meanwhile.
     if (refused_bytes_ == view.refused_bytes) refused_bytes_ = 0;
   }
-  if (decision == SpaceDecision::kNone) return;
+  if (decision == SpaceDecision::kNone || IsPending(CommandKind::kSpaceAlarm)) return;
+  LOG(WARNING) << fmt::format(
+      "{}: {} bytes used, quota {} (0: none), disk {}",
+      decision == SpaceDecision::kRaise ? "the space is used up, the alarm NOSPACE is raised"
+                                        : "there is room again, the alarm NOSPACE is taken back",
+      view.used_bytes, view.quota_bytes, view.is_disk_full ? "full" : "not full");
   internal::SpaceAlarm body;
   body.set_member_id(node_.member_id().value());
   body.set_is_full(decision == SpaceDecision::kRaise);
@@ -123,10 +129,16 @@ void ClusterKeeper::LookAtVersions(Time now) {
   }
   const std::optional<Version> version =
       DecideClusterVersion(cluster->version, versions, cluster->downgrade_target);
-  if (!version.has_value()) return;
+  if (!version.has_value() || IsPending(CommandKind::kClusterVersion)) return;
+  LOG(INFO) << "the version of the cluster becomes " << ShortText(*version);
   internal::ClusterVersion body;
   body.set_version(FullText(*version));
   Propose(CommandKind::kClusterVersion, body.SerializeAsString());
+}
+
+bool ClusterKeeper::IsPending(CommandKind kind) const {
+  base::MutexLock lock(pending_->mutex);
+  return pending_->kinds.contains(kind);
 }
 
 void ClusterKeeper::Propose(CommandKind kind, std::string_view body) {

@@ -63,6 +63,7 @@ class ClusterKeeper {
   void Run();
   void LookAtSpace(Time now);
   void LookAtVersions(Time now);
+  bool IsPending(CommandKind kind) const;
   // Proposes unless one of its kind is under way.
   void Propose(CommandKind kind, std::string_view body);
 
