@@ -74,18 +74,35 @@ bool CorruptionChecker::Pause(milliseconds time) {
 }
 
 absl::StatusOr<HashProgress> CorruptionChecker::HashAt(Revision at) {
-  if (at > store_.published().revision) return HashProgress{HashProgress::State::kBehind, {}};
+  using State = HashProgress::State;
+  if (at > store_.published().revision) return HashProgress{State::kBehind, {}};
   base::MutexLock lock(mutex_);
-  if (computed_.has_value() && computed_->first == at) {
-    const absl::StatusOr<StateHash> hash = std::exchange(computed_, std::nullopt)->second;
-    if (!hash.ok()) return hash.status();
-    return HashProgress{HashProgress::State::kReady, *hash};
+  const auto is_stale = [now = steady_clock::now()](const Asked& asked) {
+    return asked.hash.has_value() && now - asked.computed > kHashFresh;
+  };
+  asked_.erase(std::remove_if(asked_.begin(), asked_.end(), is_stale), asked_.end());
+  const auto found = std::find_if(asked_.begin(), asked_.end(),
+                                  [at](const Asked& asked) { return asked.at == at; });
+  if (found == asked_.end()) {
+    // Who finds no place asks again.
+    if (asked_.size() < kHashesMax) {
+      asked_.push_back({at, std::nullopt, {}});
+      wake_.SignalAll();
+    }
+    return HashProgress{State::kComputing, {}};
   }
-  if (computing_ != at) {
-    wanted_ = at;
-    wake_.SignalAll();
+  if (!found->hash.has_value()) return HashProgress{State::kComputing, {}};
+  const absl::StatusOr<StateHash> hash = *found->hash;
+  asked_.erase(found);
+  if (!hash.ok()) return hash.status();
+  return HashProgress{State::kReady, *hash};
+}
+
+std::optional<Revision> CorruptionChecker::NextAsked() const {
+  for (const Asked& asked : asked_) {
+    if (!asked.hash.has_value()) return asked.at;
   }
-  return HashProgress{HashProgress::State::kComputing, {}};
+  return std::nullopt;
 }
 
 void CorruptionChecker::Run() {
@@ -97,7 +114,7 @@ void CorruptionChecker::Run() {
     {
       base::MutexLock lock(mutex_);
       bool is_due = false;
-      while (!stopping_ && !wanted_.has_value() && !is_due) {
+      while (!stopping_ && !NextAsked().has_value() && !is_due) {
         if (checks) {
           is_due = !wake_.WaitUntil(mutex_, next_check);
         } else {
@@ -105,13 +122,17 @@ void CorruptionChecker::Run() {
         }
       }
       if (stopping_) return;
-      at = computing_ = std::exchange(wanted_, std::nullopt);
+      at = NextAsked();
     }
     if (at.has_value()) {
       absl::StatusOr<StateHash> hash = OwnHash(*at);
       base::MutexLock lock(mutex_);
-      computed_.emplace(*at, std::move(hash));
-      computing_.reset();
+      for (Asked& asked : asked_) {
+        if (asked.at != *at) continue;
+        asked.hash = std::move(hash);
+        asked.computed = steady_clock::now();
+        break;
+      }
       continue;
     }
     if (node_.status().leader == node_.member_id()) Check();

@@ -3,7 +3,8 @@
 // Owned by the server; one thread of its own, which reads all of history for a hash and so keeps
 // from everything that anybody waits for. It computes hashes for whoever leads, and while this
 // member leads it compares every --corrupt-check-time and raises CORRUPT for whoever differs. One
-// hash at a time; a check that cannot be finished is dropped and the next one begins afresh.
+// hash at a time, kHashesMax asked for at once; a check that cannot be finished is dropped and the
+// next one begins afresh.
 #ifndef CAIRN_SERVER_CORRUPTION_CHECKER_H_
 #define CAIRN_SERVER_CORRUPTION_CHECKER_H_
 
@@ -12,11 +13,12 @@
 #include <absl/status/statusor.h>
 
 #include <chrono>
+#include <cstddef>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -40,6 +42,11 @@ struct CorruptionCheckerOptions {
 
 class CorruptionChecker {
  public:
+  // Hashes that others have asked for and not yet heard: a leader's, and those of members that
+  // start. One is told for so long; later it would hide what has changed since.
+  static constexpr size_t kHashesMax = 8;
+  static constexpr std::chrono::minutes kHashFresh{1};
+
   // Starts the thread. `store` and `node` outlive this object.
   CorruptionChecker(CorruptionCheckerOptions options, const mvcc::Store& store, Node& node);
   // Stops.
@@ -60,10 +67,18 @@ class CorruptionChecker {
   void Stop();
 
  private:
+  // What another member has asked for.
+  struct Asked {
+    Revision at;
+    std::optional<absl::StatusOr<StateHash>> hash;  // None: not computed yet.
+    std::chrono::steady_clock::time_point computed;
+  };
   struct Round;
   using Answers = std::map<MemberId, absl::StatusOr<HashProgress>>;
 
   void Run();
+  // The next revision to compute; none: nobody waits for one.
+  std::optional<Revision> NextAsked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<StateHash> OwnHash(Revision at) const;
   // The hashes of all members at the present revision, this one's first.
   absl::StatusOr<std::vector<MemberHash>> Gather();
@@ -82,10 +97,8 @@ class CorruptionChecker {
   mutable base::Mutex mutex_;
   base::ConditionVariable wake_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // What another member has asked for, what is being computed for one, and what was.
-  std::optional<Revision> wanted_ ABSL_GUARDED_BY(mutex_);
-  std::optional<Revision> computing_ ABSL_GUARDED_BY(mutex_);
-  std::optional<std::pair<Revision, absl::StatusOr<StateHash>>> computed_ ABSL_GUARDED_BY(mutex_);
+  // Each revision once, the oldest first.
+  std::deque<Asked> asked_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

@@ -171,6 +171,11 @@ TEST_F(CorruptionCheckerTest, TellsOthersItsHashOnce) {
   // The next one is of what is there then.
   EXPECT_EQ(checker.HashAt(at)->state, State::kComputing);
   EXPECT_EQ(await(at)->hash, Own());
+  // Two that ask in turn, a leader and a member that starts, do not take it from each other.
+  EXPECT_EQ(checker.HashAt(at)->state, State::kComputing);
+  EXPECT_EQ(checker.HashAt(at - 1)->state, State::kComputing);
+  EXPECT_EQ(await(at)->hash, Own());
+  EXPECT_EQ(await(at - 1)->hash.revision, at - 1);
   etcdserverpb::CompactionRequest compaction;
   compaction.set_revision(at.value());
   EXPECT_TRUE(node_.Apply(CommandKind::kCompact, compaction.SerializeAsString()).status.ok());
