@@ -180,6 +180,8 @@ class Cluster final : private World {
   void Block(size_t from, size_t to);
   void Isolate(size_t position);
   void Split();
+  // Has the links that were cut since `before` go on working after `length`.
+  void HealLinks(const std::set<std::pair<size_t, size_t>>& before, Microseconds length);
   void Pause(Member& member);
   void Resume(size_t position);
   void FillDisk(size_t position);

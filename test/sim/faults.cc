@@ -122,9 +122,13 @@ void Cluster::DisturbNetwork(uint64_t kind, size_t victim) {
     default:
       Isolate(victim);
   }
+  HealLinks(before, FaultLength());
+}
+
+void Cluster::HealLinks(const std::set<std::pair<size_t, size_t>>& before, Microseconds length) {
   std::vector<std::pair<size_t, size_t>> cut;
   std::ranges::set_difference(blocked_, before, std::back_inserter(cut));
-  scheduler_.After(FaultLength(), [this, cut = std::move(cut)] {
+  scheduler_.After(length, [this, cut = std::move(cut)] {
     for (const auto& link : cut) blocked_.erase(link);
     return true;
   });
@@ -186,7 +190,14 @@ void Cluster::Pause(Member& member) {
   if (std::exchange(slot.is_paused, true)) return;
   counts_.Add(What::kPaused);
   Note(member.position(), "is stopped");
-  scheduler_.After(2 * FaultLength(), [this, position = member.position()] {
+  const Microseconds length = 2 * FaultLength();
+  // One that is suspended while the others go on without it is what makes an old leader.
+  if (Chance(50)) {
+    const std::set<std::pair<size_t, size_t>> before = blocked_;
+    Isolate(member.position());
+    HealLinks(before, length + static_cast<Microseconds>(random_.Below(kSecond)));
+  }
+  scheduler_.After(length, [this, position = member.position()] {
     Resume(position);
     return true;
   });
