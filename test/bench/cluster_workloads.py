@@ -71,7 +71,10 @@ N2_ROLLING = "N2 rolling restart"
 
 
 def _start_failover(run, seconds):
+    # Each load finds its keys as it left them: it has some of its own.
+    run.failovers = getattr(run, "failovers", 0) + 1
     return run.start_load(
+        key_prefix=f"{run.failovers}/", key_size=16,
         operation="failover", clients=_CLIENTS, rate=_RATE, warmup_ms=500,
         duration_ms=int(seconds * 1000), attempt_ms=500, give_up_ms=10000,
         # Members die.
