@@ -3,12 +3,12 @@
 #include <absl/base/thread_annotations.h>
 #include <fmt/format.h>
 #include <glog/logging.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
 #include <string_view>
 #include <thread>
 #include <utility>

@@ -6,11 +6,11 @@
 // lowered. Stands alone: no other code of the project is linked.
 #include <fcntl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 
 namespace {
 
