@@ -78,7 +78,7 @@ absl::StatusOr<HashProgress> CorruptionChecker::HashAt(Revision at) {
   if (at > store_.published().revision) return HashProgress{State::kBehind, {}};
   base::MutexLock lock(mutex_);
   const auto is_stale = [now = steady_clock::now()](const Asked& asked) {
-    return asked.hash.has_value() && now - asked.computed > kHashFresh;
+    return asked.hash.has_value() && now > asked.fresh_until;
   };
   asked_.erase(std::remove_if(asked_.begin(), asked_.end(), is_stale), asked_.end());
   const auto found = std::find_if(asked_.begin(), asked_.end(),
@@ -125,12 +125,15 @@ void CorruptionChecker::Run() {
       at = NextAsked();
     }
     if (at.has_value()) {
+      const auto begun = steady_clock::now();
       absl::StatusOr<StateHash> hash = OwnHash(*at);
+      const auto done = steady_clock::now();
+      const steady_clock::duration fresh = kHashFresh;
       base::MutexLock lock(mutex_);
       for (Asked& asked : asked_) {
         if (asked.at != *at) continue;
         asked.hash = std::move(hash);
-        asked.computed = steady_clock::now();
+        asked.fresh_until = done + std::max(fresh, done - begun);
         break;
       }
       continue;
@@ -186,13 +189,16 @@ absl::StatusOr<std::vector<MemberHash>> CorruptionChecker::Gather() {
     members.push_back({member.id, std::nullopt});
     open.push_back(member.id);
   }
-  const auto begun = steady_clock::now();
   // Asked first: all of them read at the same time.
   std::shared_ptr<Round> round = Ask(open, at);
   CAIRN_ASSIGN_OR_RETURN(members.front().hash, OwnHash(at));
-  while (true) {
-    const Answers answers = Await(*round);
-    const auto waited = steady_clock::now() - begun;
+  Answers answers = Await(*round);
+  // Patience begins only now: what was answered before this member's own hash, which may have taken
+  // minutes, says nothing about the present.
+  const auto begun = steady_clock::now();
+  std::map<MemberId, steady_clock::time_point> computed_last;
+  while (!is_stopping()) {
+    const auto now = steady_clock::now();
     open.clear();
     for (MemberHash& member : members) {
       const auto answer = answers.find(member.member);
@@ -205,15 +211,36 @@ absl::StatusOr<std::vector<MemberHash>> CorruptionChecker::Gather() {
       // What is compacted there will not come back.
       if (absl::IsOutOfRange(progress.status())) continue;
       const bool computes = progress.ok() && progress->state == HashProgress::State::kComputing;
-      const milliseconds patience = computes ? options_.computing_max : options_.silent_max;
-      if (waited < patience) open.push_back(member.member);
+      if (computes) computed_last[member.member] = now;
+      const auto last = computed_last.find(member.member);
+      const auto silent_since = last == computed_last.end() ? begun : last->second;
+      const bool may_come = now - begun < options_.computing_max &&
+                            (computes || now - silent_since < options_.silent_max);
+      if (may_come) open.push_back(member.member);
     }
-    if (open.empty()) return members;
-    if (!Pause(options_.ask_again)) {
-      return base::Error(absl::StatusCode::kCancelled, "the server is stopping");
-    }
+    if (open.empty()) return OfPresentMembers(std::move(members));
+    if (!Pause(options_.ask_again)) break;
     round = Ask(open, at);
+    answers = Await(*round);
   }
+  return base::Error(absl::StatusCode::kCancelled, "the server is stopping");
+}
+
+std::vector<MemberHash> CorruptionChecker::OfPresentMembers(
+    std::vector<MemberHash> gathered) const {
+  std::vector<MemberHash> members = {std::move(gathered.front())};
+  // Who has been removed is no longer anybody's business, and who is new has a vote.
+  for (const Member& member : *node_.members()) {
+    if (member.id == members.front().member) {
+      members.front().is_learner = member.is_learner;
+      continue;
+    }
+    MemberHash& present = members.emplace_back(MemberHash{member.id, {}, member.is_learner});
+    for (const MemberHash& known : gathered) {
+      if (known.member == member.id) present.hash = known.hash;
+    }
+  }
+  return members;
 }
 
 absl::Status CorruptionChecker::CheckAtStart() {
@@ -244,13 +271,25 @@ void CorruptionChecker::Check() {
   // Another leader compares for itself.
   if (node_.status().leader != node_.member_id()) return;
   const CorruptionVerdict verdict = JudgeHashes(*members);
-  if (verdict.corrupt.empty()) {
-    VLOG(1) << fmt::format("{} of {} members compared, all alike: {}", verdict.compared,
-                           members->size(), Show(*members));
-    return;
-  }
+  Tell(verdict, *members);
+  if (verdict.corrupt.empty()) return;
   LOG(ERROR) << "the states of the members differ: " << Show(*members);
   for (const MemberId member : verdict.corrupt) Raise(member);
+}
+
+void CorruptionChecker::Tell(const CorruptionVerdict& verdict,
+                             const std::vector<MemberHash>& members) {
+  const std::string counted =
+      fmt::format("{} of {} members compared", verdict.compared, members.size());
+  if (verdict.has_quorum == lacks_quorum_) {
+    lacks_quorum_ = !verdict.has_quorum;
+    LOG_IF(WARNING, lacks_quorum_)
+        << counted << ", which is no majority, so a difference may go unseen: " << Show(members);
+    LOG_IF(INFO, !lacks_quorum_) << counted << ", a majority again";
+  }
+  if (!verdict.corrupt.empty()) return;
+  VLOG(1) << counted << (verdict.compared == members.size() ? ", all alike: " : ", no difference: ")
+          << Show(members);
 }
 
 void CorruptionChecker::Raise(MemberId member) {

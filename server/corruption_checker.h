@@ -1,10 +1,12 @@
-// Compares this member's state with the others': a hash of all there is at one revision.
+// Compares this member's state with the others': a hash of all history at one revision.
 //
 // Owned by the server; one thread of its own, which reads all of history for a hash and so keeps
-// from everything that anybody waits for. It computes hashes for whoever leads, and while this
-// member leads it compares every --corrupt-check-time and raises CORRUPT for whoever differs. One
-// hash at a time, kHashesMax asked for at once; a check that cannot be finished is dropped and the
-// next one begins afresh.
+// from everything that anybody waits for. It computes hashes for whoever asks, one at a time and
+// kHashesMax asked for at once, and while this member leads it compares every --corrupt-check-time
+// and raises CORRUPT for whoever differs. Only the check at the start reads on its caller's thread,
+// maybe beside a hash for somebody else. A check that cannot be finished is dropped and the next
+// one begins afresh. What it never looks at: the rows of `keys`, from which reads of the present
+// are answered, and rows that belong to no revision (leases, members, alarms).
 #ifndef CAIRN_SERVER_CORRUPTION_CHECKER_H_
 #define CAIRN_SERVER_CORRUPTION_CHECKER_H_
 
@@ -36,14 +38,16 @@ struct CorruptionCheckerOptions {
   std::chrono::milliseconds ask_again{200};
   // A member that computes is waited for so long: tens of gigabytes.
   std::chrono::milliseconds computing_max{600'000};
-  // One that does not answer or is behind, so long.
+  // One that does not answer or is behind, so long: from the end of this member's own hash, or from
+  // when it last said that it computes.
   std::chrono::milliseconds silent_max{5000};
 };
 
 class CorruptionChecker {
  public:
   // Hashes that others have asked for and not yet heard: a leader's, and those of members that
-  // start. One is told for so long; later it would hide what has changed since.
+  // start. One is told for so long, or for as long as it took if that is longer, for whoever asks
+  // may be computing its own; later it would hide what has changed since.
   static constexpr size_t kHashesMax = 8;
   static constexpr std::chrono::minutes kHashFresh{1};
 
@@ -70,8 +74,8 @@ class CorruptionChecker {
   // What another member has asked for.
   struct Asked {
     Revision at;
-    std::optional<absl::StatusOr<StateHash>> hash;  // None: not computed yet.
-    std::chrono::steady_clock::time_point computed;
+    std::optional<absl::StatusOr<StateHash>> hash;      // None: not computed yet.
+    std::chrono::steady_clock::time_point fresh_until;  // With a hash.
   };
   struct Round;
   using Answers = std::map<MemberId, absl::StatusOr<HashProgress>>;
@@ -80,14 +84,18 @@ class CorruptionChecker {
   // The next revision to compute; none: nobody waits for one.
   std::optional<Revision> NextAsked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<StateHash> OwnHash(Revision at) const;
-  // The hashes of all members at the present revision, this one's first.
+  // The hashes of all members at the present revision, this one's first; the members are those that
+  // there are in the end.
   absl::StatusOr<std::vector<MemberHash>> Gather();
+  std::vector<MemberHash> OfPresentMembers(std::vector<MemberHash> gathered) const;
   std::shared_ptr<Round> Ask(const std::vector<MemberId>& members, Revision at);
   // What has come when nothing is missing any more, or it is time to stop.
   Answers Await(Round& round) const;
   bool is_stopping() const;
   // False when it is time to stop.
   bool Pause(std::chrono::milliseconds time);
+  // Logs how much a check could compare.
+  void Tell(const CorruptionVerdict& verdict, const std::vector<MemberHash>& members);
   void Raise(MemberId member);
 
   const CorruptionCheckerOptions options_;
@@ -99,6 +107,8 @@ class CorruptionChecker {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Each revision once, the oldest first.
   std::deque<Asked> asked_ ABSL_GUARDED_BY(mutex_);
+  // The last check could not compare a majority, and the log says so. Only Check's.
+  bool lacks_quorum_ = false;
   std::thread thread_;
 };
 

@@ -1,17 +1,23 @@
 #include "server/corruption_checker.h"
 
+#include <glog/logging.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
+#include "mvcc/backend.h"
+#include "mvcc/mem_backend.h"
 #include "server/cluster_state.h"
 #include "server/fake_node.h"
 #include "server/rpc/fake_call.h"
@@ -26,6 +32,49 @@ using State = HashProgress::State;
 constexpr MemberId kSelf(22);
 constexpr MemberId kTwo(30);
 constexpr MemberId kThree(31);
+
+// A state in memory that tells when a walk of its history begins.
+class WatchedBackend final : public mvcc::Backend {
+ public:
+  // `on_walk` is called by whoever walks.
+  WatchedBackend(std::unique_ptr<mvcc::Backend> inner, std::function<void()> on_walk)
+      : inner_(std::move(inner)), on_walk_(std::move(on_walk)) {}
+
+  absl::StatusOr<bool> Get(mvcc::Family family, std::string_view key,
+                           absl::FunctionRef<void(std::string_view)> found) const override {
+    return inner_->Get(family, key, found);
+  }
+  std::unique_ptr<mvcc::RowIterator> NewIterator(mvcc::Family family, std::string_view limit,
+                                                 mvcc::CacheUse cache_use) const override {
+    if (family == mvcc::Family::kRevisions) on_walk_();
+    return inner_->NewIterator(family, limit, cache_use);
+  }
+  std::unique_ptr<mvcc::RowBatch> NewBatch() const override { return inner_->NewBatch(); }
+  absl::Status Write(mvcc::RowBatch& batch) override { return inner_->Write(batch); }
+  absl::Status Flush() override { return inner_->Flush(); }
+  absl::Status Checkpoint(const std::string& path) override { return inner_->Checkpoint(path); }
+  int64_t PhysicalSizeBytes() const override { return inner_->PhysicalSizeBytes(); }
+
+ private:
+  const std::unique_ptr<mvcc::Backend> inner_;
+  const std::function<void()> on_walk_;
+};
+
+// The warnings that are logged while it lives.
+class Warnings final : public google::LogSink {
+ public:
+  Warnings() { google::AddLogSink(this); }
+  ~Warnings() override { google::RemoveLogSink(this); }
+
+  using google::LogSink::send;
+  void send(google::LogSeverity severity, const char* /*full_filename*/, const char* /*file*/,
+            int /*line*/, const google::LogMessageTime& /*time*/, const char* message,
+            size_t message_len) override {
+    if (severity == google::GLOG_WARNING) texts.emplace_back(message, message_len);
+  }
+
+  std::vector<std::string> texts;
+};
 
 class CorruptionCheckerTest : public testing::Test {
  protected:
@@ -126,6 +175,100 @@ TEST_F(CorruptionCheckerTest, WhoDoesNotAnswerIsAskedAgainAndThenLeftOut) {
     EXPECT_TRUE(AlarmsAfterACheck().empty());
     EXPECT_GT(node_.called.size(), 3U);
   }
+}
+
+TEST_F(CorruptionCheckerTest, AnOwnHashThatTakesLongCostsNobodyTheirPatience) {
+  mvcc::MemDisk disk;
+  const auto slowly = [this] {
+    const auto until = std::chrono::steady_clock::now() + 2 * options_.silent_max;
+    while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  };
+  auto store = mvcc::Store::Open(std::make_unique<WatchedBackend>(disk.Open(), slowly),
+                                 {.identity = {.cluster = ClusterId(11), .member = MemberId(22)}});
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto own = (*store)->HashKv(mvcc::kCurrent);
+  ASSERT_TRUE(own.ok()) << own.status();
+  const StateHash other = {own->hash_revision, own->compact_revision, own->hash + 1};
+  // One is away when it is asked for the first time, and one is behind.
+  std::map<MemberId, int> asked;
+  node_.answer_call = [&](MemberId to, std::string_view,
+                          const std::string&) -> absl::StatusOr<std::string> {
+    if (++asked[to] > 1) return Response(State::kReady, other);
+    if (to == kTwo) return absl::UnavailableError("no connection");
+    return Response(State::kBehind);
+  };
+  CorruptionChecker checker(options_, **store, node_);
+  checker.Check();
+  EXPECT_EQ(node_.cluster_state()->alarms, (std::vector<Alarm>{{AlarmKind::kCorrupt, kSelf}}));
+}
+
+TEST_F(CorruptionCheckerTest, WhoComputesAndThenIsSilentIsWaitedForAgain) {
+  options_.silent_max = milliseconds(50);
+  options_.computing_max = milliseconds(60'000);
+  Answer(kTwo, Own().hash);
+  bool was_away = false;
+  const auto begun = std::chrono::steady_clock::now();
+  node_.answer_call = [&](MemberId to, std::string_view,
+                          const std::string&) -> absl::StatusOr<std::string> {
+    if (to == kTwo) return answers_[to];
+    // It computes for longer than a silent one is waited for, restarts, and has it.
+    const auto since = std::chrono::steady_clock::now() - begun;
+    if (since < 2 * options_.silent_max) return Response(State::kComputing);
+    if (!std::exchange(was_away, true)) return absl::UnavailableError("no connection");
+    StateHash other = Own();
+    ++other.hash;
+    return Response(State::kReady, other);
+  };
+  EXPECT_EQ(AlarmsAfterACheck(), (std::vector<Alarm>{{AlarmKind::kCorrupt, kThree}}));
+}
+
+TEST_F(CorruptionCheckerTest, WhoIsRemovedMeanwhileIsNotAccused) {
+  Answer(kTwo, Own().hash);
+  StateHash other = Own();
+  ++other.hash;
+  node_.answer_call = [&](MemberId to, std::string_view,
+                          const std::string&) -> absl::StatusOr<std::string> {
+    if (to == kTwo) return answers_[to];
+    node_.members_ = std::make_shared<const Members>(
+        Members{{.id = kSelf, .name = "a"}, {.id = kTwo, .name = "b"}});
+    return Response(State::kReady, other);
+  };
+  EXPECT_TRUE(AlarmsAfterACheck().empty());
+  EXPECT_EQ(node_.proposals, 0);
+}
+
+TEST_F(CorruptionCheckerTest, LearnersDecideNothing) {
+  node_.members_ =
+      std::make_shared<const Members>(Members{{.id = kSelf, .name = "a"},
+                                              {.id = kTwo, .name = "b"},
+                                              {.id = kThree, .name = "c", .is_learner = true}});
+  Answer(kTwo, Own().hash + 1);
+  Answer(kThree, Own().hash);
+  EXPECT_EQ(AlarmsAfterACheck(), (std::vector<Alarm>{{AlarmKind::kCorrupt, MemberId(0)}}));
+}
+
+TEST_F(CorruptionCheckerTest, BehindAnotherCompactionNobodyDiffersAndTheLogSaysItOnce) {
+  for (const MemberId member : {kTwo, kThree}) {
+    StateHash other = Own();
+    other.compact_revision = other.revision;
+    ++other.hash;
+    answers_[member] = Response(State::kReady, other);
+  }
+  const Warnings warnings;
+  CorruptionChecker checker(options_, node_.store(), node_);
+  checker.Check();
+  checker.Check();
+  ASSERT_EQ(warnings.texts.size(), 1U);
+  EXPECT_TRUE(warnings.texts.front().starts_with("1 of 3 members compared, which is no majority"))
+      << warnings.texts.front();
+  // Two of three are enough, and what comes after that is news again.
+  Answer(kTwo, Own().hash);
+  checker.Check();
+  EXPECT_EQ(warnings.texts.size(), 1U);
+  answers_.clear();
+  checker.Check();
+  EXPECT_EQ(warnings.texts.size(), 2U);
+  EXPECT_TRUE(node_.cluster_state()->alarms.empty());
 }
 
 TEST_F(CorruptionCheckerTest, WhoLostTheLeadMeanwhileRaisesNothing) {

@@ -11,26 +11,38 @@ CorruptionVerdict JudgeHashes(const std::vector<MemberHash>& members) {
   CAIRN_CHECK(!members.empty() && members.front().hash.has_value());
   const StateHash& own = *members.front().hash;
   CorruptionVerdict verdict;
-  std::map<uint32_t, std::vector<MemberId>> by_hash;
+  struct Group {
+    std::vector<MemberId> members;
+    size_t voters = 0;
+  };
+  std::map<uint32_t, Group> by_hash;
+  size_t voters = 0;
+  size_t voters_compared = 0;
   for (const MemberHash& member : members) {
+    const size_t votes = member.is_learner ? 0 : 1;
+    voters += votes;
     const bool is_comparable = member.hash.has_value() && member.hash->revision == own.revision &&
                                member.hash->compact_revision == own.compact_revision;
     if (!is_comparable) continue;
-    by_hash[member.hash->hash].push_back(member.member);
+    Group& group = by_hash[member.hash->hash];
+    group.members.push_back(member.member);
+    group.voters += votes;
+    voters_compared += votes;
     ++verdict.compared;
   }
+  const size_t quorum = voters / 2 + 1;
+  verdict.has_quorum = voters_compared >= quorum;
   if (by_hash.size() == 1) return verdict;
-  const size_t quorum = members.size() / 2 + 1;
   const auto majority = std::find_if(by_hash.begin(), by_hash.end(), [quorum](const auto& group) {
-    return group.second.size() >= quorum;
+    return group.second.voters >= quorum;
   });
   if (majority == by_hash.end()) {
     verdict.corrupt = {MemberId(0)};
     return verdict;
   }
   by_hash.erase(majority);
-  for (const auto& [hash, ids] : by_hash) {
-    verdict.corrupt.insert(verdict.corrupt.end(), ids.begin(), ids.end());
+  for (const auto& [hash, group] : by_hash) {
+    verdict.corrupt.insert(verdict.corrupt.end(), group.members.begin(), group.members.end());
   }
   std::sort(verdict.corrupt.begin(), verdict.corrupt.end());
   return verdict;

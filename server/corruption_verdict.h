@@ -26,14 +26,17 @@ struct StateHash {
 struct MemberHash {
   MemberId member;
   std::optional<StateHash> hash;  // None: it has not told.
+  bool is_learner = false;        // Compared like any other, but decides nothing.
 };
 
 struct CorruptionVerdict {
-  // Who differs from a majority of all members, sorted; one member 0 if there are different hashes
+  // Who differs from a majority of all voters, sorted; one member 0 if there are different hashes
   // and no majority, so that nobody can say who is right. Empty: nobody differs.
   std::vector<MemberId> corrupt;
   // How many could be compared, the first one included.
   size_t compared = 0;
+  // Whether a majority of all voters is among those. If not, whoever is right may be away.
+  bool has_quorum = false;
 };
 
 // `members` are all members of the cluster; the first one is whoever asks, and has a hash. Compared

@@ -123,12 +123,15 @@ TEST_F(CorruptionTest, MembersThatAreAlikeAreLeftInPeace) {
                                  "--experimental-initial-corrupt-check", "--log-level=debug"}));
   Writers writers(*cluster_, 4);
   for (int i = 0; i < cluster_->size(); ++i) {
-    const absl::StatusOr<int> leader = cluster_->WaitForLeader();
-    ASSERT_OK(leader.status());
     const auto deadline = steady_clock::now() + kServerDeadline;
-    while (cluster_->server(*leader).Log().find("3 of 3 members compared, all alike") ==
-           std::string::npos) {
-      ASSERT_LT(steady_clock::now(), deadline) << LastLines(cluster_->server(*leader).Log(), 20);
+    absl::StatusOr<int> leader;
+    while (true) {
+      // Asked anew: the lead may move at any time.
+      leader = cluster_->WaitForLeader();
+      ASSERT_OK(leader.status());
+      const std::string log = cluster_->server(*leader).Log();
+      if (log.find("3 of 3 members compared, all alike") != std::string::npos) break;
+      ASSERT_LT(steady_clock::now(), deadline) << LastLines(log, 20);
       ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 50));
     }
     ASSERT_OK(cluster_->server(*leader).Terminate().status());
