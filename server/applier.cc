@@ -140,7 +140,9 @@ absl::StatusOr<Node::Outcome> Applier::ApplyBody(const DecodedCommand& command, 
                                                  bool is_own, mvcc::Batch& batch, Result& result) {
   const CommandKind kind = command.header.kind;
   if (kind == CommandKind::kPublishMember) return ApplyPublished(command.body, batch, result);
-  if (ClusterApplier::Handles(kind)) return cluster_.Apply(kind, command.body, batch);
+  if (ClusterApplier::Handles(kind)) {
+    return cluster_.Apply(kind, command.body, membership_.members, batch);
+  }
   if (absl::Status refusal = cluster_.Refuses(kind, command.body); !refusal.ok()) {
     return Node::Outcome{.status = std::move(refusal), .response = {}, .revision = {}};
   }

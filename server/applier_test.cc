@@ -325,7 +325,7 @@ TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
   Apply({grant(2, 1), grant(3, 2)});
   EXPECT_TRUE(applier_->cluster().alarms.empty());
   internal::SpaceAlarm full;
-  full.set_member_id(9);
+  full.set_member_id(kSelf.value());
   full.set_is_full(true);
   const raft::Entry alarm =
       Command(5, EncodeCommand({.kind = CommandKind::kSpaceAlarm}, full.SerializeAsString()));
@@ -360,7 +360,7 @@ TEST_F(ApplierTest, MovesToAStateThatReplacesItsOwn) {
   // Alarms too, and they hold.
   ASSERT_NE(result.cluster, nullptr);
   EXPECT_EQ(result.cluster->alarms,
-            (std::vector<Alarm>{{AlarmKind::kNoSpace, MemberId(9), /*is_automatic=*/true}}));
+            (std::vector<Alarm>{{AlarmKind::kNoSpace, kSelf, /*is_automatic=*/true}}));
   EXPECT_EQ(Apply({Put(6, "next")}).outcomes.at(0).second.status,
             api::ToStatus(api::Error::kNoSpace));
   full.set_is_full(false);

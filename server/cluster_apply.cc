@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "mvcc/schema.h"
 #include "server/cluster_version.h"
+#include "server/membership_change.h"
 #include "server/request_validator.h"
 
 namespace cairn::server {
@@ -110,15 +111,15 @@ bool ClusterApplier::Handles(CommandKind kind) {
 }
 
 absl::StatusOr<Node::Outcome> ClusterApplier::Apply(CommandKind kind, std::string_view body,
-                                                    mvcc::Batch& batch) {
+                                                    const Members& members, mvcc::Batch& batch) {
   Node::Outcome outcome;
   switch (kind) {
     case CommandKind::kAlarm: {
-      CAIRN_ASSIGN_OR_RETURN(outcome, ApplyAlarm(body, batch));
+      CAIRN_ASSIGN_OR_RETURN(outcome, ApplyAlarm(body, members, batch));
       break;
     }
     case CommandKind::kSpaceAlarm:
-      CAIRN_RETURN_IF_ERROR(ApplySpaceAlarm(body, batch));
+      CAIRN_RETURN_IF_ERROR(ApplySpaceAlarm(body, members, batch));
       break;
     case CommandKind::kClusterVersion:
       CAIRN_RETURN_IF_ERROR(ApplyVersion(body, batch));
@@ -134,6 +135,7 @@ absl::StatusOr<Node::Outcome> ClusterApplier::Apply(CommandKind kind, std::strin
 }
 
 absl::StatusOr<Node::Outcome> ClusterApplier::ApplyAlarm(std::string_view body,
+                                                         const Members& members,
                                                          mvcc::Batch& batch) {
   AlarmRequest request;
   CAIRN_RETURN_IF_ERROR(Parse(CommandKind::kAlarm, body, request));
@@ -142,9 +144,12 @@ absl::StatusOr<Node::Outcome> ClusterApplier::ApplyAlarm(std::string_view body,
   Node::Outcome outcome;
   bool shows = false;
   if (kind.has_value() && request.action() == AlarmRequest::ACTIVATE) {
-    shows = Add({.kind = *kind, .member = member}, batch) ||
-            FindAlarm(state_, *kind, member) != nullptr;
-    if (!shows) {
+    shows = FindAlarm(state_, *kind, member) != nullptr || state_.alarms.size() < kAlarmsMax ||
+            member == MemberId(0) || FindMember(members, member) != nullptr;
+    if (shows) {
+      // What the member had raised by itself is the client's from now on.
+      Put({.kind = *kind, .member = member}, batch);
+    } else {
       outcome.status = base::Error(absl::StatusCode::kResourceExhausted,
                                    "cairn: there are {} alarms already", kAlarmsMax);
     }
@@ -160,16 +165,20 @@ absl::StatusOr<Node::Outcome> ClusterApplier::ApplyAlarm(std::string_view body,
   return outcome;
 }
 
-absl::Status ClusterApplier::ApplySpaceAlarm(std::string_view body, mvcc::Batch& batch) {
+absl::Status ClusterApplier::ApplySpaceAlarm(std::string_view body, const Members& members,
+                                             mvcc::Batch& batch) {
   internal::SpaceAlarm request;
   CAIRN_RETURN_IF_ERROR(Parse(CommandKind::kSpaceAlarm, body, request));
   const MemberId member(request.member_id());
+  const Alarm* const alarm = FindAlarm(state_, AlarmKind::kNoSpace, member);
   if (request.is_full()) {
-    Add({.kind = AlarmKind::kNoSpace, .member = member, .is_automatic = true}, batch);
+    // A member that was removed meanwhile will not take it back.
+    if (alarm == nullptr && FindMember(members, member) != nullptr) {
+      Put({.kind = AlarmKind::kNoSpace, .member = member, .is_automatic = true}, batch);
+    }
     return absl::OkStatus();
   }
   // What a client has raised, a client clears.
-  const Alarm* alarm = FindAlarm(state_, AlarmKind::kNoSpace, member);
   if (alarm != nullptr && alarm->is_automatic) Remove(AlarmKind::kNoSpace, member, batch);
   return absl::OkStatus();
 }
@@ -223,11 +232,13 @@ std::shared_ptr<const ClusterState> ClusterApplier::TakeChange() {
   return std::make_shared<const ClusterState>(state_);
 }
 
-bool ClusterApplier::Add(const Alarm& alarm, mvcc::Batch& batch) {
-  if (!AddAlarm(state_, alarm)) return false;
+void ClusterApplier::Put(const Alarm& alarm, mvcc::Batch& batch) {
+  const Alarm* const held = FindAlarm(state_, alarm.kind, alarm.member);
+  if (held != nullptr && *held == alarm) return;
+  RemoveAlarm(state_, alarm.kind, alarm.member);
+  AddAlarm(state_, alarm);
   batch.PutMeta(AlarmRowKey(alarm.kind, alarm.member), EncodeAlarmRow(alarm));
   has_changed_ = true;
-  return true;
 }
 
 bool ClusterApplier::Remove(AlarmKind kind, MemberId member, mvcc::Batch& batch) {

@@ -35,10 +35,11 @@ class ClusterApplier {
 
   // Applies one command. The outcome is OK, with the fields of an AlarmResponse for what a client
   // asked: the alarm that was raised or cleared, nothing if there was nothing to do. A refusal,
-  // with nothing changed: RESOURCE_EXHAUSTED beyond kAlarmsMax. The error of the StatusOr itself is
-  // final, as KvApplier's; FAILED_PRECONDITION when the cluster gets a version that this server
-  // does not speak.
-  absl::StatusOr<Node::Outcome> Apply(CommandKind kind, std::string_view body, mvcc::Batch& batch);
+  // with nothing changed: RESOURCE_EXHAUSTED beyond kAlarmsMax, for who is none of `members`. The
+  // error of the StatusOr itself is final, as KvApplier's; FAILED_PRECONDITION when the cluster
+  // gets a version that this server does not speak.
+  absl::StatusOr<Node::Outcome> Apply(CommandKind kind, std::string_view body,
+                                      const Members& members, mvcc::Batch& batch);
 
   // Why the alarms forbid a command: etcd's "corrupt cluster" for every write by a client,
   // "database space exceeded" for those that grow the state. OK: they do not. What the leader
@@ -52,11 +53,12 @@ class ClusterApplier {
   std::shared_ptr<const ClusterState> TakeChange();
 
  private:
-  absl::StatusOr<Node::Outcome> ApplyAlarm(std::string_view body, mvcc::Batch& batch);
-  absl::Status ApplySpaceAlarm(std::string_view body, mvcc::Batch& batch);
+  absl::StatusOr<Node::Outcome> ApplyAlarm(std::string_view body, const Members& members,
+                                           mvcc::Batch& batch);
+  absl::Status ApplySpaceAlarm(std::string_view body, const Members& members, mvcc::Batch& batch);
   absl::Status ApplyVersion(std::string_view body, mvcc::Batch& batch);
   absl::Status ApplyDowngrade(std::string_view body, mvcc::Batch& batch);
-  bool Add(const Alarm& alarm, mvcc::Batch& batch);
+  void Put(const Alarm& alarm, mvcc::Batch& batch);
   bool Remove(AlarmKind kind, MemberId member, mvcc::Batch& batch);
 
   ClusterState state_;

@@ -41,7 +41,7 @@ class ClusterApplyTest : public testing::Test {
   // One entry in a batch of its own.
   Node::Outcome Apply(CommandKind kind, const google::protobuf::MessageLite& body) {
     mvcc::Batch batch = store_->BeginBatch();
-    auto outcome = applier_.Apply(kind, body.SerializeAsString(), batch);
+    auto outcome = applier_.Apply(kind, body.SerializeAsString(), members_, batch);
     EXPECT_TRUE(outcome.ok()) << outcome.status();
     EXPECT_TRUE(batch.Commit({store_->applied().index + 1, Term(1)}).ok());
     return outcome.ok() ? *std::move(outcome) : Node::Outcome();
@@ -71,6 +71,7 @@ class ClusterApplyTest : public testing::Test {
     EXPECT_TRUE(Apply(CommandKind::kSpaceAlarm, body).status.ok());
   }
 
+  Members members_ = {{.id = kOne}, {.id = kTwo}};
   mvcc::MemDisk disk_;
   std::unique_ptr<mvcc::Store> store_;
   ClusterApplier applier_;
@@ -138,9 +139,36 @@ TEST_F(ClusterApplyTest, TheNumberOfAlarmsIsBounded) {
   request.set_action(AlarmRequest::ACTIVATE);
   request.set_alarm(etcdserverpb::NOSPACE);
   for (size_t i = 0; i <= kAlarmsMax; ++i) {
-    request.set_memberid(i);
+    request.set_memberid(1000 + i);
     EXPECT_EQ(Apply(CommandKind::kAlarm, request).status.ok(), i < kAlarmsMax);
   }
+  // What the cluster itself has to say always fits.
+  Space(kOne, true);
+  EXPECT_EQ(Ask(AlarmRequest::ACTIVATE, kTwo, etcdserverpb::CORRUPT).size(), 1U);
+  EXPECT_EQ(Ask(AlarmRequest::ACTIVATE, MemberId(0), etcdserverpb::CORRUPT).size(), 1U);
+  EXPECT_EQ(applier_.state().alarms.size(), kAlarmsMax + 3);
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  EXPECT_EQ(applier_.state().alarms.size(), kAlarmsMax + 3);
+}
+
+TEST_F(ClusterApplyTest, WhatAClientRaisesOverAnAutomaticAlarmIsTheClients) {
+  Space(kOne, true);
+  EXPECT_EQ(Ask(AlarmRequest::ACTIVATE, kOne, etcdserverpb::NOSPACE).size(), 1U);
+  Space(kOne, false);
+  EXPECT_NE(FindAlarm(applier_.state(), AlarmKind::kNoSpace, kOne), nullptr);
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  Space(kOne, false);
+  EXPECT_NE(FindAlarm(applier_.state(), AlarmKind::kNoSpace, kOne), nullptr);
+  EXPECT_EQ(Ask(AlarmRequest::DEACTIVATE, kOne, etcdserverpb::NOSPACE).size(), 1U);
+  EXPECT_TRUE(applier_.state().alarms.empty());
+}
+
+TEST_F(ClusterApplyTest, WhoWasRemovedRaisesNothing) {
+  members_ = {{.id = kTwo}};
+  Space(kOne, true);
+  EXPECT_TRUE(applier_.state().alarms.empty());
 }
 
 TEST_F(ClusterApplyTest, RefusesWhatEtcdRefuses) {
@@ -223,10 +251,11 @@ TEST_F(ClusterApplyTest, ANewerClusterStopsAnOlderServer) {
   version.set_version("3.8.0");
   {
     mvcc::Batch batch = store_->BeginBatch();
-    EXPECT_EQ(applier_.Apply(CommandKind::kClusterVersion, version.SerializeAsString(), batch)
-                  .status()
-                  .code(),
-              absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(
+        applier_.Apply(CommandKind::kClusterVersion, version.SerializeAsString(), members_, batch)
+            .status()
+            .code(),
+        absl::StatusCode::kFailedPrecondition);
     // As a newer server would have left it.
     batch.PutMeta(kClusterVersionKey, version.SerializeAsString());
     ASSERT_TRUE(batch.Commit({Index(1), Term(1)}).ok());
@@ -241,7 +270,8 @@ TEST_F(ClusterApplyTest, BytesThatNobodyWroteAreFinal) {
   mvcc::Batch batch = store_->BeginBatch();
   for (const CommandKind kind : {CommandKind::kAlarm, CommandKind::kSpaceAlarm,
                                  CommandKind::kClusterVersion, CommandKind::kDowngrade}) {
-    EXPECT_EQ(applier_.Apply(kind, "\xff", batch).status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(applier_.Apply(kind, "\xff", members_, batch).status().code(),
+              absl::StatusCode::kDataLoss);
   }
   ASSERT_TRUE(batch.Commit({Index(1), Term(1)}).ok());
 }

@@ -78,11 +78,7 @@ void ClusterKeeper::LookAtSpace(Time now) {
   }
   view.is_disk_full = node_.IsOutOfSpace();
   view.quota_bytes = options_.quota_backend_bytes;
-  if (view.quota_bytes > 0) {
-    // Rows of leases are not part of the state's size.
-    view.used_bytes = store_.logical_size_bytes() +
-                      static_cast<int64_t>(node_.leases().count()) * kLeaseCostBytes;
-  }
+  if (view.quota_bytes > 0) view.used_bytes = UsedBytes(store_, node_.leases());
   {
     base::MutexLock lock(mutex_);
     view.refused_bytes = refused_bytes_;
@@ -94,7 +90,7 @@ void ClusterKeeper::LookAtSpace(Time now) {
     // Unless more was refused meanwhile.
     if (refused_bytes_ == view.refused_bytes) refused_bytes_ = 0;
   }
-  if (decision == SpaceDecision::kNone || IsPending(CommandKind::kSpaceAlarm)) return;
+  if (decision == SpaceDecision::kNone || !MayPropose(CommandKind::kSpaceAlarm)) return;
   LOG(WARNING) << fmt::format(
       "{}: {} bytes used, quota {} (0: none), disk {}",
       decision == SpaceDecision::kRaise ? "the space is used up, the alarm NOSPACE is raised"
@@ -125,33 +121,36 @@ void ClusterKeeper::LookAtVersions(Time now) {
   const std::shared_ptr<const ClusterState> cluster = node_.cluster_state();
   if (cluster->downgrade_target.has_value() &&
       IsDowngradeDone(versions, *cluster->downgrade_target)) {
+    if (!MayPropose(CommandKind::kDowngrade)) return;
     return Propose(CommandKind::kDowngrade, internal::Downgrade().SerializeAsString());
   }
   const std::optional<Version> version =
       DecideClusterVersion(cluster->version, versions, cluster->downgrade_target);
-  if (!version.has_value() || IsPending(CommandKind::kClusterVersion)) return;
+  if (!version.has_value() || !MayPropose(CommandKind::kClusterVersion)) return;
   LOG(INFO) << "the version of the cluster becomes " << ShortText(*version);
   internal::ClusterVersion body;
   body.set_version(FullText(*version));
   Propose(CommandKind::kClusterVersion, body.SerializeAsString());
 }
 
-bool ClusterKeeper::IsPending(CommandKind kind) const {
+bool ClusterKeeper::MayPropose(CommandKind kind) const {
   base::MutexLock lock(pending_->mutex);
-  return pending_->kinds.contains(kind);
+  const auto next = pending_->next.find(kind);
+  return next == pending_->next.end() || steady_clock::now() >= next->second;
 }
 
 void ClusterKeeper::Propose(CommandKind kind, std::string_view body) {
   {
     base::MutexLock lock(pending_->mutex);
-    if (!pending_->kinds.insert(kind).second) return;
+    pending_->next[kind] = Time::max();
   }
   node_.Propose(kind, body, [pending = pending_, kind](const Node::Outcome& outcome) {
     LOG_IF(WARNING, !outcome.status.ok())
         << "a note of this member's (command " << static_cast<int>(kind)
         << ") did not get into the log yet: " << outcome.status;
+    const Time now = steady_clock::now();
     base::MutexLock lock(pending->mutex);
-    pending->kinds.erase(kind);
+    pending->next[kind] = outcome.status.ok() ? now : now + kRetryPause;
   });
 }
 

@@ -13,15 +13,16 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
 
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/command.h"
 #include "server/node.h"
 
 namespace cairn::server {
@@ -54,17 +55,21 @@ class ClusterKeeper {
  private:
   using Time = std::chrono::steady_clock::time_point;
 
-  // Which proposals are under way; outlives this object if need be.
+  // What was refused is tried again after this.
+  static constexpr std::chrono::milliseconds kRetryPause{1000};
+
+  // Which proposals are under way, or have to wait; outlives this object if need be.
   struct Pending {
     base::Mutex mutex;
-    std::set<CommandKind> kinds ABSL_GUARDED_BY(mutex);
+    // When the next may follow; the end of time while one is under way.
+    std::map<CommandKind, Time> next ABSL_GUARDED_BY(mutex);
   };
 
   void Run();
   void LookAtSpace(Time now);
   void LookAtVersions(Time now);
-  bool IsPending(CommandKind kind) const;
-  // Proposes unless one of its kind is under way.
+  // None of its kind is under way, and none was refused just now.
+  bool MayPropose(CommandKind kind) const;
   void Propose(CommandKind kind, std::string_view body);
 
   const ClusterKeeperOptions options_;

@@ -10,6 +10,7 @@
 #include "api/errors.h"
 #include "api/internal.pb.h"
 #include "api/rpc.pb.h"
+#include "api/version.h"
 #include "server/cluster_state.h"
 #include "server/cluster_version.h"
 #include "server/test_member.h"
@@ -134,22 +135,24 @@ TEST_F(ClusterKeeperTest, AFullDiskRaisesItToo) {
 TEST_F(ClusterKeeperTest, KeepsTheClusterAtTheVersionOfItsMembers) {
   ASSERT_NO_FATAL_FAILURE(Start());
   StartKeeper(0);
-  const auto await = [&](const char* version) {
+  const Version own = ClusterVersionOf(*ParseVersion(api::kEtcdVersion));
+  const Version below = {own.major_number, own.minor_number - 1, 0};
+  const auto await = [&](const Version& version) {
     const auto deadline = steady_clock::now() + kTestPatience;
     do {
-      ASSERT_LT(steady_clock::now(), deadline) << version;
+      ASSERT_LT(steady_clock::now(), deadline) << FullText(version);
       ASSERT_TRUE(member_->Put("key", "v").status.ok());
       cluster_ = member_->runner().cluster_state();
-    } while (cluster_->version != ParseVersion(version));
+    } while (cluster_->version != version);
   };
-  ASSERT_NO_FATAL_FAILURE(await("3.7.0"));
+  ASSERT_NO_FATAL_FAILURE(await(own));
   internal::Downgrade downgrade;
-  downgrade.set_target_version("3.6.0");
+  downgrade.set_target_version(FullText(below));
   EXPECT_TRUE(member_->Propose(CommandKind::kDowngrade, downgrade).status.ok());
-  ASSERT_NO_FATAL_FAILURE(await("3.6.0"));
-  EXPECT_EQ(cluster_->downgrade_target, ParseVersion("3.6.0"));
+  ASSERT_NO_FATAL_FAILURE(await(below));
+  EXPECT_EQ(cluster_->downgrade_target, below);
   EXPECT_TRUE(member_->Propose(CommandKind::kDowngrade, internal::Downgrade()).status.ok());
-  ASSERT_NO_FATAL_FAILURE(await("3.7.0"));
+  ASSERT_NO_FATAL_FAILURE(await(own));
   EXPECT_EQ(cluster_->downgrade_target, std::nullopt);
 }
 

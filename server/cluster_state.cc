@@ -40,8 +40,12 @@ bool HasAlarm(const ClusterState& state, AlarmKind kind) {
                      [kind](const Alarm& alarm) { return alarm.kind == kind; });
 }
 
+bool HasAutomaticAlarm(const ClusterState& state) {
+  return std::any_of(state.alarms.begin(), state.alarms.end(),
+                     [](const Alarm& alarm) { return alarm.is_automatic; });
+}
+
 bool AddAlarm(ClusterState& state, const Alarm& alarm) {
-  if (state.alarms.size() >= kAlarmsMax) return false;
   if (FindAlarm(state, alarm.kind, alarm.member) != nullptr) return false;
   state.alarms.insert(PlaceOf(state.alarms, alarm.kind, alarm.member), alarm);
   return true;

@@ -2,8 +2,8 @@
 // downgrade under way.
 //
 // Pure: no thread, clock, file or socket. The applier owns the state and changes it as entries say
-// (cluster_apply.h); everyone else looks at immutable copies (Node::cluster_state). Small: at most
-// kAlarmsMax alarms.
+// (cluster_apply.h); everyone else looks at immutable copies (Node::cluster_state). Small:
+// kAlarmsMax alarms and two for each member at the most.
 #ifndef CAIRN_SERVER_CLUSTER_STATE_H_
 #define CAIRN_SERVER_CLUSTER_STATE_H_
 
@@ -39,8 +39,8 @@ struct Alarm {
   friend bool operator==(const Alarm&, const Alarm&) = default;
 };
 
-// Two for each of the most members that a cluster may sensibly have would be 14; clients may name
-// members that there are not, and a bound keeps them from filling the state.
+// Clients may name members that there are not, and a bound keeps them from filling the state. The
+// alarms of members always fit.
 inline constexpr size_t kAlarmsMax = 1000;
 
 struct ClusterState {
@@ -59,7 +59,10 @@ const Alarm* FindAlarm(const ClusterState& state, AlarmKind kind, MemberId membe
 // Whether anyone has it.
 bool HasAlarm(const ClusterState& state, AlarmKind kind);
 
-// Adds an alarm. False, with nothing changed, if that one is there already or there are kAlarmsMax.
+// Whether any member says by itself that its space is used up.
+bool HasAutomaticAlarm(const ClusterState& state);
+
+// Adds an alarm. False, with nothing changed, if that one is there already.
 bool AddAlarm(ClusterState& state, const Alarm& alarm);
 // False if there was none.
 bool RemoveAlarm(ClusterState& state, AlarmKind kind, MemberId member);

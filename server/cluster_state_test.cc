@@ -15,7 +15,9 @@ TEST(ClusterStateTest, AlarmsStandOnceAndInOrder) {
   ClusterState state;
   EXPECT_FALSE(HasAlarm(state, AlarmKind::kNoSpace));
   EXPECT_TRUE(AddAlarm(state, {AlarmKind::kCorrupt, kOne}));
+  EXPECT_FALSE(HasAutomaticAlarm(state));
   EXPECT_TRUE(AddAlarm(state, {AlarmKind::kNoSpace, kLarge, true}));
+  EXPECT_TRUE(HasAutomaticAlarm(state));
   EXPECT_TRUE(AddAlarm(state, {AlarmKind::kNoSpace, kOne}));
   // Who raised it first counts.
   EXPECT_FALSE(AddAlarm(state, {AlarmKind::kNoSpace, kOne, true}));
@@ -30,14 +32,6 @@ TEST(ClusterStateTest, AlarmsStandOnceAndInOrder) {
   EXPECT_TRUE(RemoveAlarm(state, AlarmKind::kNoSpace, kOne));
   EXPECT_FALSE(RemoveAlarm(state, AlarmKind::kNoSpace, kOne));
   EXPECT_EQ(state.alarms.size(), 2U);
-}
-
-TEST(ClusterStateTest, TheNumberOfAlarmsIsBounded) {
-  ClusterState state;
-  for (size_t i = 0; i < kAlarmsMax; ++i) {
-    EXPECT_TRUE(AddAlarm(state, {AlarmKind::kNoSpace, MemberId(i)}));
-  }
-  EXPECT_FALSE(AddAlarm(state, {AlarmKind::kNoSpace, MemberId(kAlarmsMax)}));
 }
 
 TEST(ClusterStateTest, TextsAreEtcds) {

@@ -28,8 +28,8 @@ bool TakeDot(std::string_view& text) {
 }
 
 bool IsJustBelow(const Version& lower, const Version& upper) {
-  return lower.major_number == upper.major_number && lower.minor_number + 1 == upper.minor_number &&
-         lower.patch_number == 0;
+  return lower.major_number == upper.major_number && upper.minor_number > 0 &&
+         lower.minor_number == upper.minor_number - 1 && lower.patch_number == 0;
 }
 
 // None unless all are known.

@@ -77,6 +77,7 @@ TEST(ClusterVersionTest, ADowngradeGoesOneStepAtATime) {
     EXPECT_EQ(CheckDowngrade(k37, target, kUnknown), invalid) << FullText(target);
   }
   EXPECT_EQ(CheckDowngrade(Version{4, 0, 0}, Version{3, 9, 0}, kUnknown), invalid);
+  EXPECT_EQ(CheckDowngrade(Version{3, 0, 0}, Version{3, UINT32_MAX, 0}, kUnknown), invalid);
   EXPECT_EQ(CheckDowngrade(k37, k36, k36), api::ToStatus(Error::kDowngradeInProgress));
   // The target is judged first.
   EXPECT_EQ(CheckDowngrade(k36, k36, k36), invalid);

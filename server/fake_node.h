@@ -96,6 +96,7 @@ class FakeNode final : public Node {
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
+  bool RefusesGrowth() const override { return out_of_space; }
   void ReadBarrier(BarrierDone done) override {
     ++barriers;
     done(barrier_status);
@@ -168,7 +169,7 @@ class FakeNode final : public Node {
  private:
   absl::StatusOr<Outcome> ApplyBody(CommandKind kind, std::string_view body, raft::EntryId entry,
                                     mvcc::Batch& batch) {
-    if (ClusterApplier::Handles(kind)) return cluster_applier_->Apply(kind, body, batch);
+    if (ClusterApplier::Handles(kind)) return cluster_applier_->Apply(kind, body, *members_, batch);
     if (absl::Status refusal = cluster_applier_->Refuses(kind, body); !refusal.ok()) {
       return Outcome{.status = std::move(refusal), .response = {}, .revision = {}};
     }

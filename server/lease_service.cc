@@ -145,11 +145,7 @@ void LeaseService::Grant(std::unique_ptr<UnaryCall> call) {
   LeaseGrantRequest request;
   absl::Status status = rpc::Parse(call->request(), request);
   if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
-  if (status.ok()) {
-    // Rows of leases are not part of the state's size.
-    const auto held_bytes = static_cast<int64_t>(context_.node.leases().count()) * kLeaseCostBytes;
-    status = CheckGrowth(context_, kLeaseCostBytes, held_bytes);
-  }
+  if (status.ok()) status = CheckGrowth(context_, kLeaseCostBytes);
   if (status.ok() && request.ttl() > kLeaseTtlMaxS) status = ToStatus(Error::kLeaseTtlTooLarge);
   if (!status.ok()) {
     call->Finish(std::move(status));

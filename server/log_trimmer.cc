@@ -85,17 +85,20 @@ Index LogTrimmer::PinnedFrom() const {
 }
 
 void LogTrimmer::LookAtDisks() {
+  // A disk at the edge must not come and go with every segment and every file of the state.
+  const uint64_t wanted_bytes = options_.disk_reserve_bytes * (is_disk_low_ ? 2 : 1);
   bool is_low = false;
   for (const std::string& directory : options_.directories) {
     struct statvfs info = {};
     if (statvfs(directory.c_str(), &info) != 0) continue;
-    is_low = is_low || uint64_t{info.f_bavail} * info.f_frsize < options_.disk_reserve_bytes;
+    is_low = is_low || uint64_t{info.f_bavail} * info.f_frsize < wanted_bytes;
   }
   if (is_low != is_disk_low_) {
     LOG(WARNING) << (is_low ? fmt::format("less than {} MiB free on the disk: writes that grow the "
                                           "state are refused",
                                           options_.disk_reserve_bytes >> 20)
-                            : std::string("the disk has room again: writes are accepted"));
+                            : fmt::format("{} MiB are free on the disk again: writes are accepted",
+                                          wanted_bytes >> 20));
   }
   is_disk_low_ = is_low;
   runner_.SetDiskLow(is_low);

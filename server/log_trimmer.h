@@ -32,7 +32,7 @@ struct LogTrimmerOptions {
   std::chrono::milliseconds poll{100};
   // Directories whose file systems must keep `disk_reserve_bytes` free. Below it, growth is refused
   // while what was already accepted can still be flushed and logged: a segment and the write
-  // buffers.
+  // buffers. It is accepted again when twice as much is free.
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = uint64_t{96} << 20;
   // The first entry that members with a snapshot under way need next. Kept as long as the log from

@@ -114,9 +114,13 @@ class Node {
   // been published, because nothing is acknowledged before that.
   virtual bool CanReadNow() const = 0;
 
-  // The disk is (nearly) full: refuse what makes the state grow, before it is proposed. Deletions
-  // and compactions still pass.
+  // This member's disk is (nearly) full.
   virtual bool IsOutOfSpace() const = 0;
+
+  // What makes the state grow is to be refused before it is proposed: this member's disk is full,
+  // or some member's space is, by its own account (an automatic alarm): what is refused when it is
+  // applied has grown every log all the same. Deletions and compactions still pass.
+  virtual bool RefusesGrowth() const = 0;
 
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
   // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may

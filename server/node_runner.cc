@@ -63,6 +63,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       cluster_(std::make_shared<const ClusterState>(applier.cluster())),
       removed_(std::make_shared<const std::map<MemberId, Index>>(applier.membership().removed)) {
   status_.applied = core_.raft().applied();
+  space_alarm_.store(HasAutomaticAlarm(*cluster_), std::memory_order_relaxed);
   if (options_.peers != nullptr) options_.peers->SetMembers(*members_);
   leases_.Applied(status_.applied, applier.leases().All());
   log_ = std::make_unique<wal::LogThread>(
@@ -257,6 +258,10 @@ std::shared_ptr<const Members> NodeRunner::members() const {
 
 bool NodeRunner::IsOutOfSpace() const {
   return disk_low_.load(std::memory_order_relaxed) || log_->out_of_space();
+}
+
+bool NodeRunner::RefusesGrowth() const {
+  return space_alarm_.load(std::memory_order_relaxed) || IsOutOfSpace();
 }
 
 void NodeRunner::Propose(CommandKind kind, std::string_view body, ProposeDone done) {
@@ -560,7 +565,10 @@ void NodeRunner::PublishApplied(Index applied, const Applier::Result& result) {
       members_ = changed;
       removed_ = std::make_shared<const std::map<MemberId, Index>>(applier_.membership().removed);
     }
-    if (result.cluster != nullptr) cluster_ = result.cluster;
+    if (result.cluster != nullptr) {
+      cluster_ = result.cluster;
+      space_alarm_.store(HasAutomaticAlarm(*cluster_), std::memory_order_relaxed);
+    }
     if (result.self_removed) removal_at_ = steady_clock::now() + kRemovalGrace;
   }
   if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);

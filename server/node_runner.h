@@ -185,6 +185,7 @@ class NodeRunner final : public Node {
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
+  bool RefusesGrowth() const override;
   void ReadBarrier(BarrierDone done) override;
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
@@ -303,6 +304,7 @@ class NodeRunner final : public Node {
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
   std::atomic<bool> disk_low_ = false;
+  std::atomic<bool> space_alarm_ = false;  // As HasAutomaticAlarm says.
   std::atomic<bool> failed_ = false;
   mutable base::Mutex status_mutex_;
   base::ConditionVariable status_changed_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "api/errors.h"
+#include "server/lease_manager.h"
 
 namespace cairn::server {
 
@@ -58,12 +59,16 @@ absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearn
   return absl::OkStatus();
 }
 
-absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes, int64_t held_bytes) {
+int64_t UsedBytes(const mvcc::Store& store, const LeaseManager& leases) {
+  return store.logical_size_bytes() + static_cast<int64_t>(leases.count()) * kLeaseCostBytes;
+}
+
+absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes) {
   if (cost_bytes <= 0) return absl::OkStatus();
   const int64_t quota_bytes = context.limits.quota_backend_bytes;
   const bool is_over_quota =
-      quota_bytes > 0 && context.store.logical_size_bytes() + held_bytes + cost_bytes > quota_bytes;
-  if (!is_over_quota && !context.node.IsOutOfSpace()) return absl::OkStatus();
+      quota_bytes > 0 && UsedBytes(context.store, context.node.leases()) + cost_bytes > quota_bytes;
+  if (!is_over_quota && !context.node.RefusesGrowth()) return absl::OkStatus();
   if (context.on_refused_growth) context.on_refused_growth(cost_bytes);
   return api::ToStatus(api::Error::kNoSpace);
 }

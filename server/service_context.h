@@ -58,12 +58,16 @@ enum class OnLearner : bool { kRefuse, kServe };
 // the client asked for one (metadata hasleader) and there is none.
 absl::Status Admit(const ServiceContext& context, const rpc::Call& call, OnLearner on_learner);
 
+// What counts against the quota: live rows, history, and the leases, whose rows are not part of the
+// state's size.
+int64_t UsedBytes(const mvcc::Store& store, const LeaseManager& leases);
+
 // Whether the state may grow by `cost_bytes`: RESOURCE_EXHAUSTED "database space exceeded" when
-// this member's quota is reached or its disk is full. Growth is refused before it is proposed, so
-// "no space" always means "not applied"; what deletes or compacts (0) passes. `held_bytes`: what
-// counts besides the state's size. What the alarms of other members refuse is told when it is
-// applied.
-absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes, int64_t held_bytes = 0);
+// this member's quota is reached or Node::RefusesGrowth. Growth is refused before it is proposed,
+// so "no space" always means "not applied"; what deletes or compacts (0) passes. What an alarm that
+// a client has raised refuses is told when it is applied, so that who has disarmed it can write
+// through every member at once.
+absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes);
 
 // Proposes a command and finishes the call with the outcome, behind a header of its revision.
 void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,
