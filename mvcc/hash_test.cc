@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "mvcc/history.h"
@@ -185,6 +186,78 @@ TEST_F(HashTest, WindowsOfAnySizeGiveOneValue) {
     range.window_rows = window_rows;
     EXPECT_EQ(*HashHistory(*backend, range), *whole) << window_rows;
   }
+}
+
+TEST_F(HashTest, EndsWhereverItIsToldTo) {
+  for (int i = 0; i < 4 * kRowsBetweenLooks; ++i) Put(std::to_string(i % 1000), "value");
+  Compact(2 * kRowsBetweenLooks);
+  int looks = 0;
+  const auto count = [&looks] {
+    ++looks;
+    return false;
+  };
+  const auto whole = store_->HashKv(kCurrent, LiveKeys::kHash, count);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->hash, Hash());
+  EXPECT_GT(looks, 4);
+  for (int last = 1; last <= looks; ++last) {
+    int left = last;
+    const auto stopped = store_->HashKv(kCurrent, LiveKeys::kHash, [&left] { return --left == 0; });
+    EXPECT_TRUE(absl::IsCancelled(stopped.status())) << stopped.status();
+    EXPECT_EQ(left, 0);
+  }
+  EXPECT_EQ(whole->hash, Hash());
+}
+
+TEST_F(HashTest, OfWhatLivesIsTheSameWhateverHasHappenedSince) {
+  const std::string large(5000, 'x');
+  Put("a", "1");
+  Put("b", large);
+  Put("c", "1");
+  Delete("c");
+  Put("d", "1");
+  const auto live_hash = [this](int64_t at) {
+    const auto result = store_->HashKv(Revision(at), LiveKeys::kHash);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result->live_hash;
+  };
+  const uint32_t before = live_hash(6);
+  EXPECT_NE(live_hash(5), before);
+  EXPECT_EQ(store_->HashKv(Revision(6))->live_hash, 0U);
+  Put("a", "2");
+  Delete("b");
+  Put("c", "2");
+  EXPECT_NE(live_hash(9), before);
+  EXPECT_EQ(live_hash(6), before);
+  Compact(6);
+  do {
+    EXPECT_EQ(live_hash(6), before);
+  } while (RemoveSome());
+  EXPECT_EQ(live_hash(6), before);
+}
+
+TEST_F(HashTest, OfWhatLivesSeesARowOfTheLatestValuesThatHistoryDoesNot) {
+  Put("a", "1");
+  Put("b", "1");
+  const auto before = store_->HashKv(kCurrent, LiveKeys::kHash);
+  ASSERT_TRUE(before.ok());
+  ASSERT_TRUE(store_->Flush().ok());
+  store_.reset();
+  auto backend = disk_.Open();
+  std::string row;
+  ASSERT_TRUE(*backend->Get(Family::kKeys, "b", [&row](std::string_view bytes) { row = bytes; }));
+  row.at(row.rfind('1')) = '2';
+  const auto batch = backend->NewBatch();
+  batch->Put(Family::kKeys, "b", row);
+  ASSERT_TRUE(backend->Write(*batch).ok());
+  auto store = Store::Open(std::move(backend),
+                           {.identity = {.cluster = ClusterId(1), .member = MemberId(1)}});
+  ASSERT_TRUE(store.ok());
+  store_ = *std::move(store);
+  const auto after = store_->HashKv(kCurrent, LiveKeys::kHash);
+  ASSERT_TRUE(after.ok());
+  EXPECT_EQ(after->hash, before->hash);
+  EXPECT_NE(after->live_hash, before->live_hash);
 }
 
 TEST_F(HashTest, OfTheWholeContentIsThatOfWhatLives) {

@@ -14,13 +14,20 @@
 namespace cairn::mvcc {
 namespace {
 
+absl::Status StoppedError() {
+  return base::Error(absl::StatusCode::kCancelled, "state: nobody waits for the hash");
+}
+
 // The first row after everything that `revision` made.
 RowRevision RowsAfter(Revision revision) { return {revision + 1, 0}; }
 
 // Rows of `revisions` in [first, limit), in order.
 class HistoryWalk {
  public:
-  HistoryWalk(const Backend& backend, RowRevision first, RowRevision limit) : limit_(limit) {
+  // `is_stopping` outlives the walk.
+  HistoryWalk(const Backend& backend, RowRevision first, RowRevision limit,
+              absl::FunctionRef<bool()> is_stopping)
+      : limit_(limit), is_stopping_(is_stopping) {
     if (!(first < limit)) return;
     rows_ = backend.NewIterator(Family::kRevisions, RevisionKey(limit).view(), CacheUse::kBypass);
     rows_->Seek(RevisionKey(first).view());
@@ -31,6 +38,13 @@ class HistoryWalk {
     if (rows_ == nullptr || !status_.ok()) return false;
     if (has_begun_) rows_->Next();
     has_begun_ = true;
+    if (++rows_since_look_ >= kRowsBetweenLooks) {
+      rows_since_look_ = 0;
+      if (is_stopping_()) {
+        status_ = StoppedError();
+        return false;
+      }
+    }
     if (!rows_->Valid()) {
       status_ = rows_->status();
       return false;
@@ -50,8 +64,10 @@ class HistoryWalk {
 
  private:
   const RowRevision limit_;
+  const absl::FunctionRef<bool()> is_stopping_;
   std::unique_ptr<RowIterator> rows_;
   bool has_begun_ = false;
+  int rows_since_look_ = 0;
   size_t row_bytes_ = 0;
   absl::Status status_;
 };
@@ -67,12 +83,12 @@ struct Window {
 // Pass 1: the rows from `first` on, up to the watermark, that a later row which counts supersedes.
 // When they become too many the window ends earlier.
 absl::StatusOr<Window> CollectSuperseded(const Backend& backend, const HashKvRange& range,
-                                         RowRevision first) {
+                                         RowRevision first, absl::FunctionRef<bool()> is_stopping) {
   const RowRevision watermark_limit = RowsAfter(range.watermark);
   Window window = {first, watermark_limit, {}};
   // When nothing lives at the revision asked for, what a finished compaction keeps is hashed.
   const RowRevision limit = range.any_live ? RowsAfter(range.at) : watermark_limit;
-  HistoryWalk walk(backend, range.removal_cursor, limit);
+  HistoryWalk walk(backend, range.removal_cursor, limit, is_stopping);
   RowRevision revision;
   RevisionRow row;
   while (walk.Next(revision, row)) {
@@ -106,8 +122,8 @@ void HashRecord(uint32_t& hash, RowRevision revision, const RevisionRow& row) {
 
 // Pass 2 of a window: what of it still counts.
 absl::Status HashWindow(const Backend& backend, const HashKvRange& range, const Window& window,
-                        uint32_t& hash) {
-  HistoryWalk walk(backend, window.first, window.limit);
+                        absl::FunctionRef<bool()> is_stopping, uint32_t& hash) {
+  HistoryWalk walk(backend, window.first, window.limit, is_stopping);
   auto superseded = window.superseded.begin();
   RowRevision revision;
   RevisionRow row;
@@ -132,7 +148,9 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
   step.to = state.removal_cursor;
   const RowRevision limit = {state.published.watermark, 0};
   if (!(step.from < limit)) return step;
-  HistoryWalk walk(backend, step.from, limit);
+  // A step is short.
+  const auto never = [] { return false; };
+  HistoryWalk walk(backend, step.from, limit, never);
   RowRevision revision;
   RevisionRow row;
   int rows = 0;
@@ -157,21 +175,46 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
   return step;
 }
 
-absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range) {
+absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range,
+                                     absl::FunctionRef<bool()> is_stopping) {
   CAIRN_CHECK_GE(range.window_rows, 2u);
   uint32_t hash = base::Crc32c("key");
   const RowRevision watermark_limit = RowsAfter(range.watermark);
   for (RowRevision first = kNoRow; first < watermark_limit;) {
-    CAIRN_ASSIGN_OR_RETURN(const Window window, CollectSuperseded(backend, range, first));
-    CAIRN_RETURN_IF_ERROR(HashWindow(backend, range, window, hash));
+    CAIRN_ASSIGN_OR_RETURN(const Window window,
+                           CollectSuperseded(backend, range, first, is_stopping));
+    CAIRN_RETURN_IF_ERROR(HashWindow(backend, range, window, is_stopping, hash));
     first = window.limit;
   }
-  HistoryWalk walk(backend, watermark_limit, RowsAfter(range.at));
+  HistoryWalk walk(backend, watermark_limit, RowsAfter(range.at), is_stopping);
   RowRevision revision;
   RevisionRow row;
   while (walk.Next(revision, row)) HashRecord(hash, revision, row);
   CAIRN_RETURN_IF_ERROR(walk.status());
   return hash;
+}
+
+absl::StatusOr<RowReader::Outcome> HashLiveKeys(const RowReader& reader, Revision at,
+                                                absl::FunctionRef<bool()> is_stopping,
+                                                uint32_t& hash) {
+  hash = 0;
+  std::string bytes;
+  int rows_since_look = 0;
+  bool is_stopped = false;
+  const auto visit = [&](const KeyValueView& kv) {
+    bytes.clear();
+    AppendKeyValue(bytes, kv);
+    hash = base::ExtendCrc32c(hash, bytes);
+    if (++rows_since_look < kRowsBetweenLooks) return true;
+    rows_since_look = 0;
+    is_stopped = is_stopping();
+    return !is_stopped;
+  };
+  CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned scanned,
+                         reader.Scan(KeyRange::All(), at, Values::kFetch,
+                                     /*count_rest=*/false, visit, kAnyEffort, CacheUse::kBypass));
+  if (is_stopped) return StoppedError();
+  return scanned.outcome;
 }
 
 absl::StatusOr<StateRow> ReadStateRow(const Backend& backend) {

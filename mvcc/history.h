@@ -5,13 +5,16 @@
 #ifndef CAIRN_MVCC_HISTORY_H_
 #define CAIRN_MVCC_HISTORY_H_
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/statusor.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/ids.h"
 #include "mvcc/backend.h"
 #include "mvcc/removal.h"
+#include "mvcc/row_reader.h"
 #include "mvcc/schema.h"
 
 namespace cairn::mvcc {
@@ -32,8 +35,18 @@ struct HashKvRange {
   size_t window_rows = size_t{1} << 20;
 };
 
-// etcd-semantics.md section 19.
-absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range);
+// etcd-semantics.md section 19. Looks at `is_stopping` whenever it has read kRowsBetweenLooks rows;
+// CANCELLED when that says so.
+inline constexpr int kRowsBetweenLooks = 256;
+absl::StatusOr<uint32_t> HashHistory(
+    const Backend& backend, const HashKvRange& range,
+    absl::FunctionRef<bool()> is_stopping = [] { return false; });
+
+// The key-values that live at `at`, in key order, as the rows of `keys` tell them; stops likewise.
+// kMissing when a row was not there.
+absl::StatusOr<RowReader::Outcome> HashLiveKeys(const RowReader& reader, Revision at,
+                                                absl::FunctionRef<bool()> is_stopping,
+                                                uint32_t& hash);
 
 // What the backend holds now: also what is written but not yet published. DATA_LOSS when it is
 // missing or unreadable.

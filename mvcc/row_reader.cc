@@ -38,11 +38,11 @@ absl::Status UnreadableRevisionRow(RowRevision row) {
                      row.main, row.sub);
 }
 
-KeysWalk::KeysWalk(const Backend& backend, Overlay* overlay, const KeyRange& range)
+KeysWalk::KeysWalk(const Backend& backend, Overlay* overlay, const KeyRange& range,
+                   CacheUse cache_use)
     : overlay_(overlay), range_(range) {
   if (range.limit.has_value() && *range.limit <= range.first) return;
-  below_ =
-      backend.NewIterator(Family::kKeys, range.limit.value_or(std::string_view()), CacheUse::kFill);
+  below_ = backend.NewIterator(Family::kKeys, range.limit.value_or(std::string_view()), cache_use);
   below_->Seek(range.first);
   if (overlay_ != nullptr) {
     overlay_->Order();
@@ -130,8 +130,8 @@ absl::StatusOr<RowReader::Outcome> RowReader::Get(std::string_view key, Revision
 
 absl::StatusOr<RowReader::Scanned> RowReader::Scan(const KeyRange& range, Revision at,
                                                    Values values, bool count_rest,
-                                                   KeyValueVisitor visit,
-                                                   int64_t effort_max) const {
+                                                   KeyValueVisitor visit, int64_t effort_max,
+                                                   CacheUse cache_use) const {
   Scanned scanned;
   bool is_visiting = true;
   const auto visit_while_wanted = [&](const KeyValueView& kv) {
@@ -139,7 +139,7 @@ absl::StatusOr<RowReader::Scanned> RowReader::Scan(const KeyRange& range, Revisi
     return true;
   };
   int64_t effort = 0;
-  KeysWalk walk(backend_, overlay_, range);
+  KeysWalk walk(backend_, overlay_, range, cache_use);
   for (; walk.Valid(); walk.Next()) {
     LatestRow latest;
     if (!DecodeLatestRow(walk.row(), latest)) return UnreadableLatestRow(walk.key());

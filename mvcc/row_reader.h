@@ -26,7 +26,8 @@ namespace cairn::mvcc {
 class KeysWalk {
  public:
   // `overlay` may be null; it must not change while the walk lives.
-  KeysWalk(const Backend& backend, Overlay* overlay, const KeyRange& range);
+  KeysWalk(const Backend& backend, Overlay* overlay, const KeyRange& range,
+           CacheUse cache_use = CacheUse::kFill);
 
   // False at the end and after an error.
   bool Valid() const { return is_valid_; }
@@ -72,7 +73,8 @@ class RowReader {
 
   // As Store::Scan.
   absl::StatusOr<Scanned> Scan(const KeyRange& range, Revision at, Values values, bool count_rest,
-                               KeyValueVisitor visit, int64_t effort_max = kAnyEffort) const;
+                               KeyValueVisitor visit, int64_t effort_max = kAnyEffort,
+                               CacheUse cache_use = CacheUse::kFill) const;
 
   // False when there is no such row.
   absl::StatusOr<bool> GetRevision(RowRevision row,

@@ -285,7 +285,8 @@ absl::Status Store::ScanMeta(
   return rows->status();
 }
 
-absl::StatusOr<HashKvResult> Store::HashKv(Revision at) const {
+absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
+                                           absl::FunctionRef<bool()> is_stopping) const {
   const Generations::Pin generation(impl_->generations);
   const RemovalTurns::Hold hold(generation->removal_turns);
   const Backend& backend = *generation->backend;
@@ -305,14 +306,19 @@ absl::StatusOr<HashKvResult> Store::HashKv(Revision at) const {
         reader.Scan(KeyRange::All(), range.at, Values::kSkip,
                     /*count_rest=*/false, [](const KeyValueView&) { return false; }));
     range.any_live = live.count > 0;
-    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range));
+    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range, is_stopping));
+    uint32_t live_hash = 0;
+    RowReader::Outcome outcome = live.outcome;
+    if (live_keys == LiveKeys::kHash) {
+      CAIRN_ASSIGN_OR_RETURN(outcome, HashLiveKeys(reader, range.at, is_stopping, live_hash));
+    }
     CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(backend));
     // At most the one step that was under way when the hold began can have come between: again.
     if (last.removal_cursor != first.removal_cursor) continue;
-    if (live.outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
+    if (outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
     // The watermark may have moved on, but nothing has been removed: the answer is that of
     // `before`.
-    return HashKvResult{hash, range.watermark, range.at, before.revision};
+    return HashKvResult{hash, range.watermark, range.at, before.revision, live_hash};
   }
 }
 

@@ -56,11 +56,17 @@ struct ScanResult {
   bool is_cut = false;
 };
 
+// Whether a hash of history comes with one of what lives, read as reads of the present are.
+enum class LiveKeys : uint8_t { kSkip, kHash };
+
 struct HashKvResult {
   uint32_t hash = 0;
   Revision compact_revision;
   Revision hash_revision;
   Revision current;
+  // With LiveKeys::kHash: of every key-value that lives at hash_revision, in key order. History
+  // does not tell it: it finds what the rows of `keys` say.
+  uint32_t live_hash = 0;
 };
 
 class Store {
@@ -138,8 +144,11 @@ class Store {
       absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const;
 
   // etcd's HashKV (etcd-semantics.md section 19) at `at`: equal for equal histories and watermarks,
-  // whatever removal has done so far. Reads all of history; removal rests meanwhile. Any thread.
-  absl::StatusOr<HashKvResult> HashKv(Revision at) const;
+  // whatever removal has done so far. Reads all of history; removal rests meanwhile. CANCELLED soon
+  // after `is_stopping`, asked on this thread every some hundred rows, says so. Any thread.
+  absl::StatusOr<HashKvResult> HashKv(
+      Revision at, LiveKeys live = LiveKeys::kSkip,
+      absl::FunctionRef<bool()> is_stopping = [] { return false; }) const;
   // A checksum of the revision and every live key-value at it. Reads everything. Any thread.
   absl::StatusOr<uint32_t> Hash() const;
 
