@@ -28,8 +28,9 @@ std::string Show(const std::vector<MemberHash>& members) {
   for (const MemberHash& member : members) {
     text += fmt::format("{}{:x}: ", text.empty() ? "" : "; ", member.member);
     text += member.hash.has_value()
-                ? fmt::format("{:08x} at {} (compacted {})", member.hash->hash,
-                              member.hash->revision, member.hash->compact_revision)
+                ? fmt::format("{:08x} {:08x} at {} (compacted {})", member.hash->hash,
+                              member.hash->live_hash, member.hash->revision,
+                              member.hash->compact_revision)
                 : std::string("no answer");
   }
   return text;
@@ -144,9 +145,10 @@ void CorruptionChecker::Run() {
 }
 
 absl::StatusOr<StateHash> CorruptionChecker::OwnHash(Revision at) const {
-  const absl::StatusOr<mvcc::HashKvResult> hash = store_.HashKv(at);
+  const absl::StatusOr<mvcc::HashKvResult> hash =
+      store_.HashKv(at, mvcc::LiveKeys::kHash, [this] { return is_stopping(); });
   if (!hash.ok()) return TranslateReadError(hash.status());
-  return StateHash{hash->hash_revision, hash->compact_revision, hash->hash};
+  return StateHash{hash->hash_revision, hash->compact_revision, hash->hash, hash->live_hash};
 }
 
 std::shared_ptr<CorruptionChecker::Round> CorruptionChecker::Ask(

@@ -1,12 +1,13 @@
-// Compares this member's state with the others': a hash of all history at one revision.
+// Compares this member's state with the others': hashes of all history at one revision and of what
+// lives at it.
 //
 // Owned by the server; one thread of its own, which reads all of history for a hash and so keeps
 // from everything that anybody waits for. It computes hashes for whoever asks, one at a time and
 // kHashesMax asked for at once, and while this member leads it compares every --corrupt-check-time
 // and raises CORRUPT for whoever differs. Only the check at the start reads on its caller's thread,
 // maybe beside a hash for somebody else. A check that cannot be finished is dropped and the next
-// one begins afresh. What it never looks at: the rows of `keys`, from which reads of the present
-// are answered, and rows that belong to no revision (leases, members, alarms).
+// one begins afresh. What it never looks at: rows that belong to no revision (leases, members,
+// alarms).
 #ifndef CAIRN_SERVER_CORRUPTION_CHECKER_H_
 #define CAIRN_SERVER_CORRUPTION_CHECKER_H_
 
@@ -68,6 +69,8 @@ class CorruptionChecker {
   // One check, as the leader does it. Blocks likewise. The thread's own business, and tests'.
   void Check();
 
+  // Waits for the thread, which leaves a hash within some hundred rows. A check on another thread
+  // ends likewise, by itself.
   void Stop();
 
  private:

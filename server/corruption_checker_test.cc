@@ -99,9 +99,10 @@ class CorruptionCheckerTest : public testing::Test {
     };
   }
 
-  StateHash Own() {
-    const auto hash = node_.store().HashKv(mvcc::kCurrent);
-    return {hash->hash_revision, hash->compact_revision, hash->hash};
+  StateHash Own() { return HashOf(node_.store()); }
+  static StateHash HashOf(const mvcc::Store& store) {
+    const auto hash = store.HashKv(mvcc::kCurrent, mvcc::LiveKeys::kHash);
+    return {hash->hash_revision, hash->compact_revision, hash->hash, hash->live_hash};
   }
   static std::string Response(State state, const StateHash& hash = {}) {
     rpc::ServiceTable table;
@@ -186,9 +187,8 @@ TEST_F(CorruptionCheckerTest, AnOwnHashThatTakesLongCostsNobodyTheirPatience) {
   auto store = mvcc::Store::Open(std::make_unique<WatchedBackend>(disk.Open(), slowly),
                                  {.identity = {.cluster = ClusterId(11), .member = MemberId(22)}});
   ASSERT_TRUE(store.ok()) << store.status();
-  const auto own = (*store)->HashKv(mvcc::kCurrent);
-  ASSERT_TRUE(own.ok()) << own.status();
-  const StateHash other = {own->hash_revision, own->compact_revision, own->hash + 1};
+  StateHash other = HashOf(**store);
+  ++other.hash;
   // One is away when it is asked for the first time, and one is behind.
   std::map<MemberId, int> asked;
   node_.answer_call = [&](MemberId to, std::string_view,
@@ -200,6 +200,36 @@ TEST_F(CorruptionCheckerTest, AnOwnHashThatTakesLongCostsNobodyTheirPatience) {
   CorruptionChecker checker(options_, **store, node_);
   checker.Check();
   EXPECT_EQ(node_.cluster_state()->alarms, (std::vector<Alarm>{{AlarmKind::kCorrupt, kSelf}}));
+}
+
+TEST_F(CorruptionCheckerTest, AStopEndsAHash) {
+  mvcc::MemDisk disk;
+  CorruptionChecker* checking = nullptr;
+  int walks = 0;
+  const auto stop = [&] {
+    ++walks;
+    if (checking != nullptr) checking->Stop();
+  };
+  auto store = mvcc::Store::Open(std::make_unique<WatchedBackend>(disk.Open(), stop),
+                                 {.identity = {.cluster = ClusterId(11), .member = MemberId(22)}});
+  ASSERT_TRUE(store.ok()) << store.status();
+  // More rows than are read between two looks, and a compaction, so that there are three walks.
+  constexpr uint64_t kRows = 1000;
+  for (uint64_t i = 1; i <= kRows; ++i) {
+    mvcc::Batch batch = (*store)->BeginBatch();
+    mvcc::WriteTxn txn = batch.BeginTxn();
+    ASSERT_TRUE(txn.Put("key", "value", LeaseId(0)).ok());
+    txn.Commit();
+    if (i == kRows) {
+      ASSERT_TRUE(batch.SetCompactWatermark(Revision(kRows / 2)).ok());
+    }
+    ASSERT_TRUE(batch.Commit({Index(i), Term(1)}).ok());
+  }
+  CorruptionChecker checker(options_, **store, node_);
+  checking = &checker;
+  walks = 0;
+  EXPECT_EQ(checker.CheckAtStart().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(walks, 1);
 }
 
 TEST_F(CorruptionCheckerTest, WhoComputesAndThenIsSilentIsWaitedForAgain) {

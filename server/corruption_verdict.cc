@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/check.h"
 
@@ -15,7 +16,7 @@ CorruptionVerdict JudgeHashes(const std::vector<MemberHash>& members) {
     std::vector<MemberId> members;
     size_t voters = 0;
   };
-  std::map<uint32_t, Group> by_hash;
+  std::map<std::pair<uint32_t, uint32_t>, Group> by_hash;
   size_t voters = 0;
   size_t voters_compared = 0;
   for (const MemberHash& member : members) {
@@ -24,7 +25,7 @@ CorruptionVerdict JudgeHashes(const std::vector<MemberHash>& members) {
     const bool is_comparable = member.hash.has_value() && member.hash->revision == own.revision &&
                                member.hash->compact_revision == own.compact_revision;
     if (!is_comparable) continue;
-    Group& group = by_hash[member.hash->hash];
+    Group& group = by_hash[{member.hash->hash, member.hash->live_hash}];
     group.members.push_back(member.member);
     group.voters += votes;
     voters_compared += votes;

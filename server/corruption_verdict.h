@@ -14,11 +14,12 @@
 
 namespace cairn::server {
 
-// A member's HashKV.
+// A member's HashKV, and the hash of what lives at that revision (mvcc::HashKvResult).
 struct StateHash {
   Revision revision;
   Revision compact_revision;
   uint32_t hash = 0;
+  uint32_t live_hash = 0;
 
   friend bool operator==(const StateHash&, const StateHash&) = default;
 };

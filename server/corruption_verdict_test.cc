@@ -14,6 +14,12 @@ MemberHash Learner(MemberHash member) {
   return member;
 }
 
+// Whose reads of the present say something else than history.
+MemberHash OtherLive(MemberHash member) {
+  ++member.hash->live_hash;
+  return member;
+}
+
 struct Case {
   const char* name;
   std::vector<MemberHash> members;
@@ -26,6 +32,7 @@ const Case kCases[] = {
     {"alone", {At(1, 5)}, {}, 1},
     {"all alike", {At(1, 5), At(2, 5), At(3, 5)}, {}, 3},
     {"one differs", {At(1, 5), At(2, 5), At(3, 6)}, {3}, 3},
+    {"one differs in what lives", {At(1, 5), At(2, 5), OtherLive(At(3, 5))}, {3}, 3},
     {"whoever asks differs", {At(1, 6), At(2, 5), At(3, 5)}, {1}, 3},
     {"one against one", {At(1, 5), At(2, 6)}, {0}, 2},
     {"three opinions", {At(1, 5), At(2, 6), At(3, 7)}, {0}, 3},

@@ -24,6 +24,7 @@ HashStateResponse Encode(const HashProgress& progress) {
       response.set_hash(progress.hash.hash);
       response.set_compact_revision(progress.hash.compact_revision.value());
       response.set_revision(progress.hash.revision.value());
+      response.set_live_hash(progress.hash.live_hash);
       break;
     case HashProgress::State::kComputing:
       response.set_state(HashStateResponse::COMPUTING);
@@ -47,11 +48,13 @@ std::string EncodeHashRequest(ClusterId cluster, Revision revision) {
 absl::StatusOr<HashProgress> DecodeHashResponse(std::string_view bytes) {
   HashStateResponse response;
   const bool parses = response.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-  if (parses && response.state() == HashStateResponse::READY) {
+  // Without a hash of what lives it could not be compared.
+  if (parses && response.state() == HashStateResponse::READY && response.has_live_hash()) {
     return HashProgress{HashProgress::State::kReady,
                         {.revision = Revision(response.revision()),
                          .compact_revision = Revision(response.compact_revision()),
-                         .hash = response.hash()}};
+                         .hash = response.hash(),
+                         .live_hash = response.live_hash()}};
   }
   if (parses && response.state() == HashStateResponse::COMPUTING) {
     return HashProgress{HashProgress::State::kComputing, {}};

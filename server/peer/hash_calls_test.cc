@@ -37,7 +37,7 @@ TEST(HashCallsTest, ProgressGoesThereAndBack) {
   }
   EXPECT_EQ(asked, Revision(12));
   // Never compacted is -1.
-  const StateHash hash{Revision(12), Revision(-1), 0xfedcba98};
+  const StateHash hash{Revision(12), Revision(-1), 0xfedcba98, 0x12345678};
   answer = HashProgress{HashProgress::State::kReady, hash};
   EXPECT_EQ(ask()->state, HashProgress::State::kReady);
   EXPECT_EQ(ask()->hash, hash);
@@ -48,7 +48,8 @@ TEST(HashCallsTest, ProgressGoesThereAndBack) {
 }
 
 TEST(HashCallsTest, WhatNoMemberSendsIsRefused) {
-  for (const std::string& bytes : {std::string(), std::string("\xff"), std::string("\x08\x07")}) {
+  // Nothing, half a number, an unknown state, a hash without that of what lives.
+  for (const std::string bytes : {"", "\xff", "\x08\x07", "\x08\x01\x15\x01\x02\x03\x04"}) {
     EXPECT_EQ(DecodeHashResponse(bytes).status().code(), absl::StatusCode::kDataLoss);
   }
 }

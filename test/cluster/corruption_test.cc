@@ -62,29 +62,38 @@ class CorruptionTest : public testing::Test {
   std::unique_ptr<Cluster> cluster_;
 };
 
-// Changes one value in the history of a server that does not run.
-absl::Status Tamper(const Server& server) {
+// Changes one value in the rows of a server that does not run.
+absl::Status Tamper(const Server& server, mvcc::Family family) {
   const std::string states = server.data_dir() + "/state/";
   std::string current = ReadFile(states + "CURRENT");
   while (!current.empty() && current.back() == '\n') current.pop_back();
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<mvcc::Backend> backend,
                          mvcc::OpenRocksBackend({.directory = states + current}));
   const std::unique_ptr<mvcc::RowIterator> rows =
-      backend->NewIterator(mvcc::Family::kRevisions, "", mvcc::CacheUse::kBypass);
+      backend->NewIterator(family, "", mvcc::CacheUse::kBypass);
   for (rows->Seek(""); rows->Valid(); rows->Next()) {
     std::string value(rows->value());
     const size_t at = value.find(kValue);
     if (at == std::string::npos) continue;
     value.replace(at, 2, "is");
     const std::unique_ptr<mvcc::RowBatch> batch = backend->NewBatch();
-    batch->Put(mvcc::Family::kRevisions, rows->key(), value);
+    batch->Put(family, rows->key(), value);
     CAIRN_RETURN_IF_ERROR(backend->Write(*batch));
     return backend->Flush();
   }
   return base::Error(absl::StatusCode::kNotFound, "no row to change in {}", states + current);
 }
 
-TEST_F(CorruptionTest, WhoeverDiffersIsFoundAndNamed) {
+// Which rows are not what they should be: history, or what reads of the present find.
+class TamperedTest : public CorruptionTest, public testing::WithParamInterface<mvcc::Family> {};
+
+INSTANTIATE_TEST_SUITE_P(Rows, TamperedTest,
+                         testing::Values(mvcc::Family::kRevisions, mvcc::Family::kKeys),
+                         [](const auto& rows) {
+                           return rows.param == mvcc::Family::kKeys ? "Keys" : "Revisions";
+                         });
+
+TEST_P(TamperedTest, WhoeverDiffersIsFoundAndNamed) {
   ASSERT_NO_FATAL_FAILURE(Start({"--corrupt-check-time=300ms"}));
   EXPECT_EQ(Ctl(0, {"put", kKey, kValue}), "OK\n");
   ASSERT_OK(cluster_->WaitForEqualState());
@@ -94,7 +103,7 @@ TEST_F(CorruptionTest, WhoeverDiffersIsFoundAndNamed) {
   const uint64_t id = IdOf(victim);
   Server& server = cluster_->server(victim);
   ASSERT_OK(server.Terminate().status());
-  ASSERT_OK(Tamper(server));
+  ASSERT_OK(Tamper(server, GetParam()));
 
   server.options().extra_flags.push_back("--experimental-initial-corrupt-check");
   ASSERT_OK(server.Launch());
