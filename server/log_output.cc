@@ -3,6 +3,7 @@
 #include <absl/base/thread_annotations.h>
 #include <fmt/format.h>
 #include <glog/logging.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,6 +28,12 @@ void WriteAll(int file, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = write(file, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) {
+      // Somebody who shares the file has made it so.
+      pollfd ready = {.fd = file, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, /*timeout=*/-1);
+      continue;
+    }
     if (written <= 0) return;
     bytes.remove_prefix(static_cast<size_t>(written));
   }

@@ -72,7 +72,12 @@ void SetUpLogging(const char* program, LogLevel level) {
   google::InitGoogleLogging(program);
   Output().TakeGlog();
   // What was logged before a failed check tells why.
-  signal(SIGABRT, [](int) { Output().FlushInAbort(kLogFlush); });
+  signal(SIGABRT, [](int) {
+    Output().FlushInAbort(kLogFlush);
+    // Whoever sent it from outside wants the end, too.
+    signal(SIGABRT, SIG_DFL);
+    raise(SIGABRT);
+  });
 }
 
 // Ends the process at once: nothing may be answered after log or state have failed, and everything
