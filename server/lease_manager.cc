@@ -34,17 +34,20 @@ void LeaseManager::Give(Answers answers) {
 
 void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> updates) {
   Answers answers;
+  // Gone, but perhaps there again in an entry to come that others have answered already.
+  std::vector<LeaseId> gone;
   {
     base::MutexLock lock(mutex_);
     lessor_.Update(applied, updates, Now());
     if (!waiting_.empty()) {
-      // One that an entry has just ended is not there, without a doubt.
       for (const lease::LeaseUpdate& update : updates) {
-        RetryLocked(update.id, MayDeny() || !update.facts.has_value(), answers);
+        RetryLocked(update.id, answers);
+        if (!update.facts.has_value() && waiting_.contains(update.id)) gone.push_back(update.id);
       }
     }
   }
   Give(std::move(answers));
+  for (const LeaseId id : gone) LookBehindBarrier(id);
 }
 
 void LeaseManager::Promote() {
@@ -105,24 +108,21 @@ void LeaseManager::Tick() {
 
 void LeaseManager::AskLeader(LeaseId id) {
   if (!options_.renew_on_leader) return;
-  size_t asked_for = 0;
+  uint64_t last = 0;
   {
     base::MutexLock lock(mutex_);
     const auto found = waiting_.find(id);
     if (found == waiting_.end() || lessor_.is_primary() || !asked_.insert(id).second) return;
-    asked_for = found->second.size();
+    last = found->second.back().number;
   }
-  const bool is_asked =
-      options_.renew_on_leader(id, [this, id, asked_for](absl::StatusOr<int64_t> ttl_s) {
-        LeaderAnswered(id, asked_for, ttl_s);
-      });
+  const bool is_asked = options_.renew_on_leader(
+      id, [this, id, last](absl::StatusOr<int64_t> ttl_s) { LeaderAnswered(id, last, ttl_s); });
   if (is_asked) return;
   base::MutexLock lock(mutex_);
   asked_.erase(id);
 }
 
-void LeaseManager::LeaderAnswered(LeaseId id, size_t asked_for,
-                                  const absl::StatusOr<int64_t>& ttl_s) {
+void LeaseManager::LeaderAnswered(LeaseId id, uint64_t last, const absl::StatusOr<int64_t>& ttl_s) {
   Answers answers;
   bool has_more = false;
   {
@@ -131,17 +131,18 @@ void LeaseManager::LeaderAnswered(LeaseId id, size_t asked_for,
     // Otherwise the next tick asks again.
     if (!ttl_s.ok()) return;
     // Who came after the leader was asked was not asked for.
-    has_more = AnswerLocked(id, asked_for, *ttl_s, answers);
+    has_more = AnswerLocked(id, last, *ttl_s, answers);
   }
   Give(std::move(answers));
   if (has_more) AskLeader(id);
 }
 
-bool LeaseManager::AnswerLocked(LeaseId id, size_t count, int64_t ttl_s, Answers& answers) {
+bool LeaseManager::AnswerLocked(LeaseId id, uint64_t last, int64_t ttl_s, Answers& answers) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return false;
   std::vector<Waiter>& waiters = found->second;
-  count = std::min(count, waiters.size());
+  size_t count = 0;
+  while (count < waiters.size() && waiters[count].number <= last) ++count;
   for (size_t i = 0; i < count; ++i) answers.emplace_back(std::move(waiters[i].done), ttl_s);
   waiters_ -= count;
   waiters.erase(waiters.begin(), waiters.begin() + static_cast<ptrdiff_t>(count));
@@ -152,30 +153,31 @@ bool LeaseManager::AnswerLocked(LeaseId id, size_t count, int64_t ttl_s, Answers
 
 void LeaseManager::LookBehindBarrier(LeaseId id) {
   if (!options_.read_barrier) return;
-  size_t asked_for = 0;
+  uint64_t last = 0;
   {
     base::MutexLock lock(mutex_);
     const auto found = waiting_.find(id);
     const bool is_unknown = lessor_.is_primary() && !lessor_.Find(id, Now()).has_value();
-    if (found == waiting_.end() || !is_unknown || !asked_.insert(id).second) return;
-    asked_for = found->second.size();
+    if (found == waiting_.end() || !is_unknown || !looked_for_.insert(id).second) return;
+    last = found->second.back().number;
   }
   options_.read_barrier(
-      [this, id, asked_for](const absl::Status& status) { BarrierPassed(id, asked_for, status); });
+      [this, id, last](const absl::Status& status) { BarrierPassed(id, last, status); });
 }
 
-void LeaseManager::BarrierPassed(LeaseId id, size_t asked_for, const absl::Status& status) {
+void LeaseManager::BarrierPassed(LeaseId id, uint64_t last, const absl::Status& status) {
   Answers answers;
   bool has_more = false;
   {
     base::MutexLock lock(mutex_);
-    asked_.erase(id);
+    looked_for_.erase(id);
     // Otherwise the next tick looks again.
     if (!status.ok()) return;
     const std::optional<int64_t> ttl_s = RenewLocked(id, /*may_deny=*/true);
     if (!ttl_s.has_value()) return;
-    // Who came after the barrier was asked for may ask for a lease that came after it, too.
-    has_more = AnswerLocked(id, asked_for, *ttl_s, answers);
+    // Who came after the barrier was asked for may ask for a lease that came after it, too. One
+    // that is there is renewed for all.
+    has_more = AnswerLocked(id, *ttl_s > 0 ? next_waiter_ : last, *ttl_s, answers);
   }
   Give(std::move(answers));
   if (has_more) LookBehindBarrier(id);
@@ -197,7 +199,7 @@ void LeaseManager::RefusedDue(std::span<const lease::LeaseName> leases) {
   {
     base::MutexLock lock(mutex_);
     lessor_.RefusedDue(leases, Now());
-    for (const lease::LeaseName& name : leases) RetryLocked(name.id, MayDeny(), answers);
+    for (const lease::LeaseName& name : leases) RetryLocked(name.id, answers);
   }
   Give(std::move(answers));
 }
@@ -252,7 +254,8 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
       answer = api::ToStatus(api::Error::kTooManyRequests);
     } else {
       ++waiters_;
-      waiting_[id].push_back({std::exchange(done, nullptr), Now() + options_.wait.count()});
+      waiting_[id].push_back(
+          {next_waiter_++, std::exchange(done, nullptr), Now() + options_.wait.count()});
     }
   }
   if (answer.has_value()) return std::move(done)(*std::move(answer));
@@ -260,11 +263,11 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
   LookBehindBarrier(id);
 }
 
-void LeaseManager::RetryLocked(LeaseId id, bool may_deny, Answers& answers) {
+void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {
   const auto found = waiting_.find(id);
   if (found == waiting_.end()) return;
-  const std::optional<int64_t> ttl_s = RenewLocked(id, may_deny);
-  if (ttl_s.has_value()) AnswerLocked(id, found->second.size(), *ttl_s, answers);
+  const std::optional<int64_t> ttl_s = RenewLocked(id, MayDeny());
+  if (ttl_s.has_value()) AnswerLocked(id, next_waiter_, *ttl_s, answers);
 }
 
 void LeaseManager::RetryAllLocked(Answers& answers) {
@@ -272,7 +275,7 @@ void LeaseManager::RetryAllLocked(Answers& answers) {
   std::vector<LeaseId> ids;
   ids.reserve(waiting_.size());
   for (const auto& [id, waiters] : waiting_) ids.push_back(id);
-  for (const LeaseId id : ids) RetryLocked(id, MayDeny(), answers);
+  for (const LeaseId id : ids) RetryLocked(id, answers);
 }
 
 std::optional<lease::LeaseView> LeaseManager::Find(LeaseId id) const {

@@ -102,6 +102,7 @@ class LeaseManager {
 
  private:
   struct Waiter {
+    uint64_t number = 0;  // Rises.
     RenewDone done;
     lease::Milliseconds expires_ms = 0;
   };
@@ -112,18 +113,17 @@ class LeaseManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayDeny() const { return !options_.read_barrier; }
   // Asks again for everyone who waits for `id`; who can be answered is moved to `answers`.
-  void RetryLocked(LeaseId id, bool may_deny, Answers& answers)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Moves the first `count` who wait for `id` to `answers`. Returns whether more wait.
-  bool AnswerLocked(LeaseId id, size_t count, int64_t ttl_s, Answers& answers)
+  void RetryLocked(LeaseId id, Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves those who wait for `id` through number `last` to `answers`. Returns whether more wait.
+  bool AnswerLocked(LeaseId id, uint64_t last, int64_t ttl_s, Answers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
   void AskLeader(LeaseId id);
-  void LeaderAnswered(LeaseId id, size_t asked_for, const absl::StatusOr<int64_t>& ttl_s);
+  void LeaderAnswered(LeaseId id, uint64_t last, const absl::StatusOr<int64_t>& ttl_s);
   // Looks again, behind a barrier, for a lease that this leader does not know.
   void LookBehindBarrier(LeaseId id);
-  void BarrierPassed(LeaseId id, size_t asked_for, const absl::Status& status);
+  void BarrierPassed(LeaseId id, uint64_t last, const absl::Status& status);
   static void Give(Answers answers);
 
   const LeaseManagerOptions options_;
@@ -131,8 +131,11 @@ class LeaseManager {
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
   // Each list in the order they came; ids in theirs, so that what waits is answered in one order.
   std::map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
-  // What the leader is being asked for, or a barrier is waited for.
+  uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
+  // What the leader is being asked for.
   absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
+  // What a barrier is waited for, to look again.
+  absl::flat_hash_set<LeaseId> looked_for_ ABSL_GUARDED_BY(mutex_);
   // All together.
   size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

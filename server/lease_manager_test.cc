@@ -79,45 +79,80 @@ TEST_F(LeaseManagerTest, ARenewalOfALeaseThatIsBeingRevokedFindsNone) {
 
 // The grant may be committed, and answered by another member, while this leader has yet to apply
 // it.
-TEST(LeaseManagerBarrierTest, AnUnknownLeaseIsDeniedOnlyBehindABarrier) {
-  std::vector<LeaseManagerOptions::BarrierDone> barriers;
-  LeaseManager manager(
-      {.now_ms = [] { return 0; },
-       .read_barrier =
-           [&](LeaseManagerOptions::BarrierDone done) { barriers.push_back(std::move(done)); }});
-  manager.Promote();
-  manager.Confirm(lease::Lessor::kForEver);
-  std::vector<std::string> answers;
-  const auto renew = [&](LeaseId id) {
-    manager.RenewLater(id, [&](absl::StatusOr<int64_t> ttl_s) {
-      ASSERT_TRUE(ttl_s.ok());
-      answers.push_back(std::to_string(*ttl_s));
+class LeaseBarrierTest : public testing::Test {
+ protected:
+  LeaseBarrierTest() {
+    manager_.Promote();
+    manager_.Confirm(lease::Lessor::kForEver);
+  }
+  void Renew(LeaseId id) {
+    manager_.RenewLater(id, [this](absl::StatusOr<int64_t> ttl_s) {
+      answers_.push_back(ttl_s.ok() ? std::to_string(*ttl_s)
+                                    : std::string(base::Message(ttl_s.status())));
     });
-  };
-  EXPECT_EQ(manager.Renew(kId), std::nullopt);
-  renew(kId);
-  renew(LeaseId(2));
-  renew(LeaseId(2));
-  EXPECT_EQ(answers, (Answers{}));
-  ASSERT_EQ(barriers.size(), 2u);
+  }
+  void Apply(uint64_t index, std::optional<lease::LeaseFacts> facts) {
+    manager_.Applied(Index(index), std::vector{lease::LeaseUpdate{kId, facts}});
+  }
+
+  lease::Milliseconds now_ms_ = 0;
+  std::vector<LeaseManagerOptions::BarrierDone> barriers_;
+  std::vector<std::string> answers_;
+  LeaseManager manager_{{.wait = std::chrono::seconds(7),
+                         .now_ms = [this] { return now_ms_; },
+                         .read_barrier =
+                             [this](LeaseManagerOptions::BarrierDone done) {
+                               barriers_.push_back(std::move(done));
+                             }}};
+};
+
+TEST_F(LeaseBarrierTest, AnUnknownLeaseIsDeniedOnlyBehindABarrier) {
+  EXPECT_EQ(manager_.Renew(kId), std::nullopt);
+  Renew(kId);
+  Renew(LeaseId(2));
+  Renew(LeaseId(2));
+  EXPECT_EQ(answers_, (Answers{}));
+  ASSERT_EQ(barriers_.size(), 2u);
   // The grant arrives.
-  const lease::LeaseFacts facts = {.granted = Index(1), .ttl_s = 10};
-  manager.Applied(Index(1), std::vector{lease::LeaseUpdate{kId, facts}});
-  EXPECT_EQ(answers, (Answers{"10"}));
-  barriers[0](absl::OkStatus());
-  EXPECT_EQ(answers, (Answers{"10"}));
+  Apply(1, lease::LeaseFacts{.granted = Index(1), .ttl_s = 10});
+  EXPECT_EQ(answers_, (Answers{"10"}));
+  barriers_[0](absl::OkStatus());
+  EXPECT_EQ(answers_, (Answers{"10"}));
   // The second who asked for the other came after its barrier, and gets one of its own. A barrier
   // that fails says nothing; the next tick asks for another.
-  barriers[1](absl::OkStatus());
-  EXPECT_EQ(answers, (Answers{"10", "0"}));
-  ASSERT_EQ(barriers.size(), 3u);
-  barriers[2](absl::UnavailableError("leader changed"));
-  EXPECT_EQ(answers, (Answers{"10", "0"}));
-  manager.Tick();
-  ASSERT_EQ(barriers.size(), 4u);
-  barriers[3](absl::OkStatus());
-  EXPECT_EQ(answers, (Answers{"10", "0", "0"}));
-  EXPECT_EQ(manager.waiting(), 0u);
+  barriers_[1](absl::OkStatus());
+  EXPECT_EQ(answers_, (Answers{"10", "0"}));
+  ASSERT_EQ(barriers_.size(), 3u);
+  barriers_[2](absl::UnavailableError("leader changed"));
+  EXPECT_EQ(answers_, (Answers{"10", "0"}));
+  manager_.Tick();
+  ASSERT_EQ(barriers_.size(), 4u);
+  barriers_[3](absl::OkStatus());
+  EXPECT_EQ(answers_, (Answers{"10", "0", "0"}));
+  EXPECT_EQ(manager_.waiting(), 0u);
+}
+
+// Its id may be granted anew in an entry that this leader has yet to apply.
+TEST_F(LeaseBarrierTest, ALeaseThatEndsIsDeniedOnlyBehindABarrierToo) {
+  Renew(kId);
+  Apply(1, std::nullopt);
+  EXPECT_EQ(answers_, (Answers{}));
+  Apply(2, lease::LeaseFacts{.granted = Index(2), .ttl_s = 20});
+  EXPECT_EQ(answers_, (Answers{"20"}));
+}
+
+TEST_F(LeaseBarrierTest, WhoCameAfterTheBarrierIsNotDeniedInThePlaceOfWhoLeft) {
+  Renew(kId);
+  now_ms_ = 7000;
+  manager_.Tick();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: request timed out"}));
+  Renew(kId);
+  ASSERT_EQ(barriers_.size(), 1u);
+  barriers_[0](absl::OkStatus());
+  EXPECT_EQ(answers_.size(), 1u);
+  ASSERT_EQ(barriers_.size(), 2u);
+  barriers_[1](absl::OkStatus());
+  EXPECT_EQ(answers_.back(), "0");
 }
 
 TEST_F(LeaseManagerTest, SoManyMayWaitAndNoMore) {

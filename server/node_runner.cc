@@ -98,6 +98,7 @@ NodeRunner::~NodeRunner() { Stop().IgnoreError(); }
 LeaseManagerOptions NodeRunner::LeaseOptions() {
   LeaseManagerOptions options = options_.leases;
   options.read_barrier = [this](LeaseManagerOptions::BarrierDone done) {
+    if (CanReadNow()) return std::move(done)(absl::OkStatus());
     ReadBarrier(std::move(done));
   };
   if (options_.peers == nullptr) return options;

@@ -137,7 +137,9 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   core.raft.id = member.identity.member;
   core.raft.heartbeat_ticks = 1;
   core.raft.election_timeout_ticks = ticks(config.election_timeout);
-  core.raft.log_stall_ticks = ticks(config.log_stall);
+  // Not a moment less, although what is waited for began between two ticks.
+  core.raft.log_stall_ticks =
+      ticks(config.log_stall + config.heartbeat_interval - milliseconds(1)) + 1;
   core.raft.random_seed = member.start_nonce;
   core.start_nonce = static_cast<uint32_t>(member.start_nonce);
   core.read_retry_ticks = ticks(milliseconds(500));
@@ -307,7 +309,7 @@ absl::Status Server::Parts::ListenForPeers() {
   };
   peer_service = std::make_unique<PeerService>(std::move(incoming));
   peer_service->Register(peer_table);
-  RegisterLeaseCalls(runner->leases(), peer_table);
+  RegisterLeaseCalls(*runner, peer_table);
   RegisterHashCalls(
       member.identity.cluster, [this](Revision at) { return checker->HashAt(at); }, peer_table);
   snapshots->Register(peer_table);

@@ -33,15 +33,27 @@ void Renew(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
                     });
 }
 
-void Find(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
-          const peer::FindLeaseRequest& request) {
-  const std::optional<lease::LeaseView> view = leases.Find(LeaseId(request.lease_id()));
+// Says what this leader knows now.
+void TellRemaining(LeaseManager& leases, UnaryCall& call, LeaseId id) {
+  const std::optional<lease::LeaseView> view = leases.Find(id);
   const bool is_known = !view.has_value() || view->remaining_ms.has_value();
-  if (!leases.is_primary() || !is_known) return call->Finish(NotTheLeader());
+  if (!leases.is_primary() || !is_known) return call.Finish(NotTheLeader());
   peer::FindLeaseResponse response;
   response.set_is_found(view.has_value());
   if (view.has_value()) response.set_remaining_ms(*view->remaining_ms);
-  call->Finish(rpc::SliceList(rpc::Encode(response)));
+  call.Finish(rpc::SliceList(rpc::Encode(response)));
+}
+
+void Find(Node& node, std::unique_ptr<UnaryCall> call, const peer::FindLeaseRequest& request) {
+  LeaseManager& leases = node.leases();
+  const LeaseId id(request.lease_id());
+  if (!leases.is_primary()) return call->Finish(NotTheLeader());
+  if (leases.Find(id).has_value()) return TellRemaining(leases, *call, id);
+  // Another member may have answered a grant that is not applied here yet.
+  node.ReadBarrier([&leases, id, call = std::move(call)](const absl::Status& status) {
+    if (!status.ok()) return call->Finish(NotTheLeader());
+    TellRemaining(leases, *call, id);
+  });
 }
 
 }  // namespace
@@ -77,16 +89,16 @@ void FindLeaseOn(Node& node, MemberId leader, LeaseId id,
       });
 }
 
-void RegisterLeaseCalls(LeaseManager& leases, rpc::ServiceTable& table) {
+void RegisterLeaseCalls(Node& node, rpc::ServiceTable& table) {
   table.AddUnary(kServiceName, "RenewLease",
                  rpc::TypedUnary<peer::RenewLeaseRequest>(
-                     [&leases](std::unique_ptr<UnaryCall> call, peer::RenewLeaseRequest request) {
-                       Renew(leases, std::move(call), request);
+                     [&node](std::unique_ptr<UnaryCall> call, peer::RenewLeaseRequest request) {
+                       Renew(node.leases(), std::move(call), request);
                      }));
   table.AddUnary(kServiceName, "FindLease",
                  rpc::TypedUnary<peer::FindLeaseRequest>(
-                     [&leases](std::unique_ptr<UnaryCall> call, peer::FindLeaseRequest request) {
-                       Find(leases, std::move(call), request);
+                     [&node](std::unique_ptr<UnaryCall> call, peer::FindLeaseRequest request) {
+                       Find(node, std::move(call), request);
                      }));
 }
 

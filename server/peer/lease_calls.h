@@ -28,8 +28,9 @@ void RenewLeaseOn(Node& node, MemberId leader, LeaseId id,
 void FindLeaseOn(Node& node, MemberId leader, LeaseId id,
                  std::function<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)> done);
 
-// Answers both from `leases`, which outlives every call.
-void RegisterLeaseCalls(LeaseManager& leases, rpc::ServiceTable& table);
+// Answers both from the leases of `node`, which outlives every call. Only behind a barrier does it
+// say that there is no such lease.
+void RegisterLeaseCalls(Node& node, rpc::ServiceTable& table);
 
 }  // namespace cairn::server
 

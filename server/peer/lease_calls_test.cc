@@ -15,21 +15,22 @@ namespace {
 
 class LeaseCallsTest : public testing::Test {
  protected:
-  LeaseCallsTest() : leases_({.now_ms = [this] { return now_ms_; }}) {
-    RegisterLeaseCalls(leases_, table_);
+  LeaseCallsTest() {
+    RegisterLeaseCalls(node_, table_);
+    node_.leases().Demote();
+    node_.leases().Applied(Index(100),
+                           std::vector{lease::LeaseUpdate{
+                               LeaseId(7), lease::LeaseFacts{.granted = Index(100), .ttl_s = 10}}});
     node_.answer_call = [this](MemberId to, std::string_view method,
                                const std::string& request) -> absl::StatusOr<std::string> {
       if (to != MemberId(1)) return absl::UnavailableError("not connected");
       if (garbage_.has_value()) return *garbage_;
       return rpc::CallUnary(table_, "/cairn.peer.Peer/" + std::string(method), request);
     };
-    leases_.Applied(Index(1),
-                    std::vector{lease::LeaseUpdate{
-                        LeaseId(7), lease::LeaseFacts{.granted = Index(1), .ttl_s = 10}}});
   }
   void Lead() {
-    leases_.Promote();
-    leases_.Confirm(lease::Lessor::kForEver);
+    node_.leases().Promote();
+    node_.leases().Confirm(lease::Lessor::kForEver);
   }
   std::string Renew(MemberId leader, LeaseId id) {
     std::string text = "no answer";
@@ -50,8 +51,6 @@ class LeaseCallsTest : public testing::Test {
     return text;
   }
 
-  lease::Milliseconds now_ms_ = 0;
-  LeaseManager leases_;
   rpc::ServiceTable table_;
   FakeNode node_;
   std::optional<std::string> garbage_;
@@ -62,9 +61,18 @@ TEST_F(LeaseCallsTest, TheLeaderAnswers) {
   EXPECT_EQ(Renew(MemberId(1), LeaseId(7)), "10");
   EXPECT_EQ(Renew(MemberId(1), LeaseId(8)), "0");
   EXPECT_EQ(Find(MemberId(1), LeaseId(8)), "none");
-  now_ms_ = 4000;
+  node_.now_ms += 4000;
   // A new leader adds an election timeout of 1,000 ms.
   EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "7000");
+}
+
+TEST_F(LeaseCallsTest, NoLeaseIsDeniedWithoutABarrier) {
+  Lead();
+  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "11000");
+  EXPECT_EQ(node_.barriers, 0);
+  node_.barrier_status = absl::UnavailableError("leader changed");
+  EXPECT_EQ(Find(MemberId(1), LeaseId(8)), "this member does not lead");
+  EXPECT_EQ(node_.barriers, 1);
 }
 
 TEST_F(LeaseCallsTest, WhoDoesNotLeadSaysSo) {
