@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,34 @@ namespace cairn::test {
 // Writers that keep a cluster busy.
 inline constexpr int kWriterThreads = 4;
 
+// Runs stock etcdctl, whatever it says and however it ends.
+inline CommandResult Etcdctl(const std::string& endpoints,
+                             const std::vector<std::string>& arguments,
+                             const std::string& timeout = "60s") {
+  ProcessOptions options;
+  options.argv = {"/usr/bin/etcdctl", "--endpoints=" + endpoints, "--command-timeout=" + timeout,
+                  "--dial-timeout=" + timeout};
+  options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+  options.environment = {{"ETCDCTL_API", "3"}};
+  absl::StatusOr<CommandResult> result = RunCommand(options);
+  EXPECT_TRUE(result.ok()) << result.status();
+  return result.ok() ? *result : CommandResult{};
+}
+
+// Grants a lease of this id and puts the key "leased" that it keeps.
+inline void GrantWithKey(Client& client, int64_t id, int64_t ttl_s) {
+  etcdserverpb::LeaseGrantRequest grant;
+  grant.set_id(id);
+  grant.set_ttl(ttl_s);
+  etcdserverpb::LeaseGrantResponse granted;
+  ASSERT_TRUE(client.LeaseGrant(grant, &granted).ok());
+  etcdserverpb::PutRequest put;
+  put.set_key("leased");
+  put.set_lease(id);
+  etcdserverpb::PutResponse written;
+  ASSERT_TRUE(client.Put(put, &written).ok());
+}
+
 class ClusterFixture : public testing::Test {
  protected:
   explicit ClusterFixture(int members, std::vector<std::string> extra_flags = {})
@@ -44,18 +73,6 @@ class ClusterFixture : public testing::Test {
     etcdserverpb::StatusResponse status;
     EXPECT_TRUE(Client(cluster_.server(i).address()).StatusOf(&status).ok());
     return status.header().member_id();
-  }
-
-  CommandResult Etcdctl(const std::string& endpoints, std::vector<std::string> arguments,
-                        const std::string& timeout = "60s") {
-    ProcessOptions options;
-    options.argv = {"/usr/bin/etcdctl", "--endpoints=" + endpoints, "--command-timeout=" + timeout,
-                    "--dial-timeout=" + timeout};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.environment = {{"ETCDCTL_API", "3"}};
-    absl::StatusOr<CommandResult> result = RunCommand(options);
-    EXPECT_TRUE(result.ok()) << result.status();
-    return result.ok() ? *result : CommandResult{};
   }
 
   // Ends the writers: everything acknowledged is there, and all members hold the same.

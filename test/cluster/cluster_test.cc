@@ -140,16 +140,7 @@ TEST_F(ClusterTest, LeasesLiveOnWhoeverLeads) {
   const int leader = Leader();
   const int follower = Other(leader);
   Client client(cluster_.server(follower).address());
-  etcdserverpb::LeaseGrantRequest grant;
-  grant.set_ttl(3600);
-  grant.set_id(7);
-  etcdserverpb::LeaseGrantResponse granted;
-  ASSERT_TRUE(client.LeaseGrant(grant, &granted).ok());
-  etcdserverpb::PutRequest put;
-  put.set_key("leased");
-  put.set_lease(7);
-  etcdserverpb::PutResponse written;
-  ASSERT_TRUE(client.Put(put, &written).ok());
+  ASSERT_NO_FATAL_FAILURE(GrantWithKey(client, 7, 3600));
 
   const auto expect_alive = [&](int at) {
     SCOPED_TRACE(at);

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "test/cluster/cluster.h"
+#include "test/cluster/cluster_fixture.h"
 #include "test/harness/client.h"
 #include "test/harness/test_main.h"
 
@@ -24,12 +25,6 @@ using etcdserverpb::DowngradeRequest;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 using testing::Not;
-
-#define ASSERT_OK(expression)                   \
-  do {                                          \
-    const absl::Status asserted = (expression); \
-    ASSERT_TRUE(asserted.ok()) << asserted;     \
-  } while (false)
 
 constexpr char kNoSpaceText[] = "etcdserver: mvcc: database space exceeded";
 constexpr char kCorruptText[] = "etcdserver: corrupt cluster";
@@ -43,13 +38,8 @@ class ClusterWideTest : public testing::Test {
 
   // What etcdctl prints when it asks member `i`, errors included.
   std::string Ctl(int i, const std::vector<std::string>& arguments) {
-    ProcessOptions options;
-    options.argv = {"/usr/bin/etcdctl", "--endpoints=" + cluster_->server(i).address(),
-                    "--command-timeout=60s", "--dial-timeout=60s"};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.environment = {{"ETCDCTL_API", "3"}};
-    const absl::StatusOr<CommandResult> result = RunCommand(options);
-    return result.ok() ? result->out + result->err : result.status().ToString();
+    const CommandResult result = Etcdctl(cluster_->server(i).address(), arguments);
+    return result.out + result.err;
   }
   // Asks again until `is_wanted`: for what needs its time.
   ::testing::AssertionResult CtlUntil(int i, const std::vector<std::string>& arguments,

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "mvcc/rocks_backend.h"
 #include "test/cluster/cluster.h"
+#include "test/cluster/cluster_fixture.h"
 #include "test/harness/client.h"
 #include "test/harness/test_main.h"
 
@@ -20,12 +21,6 @@ namespace {
 
 using std::chrono::steady_clock;
 using testing::HasSubstr;
-
-#define ASSERT_OK(expression)                   \
-  do {                                          \
-    const absl::Status asserted = (expression); \
-    ASSERT_TRUE(asserted.ok()) << asserted;     \
-  } while (false)
 
 constexpr char kKey[] = "tampered";
 constexpr char kValue[] = "as it was written";
@@ -37,13 +32,8 @@ class CorruptionTest : public testing::Test {
     ASSERT_OK(cluster_->Start());
   }
   std::string Ctl(int i, const std::vector<std::string>& arguments) {
-    ProcessOptions options;
-    options.argv = {"/usr/bin/etcdctl", "--endpoints=" + cluster_->server(i).address(),
-                    "--command-timeout=60s", "--dial-timeout=60s"};
-    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
-    options.environment = {{"ETCDCTL_API", "3"}};
-    const absl::StatusOr<CommandResult> result = RunCommand(options);
-    return result.ok() ? result->out + result->err : result.status().ToString();
+    const CommandResult result = Etcdctl(cluster_->server(i).address(), arguments);
+    return result.out + result.err;
   }
   void CtlUntil(int i, const std::vector<std::string>& arguments, const std::string& wanted) {
     const auto deadline = steady_clock::now() + kServerDeadline;

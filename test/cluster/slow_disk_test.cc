@@ -94,16 +94,7 @@ TEST_F(SlowDiskTest, ALeaderWhoseDiskStandsStillHandsOverAndEndsNoLease) {
   const int leader = Leader();
   const int follower = Other(leader);
   Client client(cluster_.server(follower).address());
-  etcdserverpb::LeaseGrantRequest grant;
-  grant.set_id(7);
-  grant.set_ttl(kTtl.count());
-  etcdserverpb::LeaseGrantResponse granted;
-  ASSERT_TRUE(client.LeaseGrant(grant, &granted).ok());
-  etcdserverpb::PutRequest put;
-  put.set_key("leased");
-  put.set_lease(7);
-  etcdserverpb::PutResponse written;
-  ASSERT_TRUE(client.Put(put, &written).ok());
+  ASSERT_NO_FATAL_FAILURE(GrantWithKey(client, 7, kTtl.count()));
   Renewals renewals(cluster_.server(follower).address(), 7);
   Writers writers(cluster_, kWriterThreads);
   ASSERT_OK(writers.AwaitAcknowledged(200));
