@@ -27,7 +27,7 @@ void Hub::AddLagging(Watcher& watcher) {
     ++stream.lagging_count;
     ++lagging_watchers_;
   }
-  watcher.step = 0;
+  watcher.is_in_step = false;
   lagging_[watcher.next].PushBack(&watcher);
   stream.lagging.PushBack(&watcher);
   if (!stream.is_blocked && !stream.is_in_rotation) {
@@ -86,7 +86,7 @@ HistoryRequest Hub::BeginStep(Revision first) {
     for (Watcher* watcher = at->second.front(); watcher != nullptr;
          watcher = WatcherList<&Watcher::by_revision>::Next(watcher)) {
       if (watcher->stream->is_blocked) continue;
-      watcher->step = step_;
+      watcher->is_in_step = true;
       Group& group = *watcher->group;
       if (group.step != step_) {
         group.step = step_;
@@ -107,7 +107,7 @@ std::vector<Watcher*> Hub::StepWatchers(Revision through) const {
        ++at) {
     for (Watcher* watcher = at->second.front(); watcher != nullptr;
          watcher = WatcherList<&Watcher::by_revision>::Next(watcher)) {
-      if (watcher->step == step_) watchers.push_back(watcher);
+      if (watcher->is_in_step) watchers.push_back(watcher);
     }
   }
   return watchers;
@@ -168,7 +168,7 @@ Parcel* Hub::HistoryParcel(Watcher& watcher, const std::shared_ptr<const EventBa
 
 void Hub::FinishStep(Watcher& watcher, Parcel* parcel, Revision through) {
   RemoveLagging(watcher);
-  watcher.step = 0;
+  watcher.is_in_step = false;
   const bool has_met = watcher.is_joined && through == step_last_;
   if (watcher.is_joined && !has_met) Leave(watcher);
   if (has_met) {
@@ -196,7 +196,7 @@ void Hub::OnHistoryFailed() {
 
 void Hub::EndStep() {
   for (Watcher* const watcher : StepWatchers(step_last_)) {
-    watcher->step = 0;
+    watcher->is_in_step = false;
     if (watcher->is_joined) Leave(*watcher);
   }
   step_ = 0;

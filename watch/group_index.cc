@@ -1,31 +1,27 @@
 #include "watch/group_index.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
-#include <vector>
+#include <new>
 
 #include "base/check.h"
 
 namespace cairn::watch {
-namespace {
 
-std::unique_ptr<Group> MakeGroup(const WatchedRange& range, Group::Variant variant) {
-  auto group = std::make_unique<Group>();
-  const std::string_view first = range.interval.first;
-  const std::string_view limit = range.interval.limit.value_or(std::string_view());
-  group->bytes = std::make_unique_for_overwrite<char[]>(first.size() + limit.size());
-  std::copy(first.begin(), first.end(), group->bytes.get());
-  std::copy(limit.begin(), limit.end(), group->bytes.get() + first.size());
+Group* Group::Make(std::string_view first, std::string_view limit) {
+  void* const place = ::operator new(sizeof(Group) + first.size() + limit.size());
+  auto* const group = new (place) Group();
   group->first_bytes = static_cast<uint32_t>(first.size());
   group->limit_bytes = static_cast<uint32_t>(limit.size());
-  group->is_single_key = range.is_single_key;
-  group->has_limit = range.interval.limit.has_value();
-  group->variant = variant;
+  char* const bytes = reinterpret_cast<char*>(group + 1);
+  std::copy(limit.begin(), limit.end(), std::copy(first.begin(), first.end(), bytes));
   return group;
 }
 
-}  // namespace
+void Group::Delete(Group* group) {
+  group->~Group();
+  ::operator delete(group);
+}
 
 GroupIndex::~GroupIndex() { CAIRN_CHECK_EQ(size_, size_t{0}); }
 
@@ -40,7 +36,11 @@ Group* GroupIndex::FindOrMake(const WatchedRange& range, Group::Variant variant)
   for (Group* group = chain; group != nullptr; group = group->next_variant) {
     if (group->variant == variant) return group;
   }
-  Group* const group = MakeGroup(range, variant).release();
+  const std::optional<std::string_view>& limit = range.interval.limit;
+  Group* const group = Group::Make(range.interval.first, limit.value_or(std::string_view()));
+  group->is_single_key = range.is_single_key;
+  group->has_limit = limit.has_value();
+  group->variant = variant;
   ++size_;
   if (chain != nullptr) {
     // Behind the first, whose bytes the index refers to.
@@ -56,7 +56,7 @@ Group* GroupIndex::FindOrMake(const WatchedRange& range, Group::Variant variant)
 
 void GroupIndex::Erase(Group* group) {
   CAIRN_CHECK(group->members.empty() && group->first_parcel == nullptr);
-  const std::unique_ptr<Group> owned(group);
+  const std::unique_ptr<Group, decltype(&Group::Delete)> owned(group, &Group::Delete);
   --size_;
   Group* first = nullptr;
   if (group->is_single_key) {

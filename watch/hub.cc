@@ -270,7 +270,8 @@ void Hub::RemoveFuture(Watcher& watcher) {
 }
 
 void Hub::ClearFuture(Watcher& watcher) {
-  if (!std::exchange(watcher.began_in_future, false)) return;
+  if (!watcher.began_in_future) return;
+  watcher.began_in_future = false;
   --watcher.stream->began_in_future_count;
 }
 
@@ -333,7 +334,9 @@ void Hub::Tick(int64_t now_ms) {
     // Who does not take what it was sent gets no more of it.
     if (stream->is_blocked) continue;
     for (const auto& [watch_id, watcher] : stream->watchers) {
-      if (!watcher->progress_notify || std::exchange(watcher->sent_since_tick, false)) continue;
+      const bool was_sent = watcher->sent_since_tick;
+      if (watcher->progress_notify) watcher->sent_since_tick = false;
+      if (!watcher->progress_notify || was_sent) continue;
       if (watcher->state != Watcher::State::kSynced || watcher->is_dirty) continue;
       if (watcher->began_in_future && watcher->next > cursor_) continue;
       Say(*stream, {.id = watch_id, .revision = cursor_});

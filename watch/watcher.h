@@ -92,8 +92,11 @@ struct Group {
     friend bool operator==(const Variant&, const Variant&) = default;
   };
 
-  // First key and limit, one after the other.
-  std::unique_ptr<char[]> bytes;
+  // Its first key and limit lie behind it in the same allocation, one after the other: most groups
+  // have one watcher, and a member may hold a million.
+  static Group* Make(std::string_view first, std::string_view limit);
+  static void Delete(Group* group);
+
   uint32_t first_bytes = 0;
   uint32_t limit_bytes = 0;
   bool is_single_key = false;
@@ -101,19 +104,19 @@ struct Group {
   Variant variant;
   // The history step that it takes part in, if that is under way.
   uint32_t step = 0;
+  // Members that get parcels of the present.
+  uint32_t joined = 0;
+  // Place in the hub's list of groups that the batch at hand touches, plus one.
+  uint32_t touched = 0;
   // Other groups of the same range, in a chain that the index begins.
   Group* next_variant = nullptr;
   // Parcels of the present, oldest first.
   Parcel* first_parcel = nullptr;
   Parcel* last_parcel = nullptr;
-  absl::InlinedVector<Watcher*, 2> members;
-  // Members that get parcels of the present.
-  uint32_t joined = 0;
-  // Place in the hub's list of groups that the batch at hand touches, plus one.
-  uint32_t touched = 0;
+  absl::InlinedVector<Watcher*, 1> members;
 
-  std::string_view first() const { return {bytes.get(), first_bytes}; }
-  std::string_view limit() const { return {bytes.get() + first_bytes, limit_bytes}; }
+  std::string_view first() const { return {bytes(), first_bytes}; }
+  std::string_view limit() const { return {bytes() + first_bytes, limit_bytes}; }
   Interval interval() const {
     return {first(), has_limit ? std::optional<std::string_view>(limit()) : std::nullopt};
   }
@@ -121,6 +124,12 @@ struct Group {
   bool Contains(std::string_view key) const {
     return is_single_key ? key == first() : interval().Contains(key);
   }
+
+ private:
+  Group() = default;
+  ~Group() = default;
+
+  const char* bytes() const { return reinterpret_cast<const char*>(this + 1); }
 };
 
 // Kept small: a member may hold a million of them.
@@ -145,18 +154,18 @@ struct Watcher {
   Link by_stream;    // Stream::dirty or Stream::lagging.
   Link by_revision;  // Hub's future or lagging.
   uint32_t member_index = 0;
-  // The history step that it takes part in; 0: none.
-  uint32_t step = 0;
   State state = State::kSynced;
+  // Takes part in the history step that is under way.
+  bool is_in_step : 1 = false;
   // Gets parcels of the present: every synced one, and a lagging one that is about to meet it.
-  bool is_joined = false;
-  bool is_dirty = false;
-  bool progress_notify = false;
-  bool fragment = false;
+  bool is_joined : 1 = false;
+  bool is_dirty : 1 = false;
+  bool progress_notify : 1 = false;
+  bool fragment : 1 = false;
   // Was given events since the last progress tick.
-  bool sent_since_tick = false;
+  bool sent_since_tick : 1 = false;
   // Was created with a start beyond the present, and has not been given an event since.
-  bool began_in_future = false;
+  bool began_in_future : 1 = false;
 };
 
 // A progress request that waits until everything before it is handed out.
