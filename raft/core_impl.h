@@ -160,6 +160,7 @@ class Core::Impl {
   void StartRound(Leader& leader);
   void ConfirmRounds(Leader& leader);
   void FlushReads(Leader& leader);
+  bool IsQuorumWith(MemberId id) const;
   void RefuseReads();
   void On(const Message& message, const Heartbeat& heartbeat);
   void On(const Message& message, const HeartbeatReply& reply);

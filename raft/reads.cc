@@ -117,9 +117,23 @@ void Core::Impl::LookForLostAppends(MemberId id, Progress& peer) {
   }
 }
 
+// Whether this member and `id` are a quorum.
+bool Core::Impl::IsQuorumWith(MemberId id) const {
+  return QuorumValue(configuration_, [&](MemberId voter) -> uint64_t {
+           return voter == options_.id || voter == id ? 1 : 0;
+         }) > 0;
+}
+
+// A request is an answer as well: when its sender asked, after the read began, it was in this term,
+// and this leader still is. Where the two are a quorum, no later leader was elected before that,
+// for one of them would have had to vote for it; so no round can tell more, and none is sent.
 void Core::Impl::On(const Message& message, const ReadIndexRequest& request) {
   auto* leader = std::get_if<Leader>(&role_);
   if (leader == nullptr) return;
+  if (HasCommittedInTerm() && IsQuorumWith(message.from)) {
+    Send(message.from, ReadIndexReply{.context = request.context, .index = log_.commit()});
+    return;
+  }
   if (!leader->rounds.Add({message.from, request.context})) return;
   has_reads_to_flush_ = has_reads_to_flush_ || HasCommittedInTerm();
 }

@@ -219,7 +219,8 @@ TEST_P(Transcript, ReadsAsWritten) {
 
 INSTANTIATE_TEST_SUITE_P(All, Transcript,
                          testing::Values("crash", "election", "learner", "membership", "one_member",
-                                         "pipeline", "read_index", "replication", "snapshot",
+                                         "pipeline", "read_index", "read_index_learner",
+                                         "read_index_rounds", "replication", "snapshot",
                                          "stray_term", "transfer"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
