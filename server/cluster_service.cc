@@ -106,7 +106,8 @@ void ClusterService::MemberList(std::unique_ptr<UnaryCall> call,
     AnswerList(*call);
     return;
   }
-  context_.node.ReadBarrier([this, call = std::move(call)](absl::Status read) mutable {
+  const UnaryCall* const caller = call.get();
+  context_.node.ReadBarrier(caller, [this, call = std::move(call)](absl::Status read) mutable {
     if (!read.ok()) {
       call->Finish(std::move(read));
       return;

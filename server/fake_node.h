@@ -97,7 +97,7 @@ class FakeNode final : public Node {
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
   bool RefusesGrowth() const override { return out_of_space; }
-  void ReadBarrier(BarrierDone done) override {
+  void ReadBarrier(const rpc::Call*, BarrierDone done) override {
     ++barriers;
     done(barrier_status);
   }

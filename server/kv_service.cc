@@ -119,13 +119,15 @@ void KvService::Range(std::unique_ptr<UnaryCall> call) {
     AnswerRangeNow(context_, std::move(pending));
     return;
   }
-  context_.node.ReadBarrier([this, pending = std::move(pending)](absl::Status read) mutable {
-    if (!read.ok()) {
-      pending.call->Finish(std::move(read));
-      return;
-    }
-    AnswerRange(context_, std::move(pending));
-  });
+  const UnaryCall* const caller = pending.call.get();
+  context_.node.ReadBarrier(caller,
+                            [this, pending = std::move(pending)](absl::Status read) mutable {
+                              if (!read.ok()) {
+                                pending.call->Finish(std::move(read));
+                                return;
+                              }
+                              AnswerRange(context_, std::move(pending));
+                            });
 }
 
 void KvService::RangeStream(std::shared_ptr<rpc::StreamCall> call, RangeRequest request) {
@@ -143,7 +145,7 @@ void KvService::RangeStream(std::shared_ptr<rpc::StreamCall> call, RangeRequest 
     RangeStreamSender::Schedule(std::move(sender));
     return;
   }
-  context_.node.ReadBarrier([call, sender = std::move(sender)](absl::Status read) mutable {
+  context_.node.ReadBarrier(call.get(), [call, sender](absl::Status read) mutable {
     if (!read.ok()) {
       call->Finish(std::move(read));
       return;
@@ -229,7 +231,7 @@ void KvService::ReadTxn(std::unique_ptr<UnaryCall> call, TxnRequest request) {
     pending->call->Finish(WithHeader(context_.Header(result->revision), result->body));
   };
   if (!IsSerializable(pending->request) && !context_.node.CanReadNow()) {
-    context_.node.ReadBarrier([pending, answer](absl::Status read) {
+    context_.node.ReadBarrier(pending->call.get(), [pending, answer](absl::Status read) {
       if (!read.ok()) {
         pending->call->Finish(std::move(read));
         return;

@@ -197,7 +197,7 @@ void LeaseService::TimeToLive(std::unique_ptr<UnaryCall> call) {
   // The call goes along only when it is taken; otherwise it is refused here.
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   if (!can_read_now) {
-    context_.node.ReadBarrier([this, shared, request](absl::Status read) {
+    context_.node.ReadBarrier(shared->get(), [this, shared, request](absl::Status read) {
       if (!read.ok()) return (*shared)->Finish(std::move(read));
       FindTimeToLive(std::move(*shared), request);
     });

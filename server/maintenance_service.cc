@@ -191,22 +191,24 @@ void MaintenanceService::Alarm(std::unique_ptr<UnaryCall> call, const AlarmReque
 
 // A quorum answers, which is what `endpoint health` asks for; that takes no entry of the log.
 void MaintenanceService::ListAlarms(std::unique_ptr<UnaryCall> call, int wanted) {
-  context_.node.ReadBarrier([this, call = std::move(call), wanted](absl::Status read) mutable {
-    if (!read.ok()) {
-      call->Finish(std::move(read));
-      return;
-    }
-    etcdserverpb::AlarmResponse response;
-    const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
-    for (const server::Alarm& alarm : cluster->alarms) {
-      const int type = static_cast<int>(alarm.kind);
-      if (wanted != etcdserverpb::NONE && wanted != type) continue;
-      etcdserverpb::AlarmMember& shown = *response.add_alarms();
-      shown.set_memberid(alarm.member.value());
-      shown.set_alarm(static_cast<etcdserverpb::AlarmType>(type));
-    }
-    call->Finish(Response(context_.HeaderNow(), response));
-  });
+  const UnaryCall* const caller = call.get();
+  context_.node.ReadBarrier(
+      caller, [this, call = std::move(call), wanted](absl::Status read) mutable {
+        if (!read.ok()) {
+          call->Finish(std::move(read));
+          return;
+        }
+        etcdserverpb::AlarmResponse response;
+        const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
+        for (const server::Alarm& alarm : cluster->alarms) {
+          const int type = static_cast<int>(alarm.kind);
+          if (wanted != etcdserverpb::NONE && wanted != type) continue;
+          etcdserverpb::AlarmMember& shown = *response.add_alarms();
+          shown.set_memberid(alarm.member.value());
+          shown.set_alarm(static_cast<etcdserverpb::AlarmType>(type));
+        }
+        call->Finish(Response(context_.HeaderNow(), response));
+      });
 }
 
 void MaintenanceService::Downgrade(std::unique_ptr<UnaryCall> call,
@@ -224,8 +226,9 @@ void MaintenanceService::Downgrade(std::unique_ptr<UnaryCall> call,
       return call->Finish(ToStatus(Error::kUnknownMethod));
   }
   const bool validates_only = request.action() == DowngradeRequest::VALIDATE;
-  context_.node.ReadBarrier([this, call = std::move(call), target,
-                             validates_only](absl::Status status) mutable {
+  const UnaryCall* const caller = call.get();
+  context_.node.ReadBarrier(caller, [this, call = std::move(call), target,
+                                     validates_only](absl::Status status) mutable {
     const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
     if (status.ok() && target.has_value()) {
       status = CheckDowngrade(cluster->version, *target, cluster->downgrade_target);

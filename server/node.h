@@ -22,6 +22,10 @@
 #include "raft/core.h"
 #include "server/command.h"
 
+namespace cairn::rpc {
+class Call;
+}
+
 namespace cairn::server {
 
 struct ClusterState;
@@ -125,8 +129,10 @@ class Node {
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
   // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may
   // read and build a large answer. Waits for the client's deadline, not for one of its own (etcd
-  // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise.
-  virtual void ReadBarrier(BarrierDone done) = 0;
+  // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise. `caller` is the call
+  // that waits, which lives until `done` has run, or null if that is none: when it is cancelled
+  // while there is no leader, `done` is called with CANCELLED, some time after.
+  virtual void ReadBarrier(const rpc::Call* caller, BarrierDone done) = 0;
 
   // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue
   // is full or the server stops.

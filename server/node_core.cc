@@ -15,6 +15,9 @@ namespace {
 // How long a read whose leader was lost waits for the next one: one that fell is replaced within
 // two, unless votes are split.
 constexpr uint32_t kReadElectionTimeouts = 2;
+// Rounds of this member that may be under way. Reads that come meanwhile share the next one, so
+// that under load a round serves many: its messages cost more than all else that a read needs.
+constexpr size_t kReadRoundsMax = 1;
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
 }  // namespace
@@ -147,8 +150,24 @@ void NodeCore::RetryWaiting() {
 
 void NodeCore::Read(WaiterId id) { new_reads_.push_back(id); }
 
+void NodeCore::KeepReads(absl::FunctionRef<bool(WaiterId)> is_wanted) {
+  const auto sift = [&](std::vector<WaiterId>& reads) {
+    std::erase_if(reads, [&](WaiterId id) { return !is_wanted(id); });
+  };
+  sift(new_reads_);
+  sift(reads_refused_);
+  for (auto& [context, round] : rounds_) sift(round.reads);
+  for (LeaderlessReads& lost : leaderless_reads_) sift(lost.reads);
+  for (auto& [index, reads] : confirmed_) sift(reads);
+  std::erase_if(leaderless_reads_, [](const LeaderlessReads& lost) { return lost.reads.empty(); });
+}
+
+bool NodeCore::TakesReads() const { return rounds_.size() < kReadRoundsMax; }
+
+bool NodeCore::WantsReadRound() const { return !new_reads_.empty() && TakesReads(); }
+
 void NodeCore::StartReadRound() {
-  if (new_reads_.empty()) return;
+  if (!WantsReadRound()) return;
   const uint64_t context = (uint64_t{options_.start_nonce} << 32) | next_round_++;
   rounds_[context] = {std::move(new_reads_), tick_, core_.leader(), core_.term()};
   new_reads_.clear();
@@ -196,7 +215,6 @@ void NodeCore::RestartReads() {
   for (LeaderlessReads& lost : std::exchange(leaderless_reads_, {})) {
     std::move(lost.reads.begin(), lost.reads.end(), std::back_inserter(new_reads_));
   }
-  StartReadRound();
 }
 
 void NodeCore::LogDurable(uint64_t number) {
@@ -255,15 +273,16 @@ void NodeCore::AbandonInstall() { core_.AbandonInstall(); }
 
 Work NodeCore::TakeWork() {
   Work work;
-  StartReadRound();
-  // Taking one Ready can make the next: what needs no write is durable at once, and a leader that
-  // has just become known takes the proposals that waited for it.
+  // Taking one Ready can make the next: what needs no write is durable at once, a confirmed round
+  // makes way for the next one, and a leader that has just become known takes the proposals that
+  // waited for it.
   do {
+    StartReadRound();
     while (core_.HasReady()) TakeReady(work);
     RetryWaiting();
     RestartReads();
     SubmitChanges();
-  } while (core_.HasReady());
+  } while (core_.HasReady() || WantsReadRound());
   FinishReads(work);
   std::move(released_messages_.begin(), released_messages_.end(),
             std::back_inserter(work.messages));

@@ -11,6 +11,8 @@
 #ifndef CAIRN_SERVER_NODE_CORE_H_
 #define CAIRN_SERVER_NODE_CORE_H_
 
+#include <absl/functional/function_ref.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -104,9 +106,11 @@ class NodeCore {
   // Appends one entry if this member leads and may; never held back, never forwarded.
   raft::ProposeResult ProposeAsLeader(raft::Payload data,
                                       raft::EntryKind kind = raft::EntryKind::kCommand);
-  // Asks for a linearizable read. All reads asked for since the last TakeWork share one round,
-  // which starts after them (thesis 6.4: never one already sent).
+  // Asks for a linearizable read. All reads asked for since the last round was sent share the next
+  // one, which starts after them (thesis 6.4: never one already sent).
   void Read(WaiterId id);
+  // Forgets all reads but those that `is_wanted`.
+  void KeepReads(absl::FunctionRef<bool(WaiterId)> is_wanted);
   // The log is durable through LogWrite `number` and all before it.
   void LogDurable(uint64_t number);
   void Applied(Index index);
@@ -134,6 +138,9 @@ class NodeCore {
   // This member alone decides: it leads, is the only voter, and an entry of its term is applied.
   // Nothing can then have been committed that it does not know.
   bool IsSoleVoterReady() const;
+  // A read that is asked for now has its round at once. Otherwise it waits until the one under way
+  // is confirmed or given up, and may be told of when that has happened.
+  bool TakesReads() const;
   // Something is held up until more is applied: tell Applied at once. Otherwise it may be told with
   // the next input, which spares the node thread a wake-up per batch.
   bool WaitsForApplied() const;
@@ -165,6 +172,7 @@ class NodeCore {
   // phase is in force.
   void TakeChanges(std::vector<QueuedProposal>& proposals);
   void SubmitChanges();
+  bool WantsReadRound() const;
   void StartReadRound();
   void RetryReads();
   void RefusedRound(uint64_t context);

@@ -192,6 +192,47 @@ TEST(NodeCoreCluster, AHandOverLosesNoRead) {
   EXPECT_TRUE(cluster.reads_refused().empty());
 }
 
+// While a round is under way reads gather for the next one, which is one for all of them.
+TEST(NodeCoreCluster, ReadsThatComeDuringARoundShareTheNextOne) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t follower = cluster.Other(leader);
+  NodeCore& node = cluster.node(follower);
+  EXPECT_TRUE(node.TakesReads());
+  node.Read(1);
+  const Work first = node.TakeWork();
+  EXPECT_FALSE(node.TakesReads());
+  node.Read(2);
+  node.Read(3);
+  EXPECT_TRUE(node.TakeWork().messages.empty());
+  ASSERT_EQ(first.messages.size(), 1u);
+  cluster.node(leader).Step(first.messages[0]);
+  cluster.Run();
+  EXPECT_EQ(cluster.reads_ready(), (std::vector<WaiterId>{1, 2, 3}));
+}
+
+TEST(NodeCoreCluster, ForgetsReadsThatNobodyWaitsFor) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  cluster.Cut(leader);
+  NodeCore& node = cluster.node(leader);
+  while (node.raft().is_leader()) cluster.Tick();
+  for (const WaiterId id : {1, 2, 3}) {
+    node.Read(id);
+    cluster.Run();  // Leaderless by now.
+  }
+  node.Read(4);  // Not asked for yet.
+  node.Read(5);
+  node.KeepReads([](WaiterId id) { return id == 2 || id == 5; });
+  cluster.Cut(0);
+  for (int i = 0; i < 30 && cluster.reads_ready().size() < 2; ++i) cluster.Tick();
+  std::sort(cluster.reads_ready().begin(), cluster.reads_ready().end());
+  EXPECT_EQ(cluster.reads_ready(), (std::vector<WaiterId>{2, 5}));
+  EXPECT_TRUE(cluster.reads_refused().empty());
+}
+
 // Its client had better ask somebody else; one that never found a leader waits like its client.
 TEST(NodeCoreCluster, AReadWhoseLeaderIsLostForGoodIsRefusedInTime) {
   Cluster cluster;

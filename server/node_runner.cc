@@ -20,25 +20,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// A confirmed read on its way through the pool, which drops what is queued when it stops.
-class PooledRead {
- public:
-  explicit PooledRead(Node::BarrierDone done) : done_(std::move(done)) {}
-  ~PooledRead() {
-    if (done_ != nullptr) Finish(api::ToStatus(api::Error::kServerStopped));
-  }
-  PooledRead(const PooledRead&) = delete;
-  PooledRead& operator=(const PooledRead&) = delete;
-
-  void Finish(absl::Status status) {
-    Node::BarrierDone done = std::exchange(done_, nullptr);
-    std::move(done)(std::move(status));
-  }
-
- private:
-  Node::BarrierDone done_;
-};
-
 }  // namespace
 
 NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, wal::Wal& wal,
@@ -99,7 +80,7 @@ LeaseManagerOptions NodeRunner::LeaseOptions() {
   LeaseManagerOptions options = options_.leases;
   options.read_barrier = [this](LeaseManagerOptions::BarrierDone done) {
     if (CanReadNow()) return std::move(done)(absl::OkStatus());
-    ReadBarrier(std::move(done));
+    ReadBarrier(nullptr, std::move(done));
   };
   if (options_.peers == nullptr) return options;
   options.renew_on_leader = [this](LeaseId id, LeaseManagerOptions::LeaderDone done) {
@@ -170,14 +151,14 @@ absl::Status NodeRunner::Stop() {
   change_tracker_.Stop(stopped);
   StopCalls();
   leases_.Stop();
-  for (auto& [id, done] : reads_) std::move(done)(stopped);
+  for (auto& [id, read] : reads_) std::move(read.done)(stopped);
   reads_.clear();
   Inputs inputs;
   {
     base::MutexLock lock(mutex_);
     std::swap(inputs, inputs_);
   }
-  for (auto& [id, done] : inputs.reads) std::move(done)(stopped);
+  for (auto& [id, read] : inputs.reads) std::move(read.done)(stopped);
   for (LookDone& done : inputs.looks) std::move(done)(stopped);
   for (auto& [target, done] : inputs.transfers) std::move(done)(stopped);
   for (Transfer& transfer : transfers_) std::move(transfer.done)(stopped);
@@ -292,25 +273,6 @@ absl::Status NodeRunner::WhyNotTracked() const {
   return api::ToStatus(stopping_ ? api::Error::kServerStopped : api::Error::kTooManyRequests);
 }
 
-void NodeRunner::ReadBarrier(BarrierDone done) {
-  api::Error refusal = api::Error::kTooManyRequests;
-  {
-    base::MutexLock lock(mutex_);
-    if (node_stops_) {
-      refusal = api::Error::kServerStopped;
-    } else if (waiting_reads_ < kWaitingReadsMax) {
-      ++waiting_reads_;
-      inputs_.reads.emplace_back(next_sequence_.fetch_add(1, std::memory_order_relaxed),
-                                 std::move(done));
-      WakeNode();
-      return;
-    }
-  }
-  std::move(done)(api::ToStatus(refusal));
-}
-
-bool NodeRunner::RunInReadPool(absl::AnyInvocable<void()> work) { return read_pool_.Run(work); }
-
 void NodeRunner::WaitCompacted(Revision revision, BarrierDone done) {
   apply_->WaitCompacted(revision, std::move(done));
 }
@@ -387,6 +349,7 @@ void NodeRunner::RunNode() {
     Inputs inputs;
     {
       base::MutexLock lock(mutex_);
+      wake_on_reads_ = core_.TakesReads();
       wake_on_applied_ = core_.WaitsForApplied() || lease_driver_.waits_for_applied();
       bool is_tick = false;
       while (!node_stops_ && !HasInput() && !is_tick && !lease_driver_.has_more()) {
@@ -404,11 +367,11 @@ void NodeRunner::RunNode() {
 }
 
 bool NodeRunner::HasInput() const {
-  return !inputs_.proposals.empty() || !inputs_.reads.empty() || inputs_.durable != 0 ||
-         (wake_on_applied_ && !inputs_.applied.empty()) || !inputs_.messages.empty() ||
-         !inputs_.unreachable.empty() || !inputs_.undelivered.empty() ||
-         !inputs_.log_reads.empty() || !inputs_.transfers.empty() || !inputs_.snapshots.empty() ||
-         !inputs_.tasks.empty() || !inputs_.looks.empty();
+  return !inputs_.proposals.empty() || (wake_on_reads_ && !inputs_.reads.empty()) ||
+         inputs_.durable != 0 || (wake_on_applied_ && !inputs_.applied.empty()) ||
+         !inputs_.messages.empty() || !inputs_.unreachable.empty() ||
+         !inputs_.undelivered.empty() || !inputs_.log_reads.empty() || !inputs_.transfers.empty() ||
+         !inputs_.snapshots.empty() || !inputs_.tasks.empty() || !inputs_.looks.empty();
 }
 
 void NodeRunner::TakeInputs(Inputs& inputs) {
@@ -429,10 +392,7 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
   if (!inputs.undelivered.empty()) core_.Undelivered(std::move(inputs.undelivered));
   for (raft::LogReadAnswer& answer : inputs.log_reads) core_.EntriesRead(std::move(answer));
   if (!inputs.proposals.empty()) core_.Propose(std::move(inputs.proposals));
-  for (auto& [id, done] : inputs.reads) {
-    reads_.emplace(id, std::move(done));
-    core_.Read(id);
-  }
+  TakeReads(inputs.reads);
   for (auto& [target, done] : inputs.transfers) StartTransfer(target, std::move(done));
   for (const SnapshotReport& report : inputs.snapshots) {
     core_.SnapshotStatus(report.peer, report.index, report.is_installed);
@@ -443,6 +403,7 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
 
 void NodeRunner::Tick() {
   core_.Tick();
+  if (++ticks_ % kAbandonedReadsTicks == 0) DropAbandonedReads();
   if (options_.peers != nullptr) options_.peers->Tick();
   const auto now = steady_clock::now();
   // A thread that was held up does not tick in a burst: time that nobody could use does not count
@@ -461,22 +422,7 @@ void NodeRunner::Tick() {
 void NodeRunner::Do(Work work) {
   for (LogWrite& write : work.log) SubmitWrite(std::move(write));
   if (!work.apply.empty()) apply_->Push(std::move(work.apply));
-  for (const WaiterId id : work.reads_ready) {
-    const auto read = reads_.find(id);
-    auto done = std::make_shared<PooledRead>(std::move(read->second));
-    reads_.erase(read);
-    WorkerPool::Task task = [done] { done->Finish(absl::OkStatus()); };
-    // This thread waits for nobody, so it does not read either.
-    if (!read_pool_.Run(task)) done->Finish(api::ToStatus(api::Error::kTooManyRequests));
-  }
-  for (const WaiterId id : work.reads_refused) {
-    FailRead(id, api::ToStatus(api::Error::kLeaderChanged));
-  }
-  const size_t finished_reads = work.reads_ready.size() + work.reads_refused.size();
-  if (finished_reads > 0) {
-    base::MutexLock lock(mutex_);
-    waiting_reads_ -= finished_reads;
-  }
+  FinishReads(work);
   for (const RefusedProposal& refused : work.refused) FailProposal(refused);
   for (const raft::TraceEvent& event : work.trace) LOG(INFO) << raft::Describe(event);
   if (options_.peers == nullptr) {
@@ -519,13 +465,6 @@ void NodeRunner::SubmitWrite(LogWrite write) {
     append.entries.push_back(std::move(entry));
   }
   log_writes_.emplace_back(log_->Submit(std::move(append)), write.number);
-}
-
-void NodeRunner::FailRead(WaiterId id, const absl::Status& error) {
-  const auto read = reads_.find(id);
-  BarrierDone done = std::move(read->second);
-  reads_.erase(read);
-  std::move(done)(error);
 }
 
 void NodeRunner::PublishStatus() {

@@ -90,6 +90,8 @@ class NodeRunner final : public Node {
   static constexpr size_t kUnappliedBytesMax = size_t{64} << 20;
   // One submission to the log: its batch bound, so that no Ready makes a batch of its own size.
   static constexpr size_t kAppendBytesMax = size_t{4} << 20;
+  // How often to look whose clients have gone, which costs some milliseconds at most.
+  static constexpr uint64_t kAbandonedReadsTicks = 10;
   // Reads that wait for a round.
   static constexpr size_t kWaitingReadsMax = 100'000;
   // Peers' messages that wait for the node thread, as they are encoded; beyond it they are dropped,
@@ -186,7 +188,7 @@ class NodeRunner final : public Node {
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
   bool RefusesGrowth() const override;
-  void ReadBarrier(BarrierDone done) override;
+  void ReadBarrier(const rpc::Call* caller, BarrierDone done) override;
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
   void FindLeaseOnLeader(LeaseId id, FindLeaseDone done) override;
@@ -202,10 +204,14 @@ class NodeRunner final : public Node {
     Index index;
     bool is_installed = false;
   };
+  struct WaitingRead {
+    const rpc::Call* caller = nullptr;  // Lives until `done` has run.
+    BarrierDone done;
+  };
   // What the other threads have for the node thread.
   struct Inputs {
     std::vector<NodeCore::QueuedProposal> proposals;
-    std::vector<std::pair<WaiterId, BarrierDone>> reads;
+    std::vector<std::pair<WaiterId, WaitingRead>> reads;
     std::vector<LookDone> looks;
     wal::Token durable = 0;
     std::vector<AppliedNote> applied;
@@ -234,7 +240,10 @@ class NodeRunner final : public Node {
   void ReadLog(const raft::LogRead& read);
   void StartTransfer(MemberId target, BarrierDone done);
   void FinishTransfers();
-  void FailRead(WaiterId id, const absl::Status& error);
+  void TakeReads(std::vector<std::pair<WaiterId, WaitingRead>>& reads);
+  BarrierDone TakeRead(WaiterId id);
+  void FinishReads(const Work& work);
+  void DropAbandonedReads();
   void FailProposal(const RefusedProposal& refused);
   void Tick();
   void TellOfRemoval();
@@ -278,7 +287,8 @@ class NodeRunner final : public Node {
   LeaderHistory leader_history_;
   LeaseDriver lease_driver_;
   MembershipDriver membership_driver_;
-  absl::flat_hash_map<WaiterId, BarrierDone> reads_;
+  absl::flat_hash_map<WaiterId, WaitingRead> reads_;
+  uint64_t ticks_ = 0;
   std::vector<Transfer> transfers_;
   bool removal_told_ = false;
   // Submissions under way: the log's token and the core's number.
@@ -290,6 +300,8 @@ class NodeRunner final : public Node {
   Inputs inputs_ ABSL_GUARDED_BY(mutex_);
   bool node_sleeps_ ABSL_GUARDED_BY(mutex_) = false;
   bool node_stops_ ABSL_GUARDED_BY(mutex_) = false;
+  // Whether the node thread is to be woken for these, or may learn of them when it next wakes.
+  bool wake_on_reads_ ABSL_GUARDED_BY(mutex_) = true;
   bool wake_on_applied_ ABSL_GUARDED_BY(mutex_) = true;
   size_t waiting_reads_ ABSL_GUARDED_BY(mutex_) = 0;
 

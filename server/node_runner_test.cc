@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "server/membership_change.h"
 #include "server/peer/codec.h"
+#include "server/rpc/fake_call.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -38,7 +39,8 @@ class NodeRunnerTest : public testing::Test {
 
   absl::Status Barrier() {
     std::promise<absl::Status> promise;
-    runner().ReadBarrier([&](absl::Status status) { promise.set_value(std::move(status)); });
+    runner().ReadBarrier(nullptr,
+                         [&](absl::Status status) { promise.set_value(std::move(status)); });
     return promise.get_future().get();
   }
 
@@ -184,7 +186,7 @@ TEST_F(NodeRunnerTest, EveryWaiterIsCalledExactlyOnceAroundAStop) {
         ++asked;
         request.set_value(std::to_string(n));
         if (i % 3 == 2) {
-          runner().ReadBarrier(count);
+          runner().ReadBarrier(nullptr, count);
         } else {
           runner().Propose(CommandKind::kPut, request.SerializeAsString(),
                            [count](Node::Outcome outcome) { count(outcome.status); });
@@ -208,7 +210,7 @@ TEST_F(NodeRunnerTest, AReadThatIsQueuedBehindOthersIsAnsweredByAStop) {
   // Confirmed, it waits for a thread of the pool.
   std::promise<absl::Status> read;
   std::future<absl::Status> answer = read.get_future();
-  runner().ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
+  runner().ReadBarrier(nullptr, [&](absl::Status status) { read.set_value(std::move(status)); });
   std::promise<absl::Status> put;
   etcdserverpb::PutRequest request;
   request.set_key("after the read");
@@ -433,10 +435,28 @@ TEST_F(LonelyNodeRunnerTest, ProposalsTimeOutAndReadsWait) {
   EXPECT_EQ(propose(300), api::ToStatus(Error::kTooManyRequests));
   EXPECT_EQ(propose(10), api::ToStatus(Error::kDeadlineExceeded));
   std::promise<absl::Status> read;
-  runner_->ReadBarrier([&](absl::Status status) { read.set_value(std::move(status)); });
+  runner_->ReadBarrier(nullptr, [&](absl::Status status) { read.set_value(std::move(status)); });
   EXPECT_TRUE(runner_->Stop().ok());
   EXPECT_EQ(read.get_future().get(), api::ToStatus(Error::kServerStopped));
   EXPECT_EQ(fatal_.count(), 0);
+}
+
+// A cluster without a leader is asked again and again by clients that give up: they leave nothing.
+TEST_F(LonelyNodeRunnerTest, ReadsEndWithTheirCalls) {
+  ASSERT_NO_FATAL_FAILURE(Start(200, kTestPatience));
+  const absl::Status stopped = api::ToStatus(Error::kServerStopped);
+  rpc::FakeUnaryCall gone(""), patient("");
+  for (rpc::FakeUnaryCall* const fake : {&gone, &patient}) {
+    std::unique_ptr<rpc::UnaryCall> call = fake->TakeCall();
+    const rpc::UnaryCall* const caller = call.get();
+    runner_->ReadBarrier(
+        caller, [call = std::move(call)](absl::Status status) { call->Finish(std::move(status)); });
+  }
+  gone.Cancel();
+  EXPECT_EQ(gone.Wait().status(), stopped);
+  EXPECT_FALSE(patient.finished());
+  EXPECT_TRUE(runner_->Stop().ok());
+  EXPECT_EQ(patient.Wait().status(), stopped);
 }
 
 // What is asked of another member is answered by a stop, and its late answer finds nobody.

@@ -24,6 +24,23 @@ bool WorkerPool::Run(Task& task) {
   return true;
 }
 
+size_t WorkerPool::RunAll(std::vector<Task>& tasks) {
+  size_t taken = 0;
+  {
+    base::MutexLock lock(mutex_);
+    if (stopping_) return 0;
+    while (taken < tasks.size() && queue_.size() < queued_max_) {
+      queue_.push_back(std::move(tasks[taken++]));
+    }
+  }
+  if (taken == 1) {
+    changed_.Signal();
+  } else {
+    changed_.SignalAll();
+  }
+  return taken;
+}
+
 void WorkerPool::Stop() {
   std::deque<Task> dropped;  // Destroyed outside the lock: a task may hold anything.
   {

@@ -6,6 +6,7 @@
 #include <future>
 #include <memory>
 #include <thread>
+#include <vector>
 
 namespace cairn::server {
 namespace {
@@ -41,6 +42,33 @@ TEST(WorkerPoolTest, StopFinishesWhatRunsAndDropsWhatIsQueued) {
   go.set_value();
   stopper.join();
   EXPECT_EQ(*held, 1);
+}
+
+TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
+  std::promise<void> go, started, done;
+  WorkerPool pool(1, 3);
+  WorkerPool::Task blocker = [&] {
+    started.set_value();
+    go.get_future().wait();
+  };
+  ASSERT_TRUE(pool.Run(blocker));
+  started.get_future().wait();
+  std::vector<int> ran;
+  std::vector<WorkerPool::Task> tasks;
+  for (int i = 0; i < 5; ++i) {
+    tasks.push_back([&, i] {
+      ran.push_back(i);
+      if (i == 2) done.set_value();
+    });
+  }
+  EXPECT_EQ(pool.RunAll(tasks), 3u);
+  go.set_value();
+  done.get_future().wait();
+  EXPECT_EQ(ran, (std::vector<int>{0, 1, 2}));
+  tasks[3]();
+  EXPECT_EQ(ran.back(), 3);
+  pool.Stop();
+  EXPECT_EQ(pool.RunAll(tasks), 0u);
 }
 
 TEST(WorkerPoolTest, RefusesWhenFullAndKeepsTheTask) {

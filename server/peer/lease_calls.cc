@@ -50,7 +50,8 @@ void Find(Node& node, std::unique_ptr<UnaryCall> call, const peer::FindLeaseRequ
   if (!leases.is_primary()) return call->Finish(NotTheLeader());
   if (leases.Find(id).has_value()) return TellRemaining(leases, *call, id);
   // Another member may have answered a grant that is not applied here yet.
-  node.ReadBarrier([&leases, id, call = std::move(call)](const absl::Status& status) {
+  const rpc::UnaryCall* const caller = call.get();
+  node.ReadBarrier(caller, [&leases, id, call = std::move(call)](const absl::Status& status) {
     if (!status.ok()) return call->Finish(NotTheLeader());
     TellRemaining(leases, *call, id);
   });
