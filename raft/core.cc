@@ -27,7 +27,7 @@ Core::Impl::Impl(const CoreOptions& options, RestoredState restored)
       vote_(restored.hard_state.vote),
       log_(RestoreLog(restored)),
       configuration_(std::move(restored.configuration)),
-      replay_through_(log_.commit()),
+      must_apply_(log_.commit()),
       // Entries beyond the commit index may hold a change.
       configuration_pending_(log_.last().index),
       handed_out_term_(term_),

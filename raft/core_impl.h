@@ -181,8 +181,9 @@ class Core::Impl {
   uint32_t election_deadline_ticks_ = 0;
   uint32_t heartbeat_elapsed_ticks_ = 0;
 
-  // Nobody campaigns before it has applied this: the commit index found at start.
-  Index replay_through_;
+  // Nobody campaigns before it has applied this: the commit index found at start, and that with
+  // which the last change of the configuration came.
+  Index must_apply_;
   bool is_replaying_ = true;
   // The last entry that may be a configuration change; no new one before it is applied.
   Index configuration_pending_;

@@ -273,13 +273,17 @@ void Core::Impl::On(const Message& message, AppendRequest& request) {
   if (const auto dropped = log_.Merge(slice)) {
     Trace(TraceKind::kLogTruncated, message.from, *dropped);
   }
+  bool brings_change = false;
   for (const Entry& entry : request.entries) {
-    if (entry.kind == EntryKind::kConfiguration) {
-      configuration_pending_ = std::max(configuration_pending_, entry.index);
-    }
+    if (entry.kind != EntryKind::kConfiguration) continue;
+    configuration_pending_ = std::max(configuration_pending_, entry.index);
+    brings_change = true;
   }
   // Only what this message has shown to be the leader's may be taken for committed.
   log_.CommitTo(std::min(request.commit, slice.last().index));
+  // The leader had applied all earlier changes, so they are committed here by now. Who campaigned
+  // before it has applied them too would be two changes behind, and its quorum meet no other.
+  if (brings_change) must_apply_ = std::max(must_apply_, log_.commit());
   TrimTail();
   Send(message.from, AppendAccepted{.match = slice.last().index});
 }

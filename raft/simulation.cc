@@ -75,7 +75,7 @@ void Simulation::Step() {
   } else if (dice < 660) {
     member.CompleteWrites(1 + random_.Below(3));
   } else if (dice < 780) {
-    member.Apply(1 + random_.Below(5));
+    if (!stalled_appliers_.contains(member.id())) member.Apply(1 + random_.Below(5));
   } else if (dice < 830) {
     ProposeAt(member);
   } else if (dice < 860) {
@@ -128,11 +128,14 @@ void Simulation::ProposeAt(TestMember& member) {
   member.Input([&](Core& core) { core.Propose(std::move(proposals)); });
 }
 
-void Simulation::Isolate(MemberId id) {
+void Simulation::Isolate(MemberId id, MemberId companion) {
   ++faults_[Fault::kIsolation];
   for (const MemberId other : cluster_->ids()) {
-    cluster_->Block(id, other);
-    cluster_->Block(other, id);
+    if (other == id || other == companion) continue;
+    for (const MemberId inside : {id, companion}) {
+      cluster_->Block(inside, other);
+      cluster_->Block(other, inside);
+    }
   }
 }
 
@@ -155,6 +158,7 @@ void Simulation::Heal() {
   HandOverLate();
   cluster_->Heal();
   clock_percent_.clear();
+  stalled_appliers_.clear();
   for (const MemberId id : cluster_->ids()) cluster_->member(id).set_disk_stalled(false);
 }
 
@@ -186,13 +190,16 @@ void Simulation::Disturb(TestMember& any) {
     ++faults_[Fault::kCut];
     cluster_->Block(member.id(), RandomMember());
   } else if (dice < 3 * chaos) {
-    Isolate(member.id());
+    Isolate(member.id(), random_.Below(2) == 0 ? member.id() : RandomMember());
   } else if (dice < 12) {
     return;
   } else if (dice < 27) {
     if (random_.Below(100) < temper_.heal_percent) Heal();
   } else if (dice == 27) {
     if (random_.Below(5) < chaos) CutPower();
+  } else if (dice == 28 && random_.Below(2) == 0) {
+    ++faults_[Fault::kStalledApplier];
+    stalled_appliers_.insert(RandomMember());
   } else if (dice == 28) {
     ++faults_[Fault::kStalledDisk];
     member.set_disk_stalled(true);
@@ -203,7 +210,7 @@ void Simulation::Disturb(TestMember& any) {
     // A process that is suspended while the others go on is what makes an old leader.
     if (random_.Below(2) == 0) {
       Delay(member.id());
-      Isolate(member.id());
+      Isolate(member.id(), member.id());
     }
   } else if (dice == 31) {
     if (random_.Below(4) == 0) HandOverLate();

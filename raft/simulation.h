@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ class Simulation {
     kIsolation,
     kClock,
     kStalledDisk,
+    kStalledApplier,
     kLate,
   };
   const std::map<Fault, uint64_t>& faults() const { return faults_; }
@@ -65,7 +67,8 @@ class Simulation {
   // `any`, or as often the leader, whose troubles are everyone's.
   TestMember& Victim(TestMember& any);
   void CutPower();
-  void Isolate(MemberId id);
+  // Cuts the two off from all others; they may be the same.
+  void Isolate(MemberId id, MemberId companion);
   // What is under way to `id` comes late: with the next HandOverLate, however much later.
   void Delay(MemberId id);
   void HandOverLate();
@@ -83,6 +86,7 @@ class Simulation {
   uint64_t context_ = 0;
   // Ticks in 100 opportunities; 100 when absent.
   std::map<MemberId, uint64_t> clock_percent_;
+  std::set<MemberId> stalled_appliers_;
   std::vector<Message> late_;
   std::map<Fault, uint64_t> faults_;
 };

@@ -47,7 +47,7 @@ void Core::Impl::FinishInstall(EntryId snapshot, Configuration configuration) {
   is_installing_ = false;
   log_.Reset(snapshot);
   configuration_ = std::move(configuration);
-  replay_through_ = snapshot.index;
+  must_apply_ = snapshot.index;
   is_replaying_ = false;
   configuration_pending_ = snapshot.index;
   Trace(TraceKind::kSnapshotInstalled, MemberId(0), snapshot.index);

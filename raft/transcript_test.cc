@@ -221,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(All, Transcript,
                          testing::Values("crash", "election", "learner", "membership", "one_member",
                                          "pipeline", "read_index", "read_index_learner",
                                          "read_index_rounds", "replication", "snapshot",
-                                         "stray_term", "transfer"),
+                                         "stray_term", "transfer", "two_changes"),
                          [](const auto& parameter) { return std::string(parameter.param); });
 
 }  // namespace
