@@ -1,6 +1,8 @@
 #include "server/lease_manager.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 
 #include "api/errors.h"
 
@@ -47,7 +49,7 @@ void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> up
     }
   }
   Give(std::move(answers));
-  for (const LeaseId id : gone) LookBehindBarrier(id);
+  if (!gone.empty()) LookBehindBarrier(gone);
 }
 
 void LeaseManager::Promote() {
@@ -75,9 +77,11 @@ void LeaseManager::Confirm(Milliseconds how_long_ms) {
 void LeaseManager::Tick() {
   Answers answers;
   std::vector<LeaseId> unanswered;
+  bool is_looking = false;
   {
     base::MutexLock lock(mutex_);
     if (waiting_.empty()) return;
+    is_looking = is_looking_;
     const Milliseconds now_ms = Now();
     const api::Error error = lessor_.is_primary() ? api::Error::kTimeout : api::Error::kNoLeader;
     for (auto it = waiting_.begin(); it != waiting_.end();) {
@@ -100,10 +104,8 @@ void LeaseManager::Tick() {
     }
   }
   Give(std::move(answers));
-  for (const LeaseId id : unanswered) {
-    AskLeader(id);
-    LookBehindBarrier(id);
-  }
+  for (const LeaseId id : unanswered) AskLeader(id);
+  if (!is_looking) LookBehindBarrier(unanswered);
 }
 
 void LeaseManager::AskLeader(LeaseId id) {
@@ -151,36 +153,83 @@ bool LeaseManager::AnswerLocked(LeaseId id, uint64_t last, int64_t ttl_s, Answer
   return false;
 }
 
-void LeaseManager::LookBehindBarrier(LeaseId id) {
+void LeaseManager::LookBehindBarrier(std::span<const LeaseId> ids) {
   if (!options_.read_barrier) return;
-  uint64_t last = 0;
   {
     base::MutexLock lock(mutex_);
-    const auto found = waiting_.find(id);
-    const bool is_unknown = lessor_.is_primary() && !lessor_.Find(id, Now()).has_value();
-    if (found == waiting_.end() || !is_unknown || !looked_for_.insert(id).second) return;
-    last = found->second.back().number;
+    // Elsewhere the leader is asked, who has a barrier of its own.
+    if (!lessor_.is_primary()) return;
+    for (const LeaseId id : ids) {
+      if (to_look_for_.size() < kWaitersMax) to_look_for_.insert(id);
+    }
+    if (is_looking_ || to_look_for_.empty()) return;
+    is_looking_ = true;
   }
-  options_.read_barrier(
-      [this, id, last](const absl::Status& status) { BarrierPassed(id, last, status); });
+  RunLooks();
 }
 
-void LeaseManager::BarrierPassed(LeaseId id, uint64_t last, const absl::Status& status) {
+// Whoever set is_looking_ runs it. A barrier may be passed before the request for it returns, again
+// and again, so this is a loop: whichever of the two is later goes on.
+void LeaseManager::RunLooks() {
+  enum class Step { kAsked, kLeft, kPassed, kFailed };
+  while (true) {
+    std::vector<Wanted> wanted = TakeWanted();
+    if (wanted.empty()) return;
+    auto step = std::make_shared<std::atomic<Step>>(Step::kAsked);
+    options_.read_barrier([this, step, wanted = std::move(wanted)](const absl::Status& status) {
+      const bool passed = BarrierPassed(wanted, status);
+      const Step before = step->exchange(passed ? Step::kPassed : Step::kFailed);
+      if (passed && before == Step::kLeft) RunLooks();
+    });
+    if (step->exchange(Step::kLeft) != Step::kPassed) return;
+  }
+}
+
+// Nothing is wanted any more: is_looking_ has ended.
+std::vector<LeaseManager::Wanted> LeaseManager::TakeWanted() {
+  std::vector<Wanted> wanted;
+  while (wanted.empty()) {
+    std::set<LeaseId> ids;
+    {
+      base::MutexLock lock(mutex_);
+      ids.swap(to_look_for_);
+      is_looking_ = !ids.empty();
+    }
+    if (ids.empty()) break;
+    for (auto next = ids.begin(); next != ids.end();) {
+      base::MutexLock lock(mutex_);
+      const Milliseconds now_ms = Now();
+      for (size_t i = 0; i < kLookStep && next != ids.end(); ++i, ++next) {
+        const auto found = waiting_.find(*next);
+        const bool is_unknown = lessor_.is_primary() && !lessor_.Find(*next, now_ms).has_value();
+        if (found == waiting_.end() || !is_unknown) continue;
+        wanted.push_back({*next, found->second.back().number});
+      }
+    }
+  }
+  return wanted;
+}
+
+bool LeaseManager::BarrierPassed(std::span<const Wanted> wanted, const absl::Status& status) {
   Answers answers;
-  bool has_more = false;
-  {
+  for (size_t done = 0; status.ok() && done < wanted.size(); done += kLookStep) {
     base::MutexLock lock(mutex_);
-    looked_for_.erase(id);
-    // Otherwise the next tick looks again.
-    if (!status.ok()) return;
-    const std::optional<int64_t> ttl_s = RenewLocked(id, /*may_deny=*/true);
-    if (!ttl_s.has_value()) return;
-    // Who came after the barrier was asked for may ask for a lease that came after it, too. One
-    // that is there is renewed for all.
-    has_more = AnswerLocked(id, *ttl_s > 0 ? next_waiter_ : last, *ttl_s, answers);
+    for (const Wanted& look : wanted.subspan(done, std::min(kLookStep, wanted.size() - done))) {
+      const std::optional<int64_t> ttl_s = RenewLocked(look.id, /*may_deny=*/true);
+      if (!ttl_s.has_value()) continue;
+      // Who came after the barrier was asked for may ask for a lease that came after it, too. One
+      // that is there is renewed for all.
+      const uint64_t last = *ttl_s > 0 ? next_waiter_ : look.last;
+      if (AnswerLocked(look.id, last, *ttl_s, answers)) to_look_for_.insert(look.id);
+    }
+  }
+  if (!status.ok()) {
+    // The next tick looks again.
+    base::MutexLock lock(mutex_);
+    is_looking_ = false;
   }
   Give(std::move(answers));
-  if (has_more) LookBehindBarrier(id);
+  return status.ok();
 }
 
 bool LeaseManager::HasWork() const {
@@ -260,7 +309,7 @@ void LeaseManager::RenewLater(LeaseId id, RenewDone done) {
   }
   if (answer.has_value()) return std::move(done)(*std::move(answer));
   AskLeader(id);
-  LookBehindBarrier(id);
+  LookBehindBarrier({&id, 1});
 }
 
 void LeaseManager::RetryLocked(LeaseId id, Answers& answers) {

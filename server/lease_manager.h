@@ -20,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -121,9 +122,17 @@ class LeaseManager {
   // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
   void AskLeader(LeaseId id);
   void LeaderAnswered(LeaseId id, uint64_t last, const absl::StatusOr<int64_t>& ttl_s);
-  // Looks again, behind a barrier, for a lease that this leader does not know.
-  void LookBehindBarrier(LeaseId id);
-  void BarrierPassed(LeaseId id, uint64_t last, const absl::Status& status);
+  // Looks again, behind a barrier, for those of `ids` that this leader does not know. One barrier
+  // serves all that were asked for before it, and while one is under way the others gather.
+  void LookBehindBarrier(std::span<const LeaseId> ids);
+  struct Wanted {
+    LeaseId id;
+    uint64_t last = 0;  // The number of the last waiter who came before the barrier.
+  };
+  void RunLooks();
+  std::vector<Wanted> TakeWanted();
+  // Whether to go on.
+  bool BarrierPassed(std::span<const Wanted> wanted, const absl::Status& status);
   static void Give(Answers answers);
 
   const LeaseManagerOptions options_;
@@ -134,8 +143,11 @@ class LeaseManager {
   uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
   // What the leader is being asked for.
   absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
-  // What a barrier is waited for, to look again.
-  absl::flat_hash_set<LeaseId> looked_for_ ABSL_GUARDED_BY(mutex_);
+  // What the next barrier is for: kWaitersMax at most, the next tick has the rest. In their order,
+  // so that answers have one.
+  std::set<LeaseId> to_look_for_ ABSL_GUARDED_BY(mutex_);
+  // A barrier is under way, or its outcome being dealt with.
+  bool is_looking_ ABSL_GUARDED_BY(mutex_) = false;
   // All together.
   size_t waiters_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

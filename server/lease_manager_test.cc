@@ -112,24 +112,38 @@ TEST_F(LeaseBarrierTest, AnUnknownLeaseIsDeniedOnlyBehindABarrier) {
   Renew(LeaseId(2));
   Renew(LeaseId(2));
   EXPECT_EQ(answers_, (Answers{}));
-  ASSERT_EQ(barriers_.size(), 2u);
+  ASSERT_EQ(barriers_.size(), 1u);
   // The grant arrives.
   Apply(1, lease::LeaseFacts{.granted = Index(1), .ttl_s = 10});
   EXPECT_EQ(answers_, (Answers{"10"}));
   barriers_[0](absl::OkStatus());
   EXPECT_EQ(answers_, (Answers{"10"}));
-  // The second who asked for the other came after its barrier, and gets one of its own. A barrier
-  // that fails says nothing; the next tick asks for another.
+  // Both who asked for the other came after that barrier, and share the next one; who comes after
+  // it needs another. A barrier that fails says nothing; the next tick asks for another.
+  ASSERT_EQ(barriers_.size(), 2u);
+  Renew(LeaseId(2));
   barriers_[1](absl::OkStatus());
-  EXPECT_EQ(answers_, (Answers{"10", "0"}));
+  EXPECT_EQ(answers_, (Answers{"10", "0", "0"}));
   ASSERT_EQ(barriers_.size(), 3u);
   barriers_[2](absl::UnavailableError("leader changed"));
-  EXPECT_EQ(answers_, (Answers{"10", "0"}));
+  EXPECT_EQ(answers_, (Answers{"10", "0", "0"}));
   manager_.Tick();
   ASSERT_EQ(barriers_.size(), 4u);
   barriers_[3](absl::OkStatus());
-  EXPECT_EQ(answers_, (Answers{"10", "0", "0"}));
+  EXPECT_EQ(answers_, (Answers{"10", "0", "0", "0"}));
   EXPECT_EQ(manager_.waiting(), 0u);
+}
+
+// A client that renews what was never granted costs as little as one that renews what was.
+TEST_F(LeaseBarrierTest, AStormOfUnknownLeasesTakesTwoBarriers) {
+  constexpr int kLeases = 1000;
+  for (int id = 1; id <= kLeases; ++id) Renew(LeaseId(id));
+  ASSERT_EQ(barriers_.size(), 1u);
+  barriers_[0](absl::OkStatus());
+  ASSERT_EQ(barriers_.size(), 2u);
+  barriers_[1](absl::OkStatus());
+  EXPECT_EQ(answers_, Answers(kLeases, "0"));
+  EXPECT_EQ(barriers_.size(), 2u);
 }
 
 // Its id may be granted anew in an entry that this leader has yet to apply.
