@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "server/rpc/grpc_bytes.h"
+#include "server/rpc/grpc_log.h"
 
 namespace cairn::rpc {
 
@@ -200,6 +201,7 @@ class GrpcConnection final : public ClientConnection {
 }  // namespace
 
 Connector GrpcConnector(size_t response_bytes_max) {
+  TakeGrpcLog();
   KeepCallbackThreads();
   return [response_bytes_max](const std::string& authority) {
     return std::make_unique<GrpcConnection>(authority, response_bytes_max);

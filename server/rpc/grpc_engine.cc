@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "server/rpc/grpc_bytes.h"
 #include "server/rpc/grpc_call.h"
+#include "server/rpc/grpc_log.h"
 #include "server/rpc/listen_probe.h"
 
 namespace cairn::rpc {
@@ -139,6 +140,7 @@ void SetArguments(const GrpcEngineOptions& options, grpc::ServerBuilder& builder
 // So gRPC stays until the process ends.
 void KeepLibrary() {
   [[maybe_unused]] static const bool kept = [] {
+    TakeGrpcLog();
     grpc_init();
     return true;
   }();
