@@ -17,7 +17,9 @@ namespace {
 constexpr uint32_t kReadElectionTimeouts = 2;
 // Rounds of this member that may be under way. Reads that come meanwhile share the next one, so
 // that under load a round serves many: its messages cost more than all else that a read needs.
-constexpr size_t kReadRoundsMax = 1;
+constexpr ptrdiff_t kReadRoundsMax = 1;
+// One that is not answered for so long was probably lost, and holds up nobody else.
+constexpr uint64_t kReadRoundTicks = 2;
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
 }  // namespace
@@ -148,7 +150,10 @@ void NodeCore::RetryWaiting() {
   Submit(std::move(proposals));
 }
 
-void NodeCore::Read(WaiterId id) { new_reads_.push_back(id); }
+void NodeCore::Read(WaiterId id) {
+  new_reads_.push_back(id);
+  new_reads_had_leader_ = new_reads_had_leader_ || core_.leader() != MemberId(0);
+}
 
 void NodeCore::KeepReads(absl::FunctionRef<bool(WaiterId)> is_wanted) {
   const auto sift = [&](std::vector<WaiterId>& reads) {
@@ -162,32 +167,46 @@ void NodeCore::KeepReads(absl::FunctionRef<bool(WaiterId)> is_wanted) {
   std::erase_if(leaderless_reads_, [](const LeaderlessReads& lost) { return lost.reads.empty(); });
 }
 
-bool NodeCore::TakesReads() const { return rounds_.size() < kReadRoundsMax; }
+bool NodeCore::TakesReads() const {
+  if (unreachable_tick_ == tick_) return false;
+  const auto is_under_way = [&](const auto& round) {
+    return tick_ - round.second.asked_at_tick < kReadRoundTicks;
+  };
+  return std::count_if(rounds_.begin(), rounds_.end(), is_under_way) < kReadRoundsMax;
+}
 
 bool NodeCore::WantsReadRound() const { return !new_reads_.empty() && TakesReads(); }
 
 void NodeCore::StartReadRound() {
   if (!WantsReadRound()) return;
   const uint64_t context = (uint64_t{options_.start_nonce} << 32) | next_round_++;
-  rounds_[context] = {std::move(new_reads_), tick_, core_.leader(), core_.term()};
-  new_reads_.clear();
+  const bool had_leader = std::exchange(new_reads_had_leader_, false);
+  rounds_[context] = {std::exchange(new_reads_, {}), tick_, core_.leader(), core_.term(),
+                      had_leader || core_.leader() != MemberId(0)};
   core_.ReadIndex(context);
 }
 
-// A late answer to an abandoned context finds nobody, so it cannot be taken for the new round's.
 void NodeCore::RetryReads() {
-  std::vector<uint64_t> leaderless;
-  for (auto it = rounds_.begin(); it != rounds_.end();) {
-    if (tick_ - it->second.asked_at_tick < options_.read_retry_ticks) {
-      ++it;
-    } else if (core_.leader() == MemberId(0)) {
-      leaderless.push_back((it++)->first);
+  std::vector<uint64_t> unanswered;
+  for (const auto& [context, round] : rounds_) {
+    if (tick_ - round.asked_at_tick >= options_.read_retry_ticks) unanswered.push_back(context);
+  }
+  for (const uint64_t context : unanswered) {
+    if (core_.leader() == MemberId(0)) {
+      RefusedRound(context);
     } else {
-      new_reads_.insert(new_reads_.end(), it->second.reads.begin(), it->second.reads.end());
-      it = rounds_.erase(it);
+      AbandonRound(context);
     }
   }
-  for (const uint64_t context : leaderless) RefusedRound(context);
+}
+
+// A late answer to an abandoned context finds nobody, so it cannot be taken for the new round's.
+void NodeCore::AbandonRound(uint64_t context) {
+  const auto round = rounds_.find(context);
+  if (round == rounds_.end()) return;
+  new_reads_.insert(new_reads_.end(), round->second.reads.begin(), round->second.reads.end());
+  new_reads_had_leader_ = new_reads_had_leader_ || round->second.had_leader;
+  rounds_.erase(round);
 }
 
 // A leader that hands over loses no read, like no proposal: it is asked again of the next one.
@@ -197,11 +216,12 @@ void NodeCore::RefusedRound(uint64_t context) {
   const auto round = rounds_.find(context);
   if (round == rounds_.end()) return;
   std::vector<WaiterId> reads = std::move(round->second.reads);
-  const bool had_leader = round->second.leader != MemberId(0);
+  const MemberId asked = round->second.leader;
   const bool is_leader_there =
-      round->second.leader == core_.leader() && round->second.term == core_.term();
+      asked != MemberId(0) && asked == core_.leader() && round->second.term == core_.term();
+  const bool had_leader = round->second.had_leader;
   rounds_.erase(round);
-  if (had_leader && is_leader_there) {  // It takes no more.
+  if (is_leader_there) {  // It takes no more.
     std::move(reads.begin(), reads.end(), std::back_inserter(reads_refused_));
     return;
   }
@@ -215,6 +235,7 @@ void NodeCore::RestartReads() {
   for (LeaderlessReads& lost : std::exchange(leaderless_reads_, {})) {
     std::move(lost.reads.begin(), lost.reads.end(), std::back_inserter(new_reads_));
   }
+  new_reads_had_leader_ = true;
 }
 
 void NodeCore::LogDurable(uint64_t number) {
@@ -248,6 +269,10 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
   const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
   for (raft::Message& message : messages) {
     if (message.to == core_.leader()) unreachable_tick_ = tick_;
+    if (const auto* question = std::get_if<raft::ReadIndexRequest>(&message.body)) {
+      AbandonRound(question->context);
+      continue;
+    }
     auto& forwarded = std::get<raft::ForwardedProposals>(message.body);
     for (raft::Proposal& proposal : forwarded.proposals) {
       proposals.push_back({{0, std::move(proposal)}, expires_at_tick});

@@ -123,8 +123,8 @@ class NodeCore {
   void FinishInstall(raft::EntryId snapshot, raft::Configuration configuration);
   void AbandonInstall();
   void ReportUnreachable(MemberId peer);
-  // Messages with forwarded proposals that have certainly not arrived: they wait for a leader
-  // again, and are not sent to the same one before the next tick.
+  // Forwarded proposals and questions for a read index that have certainly not arrived: what they
+  // carry waits for a leader again, and is not sent to the same one before the next tick.
   void Undelivered(std::vector<raft::Message> messages);
   bool TransferLeadership(MemberId target);
 
@@ -157,6 +157,8 @@ class NodeCore {
     // Who was asked, in which term; 0: nobody.
     MemberId leader;
     Term term;
+    // There was one when some of the reads came.
+    bool had_leader = false;
   };
   // Reads of a round that has no leader any more, or had none.
   struct LeaderlessReads {
@@ -175,6 +177,8 @@ class NodeCore {
   bool WantsReadRound() const;
   void StartReadRound();
   void RetryReads();
+  // Its reads are those of the next round.
+  void AbandonRound(uint64_t context);
   void RefusedRound(uint64_t context);
   // Asks the leader, if there is one again, on behalf of leaderless reads.
   void RestartReads();
@@ -197,6 +201,7 @@ class NodeCore {
 
   // Reads of the next round, rounds under way by context, and confirmed reads by index.
   std::vector<WaiterId> new_reads_;
+  bool new_reads_had_leader_ = false;
   uint32_t next_round_ = 1;
   std::map<uint64_t, ReadRound> rounds_;
   std::deque<LeaderlessReads> leaderless_reads_;

@@ -124,9 +124,14 @@ absl::Status NodeRunner::WaitReady(std::chrono::milliseconds timeout) {
 }
 
 void NodeRunner::HandOver() {
-  std::promise<void> finished;
-  TransferLeadership(MemberId(0), [&](const absl::Status&) { finished.set_value(); });
-  finished.get_future().wait();
+  std::promise<absl::Status> finished;
+  TransferLeadership(MemberId(0), [&](absl::Status status) { finished.set_value(status); });
+  if (!finished.get_future().get().ok() || OtherLeader() == MemberId(0)) return;
+  // The others may hear of the new leader a little later: what they still send here is passed on.
+  const auto heard = steady_clock::now() + options_.tick;
+  base::MutexLock lock(status_mutex_);
+  while (!stopping_ && status_changed_.WaitUntil(status_mutex_, heard)) {
+  }
 }
 
 absl::Status NodeRunner::Stop() {
@@ -339,6 +344,8 @@ void NodeRunner::WakeNode() {
 void NodeRunner::RunNode() {
   base::NameThread("node");
   next_tick_ = steady_clock::now() + options_.tick;
+  // Who starts is waited for: no need to begin with a pause.
+  if (options_.peers != nullptr) options_.peers->Tick();
   bool has_ticked = false;
   while (true) {
     lease_driver_.Run(has_ticked);

@@ -109,7 +109,7 @@ class NodeRunner final : public Node {
   // Hand-overs that are waited for; all but one ask for what is under way already.
   static constexpr size_t kWaitingTransfersMax = 100;
   // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
-  // than this only adds latency.
+  // than this only adds latency. (What waited for a round was let in then, and finds room.)
   static constexpr int kReadThreads = 2;
   static constexpr size_t kQueuedReadsMax = 10'000;
 
@@ -126,7 +126,8 @@ class NodeRunner final : public Node {
   absl::Status WaitReady(std::chrono::milliseconds timeout);
 
   // Hands the leadership over to the best successor, if this member leads and there is one, and
-  // waits until that has happened or failed.
+  // waits until that has happened, and the others have had a heartbeat interval to hear of it, or
+  // has failed.
   void HandOver();
 
   // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state

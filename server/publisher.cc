@@ -55,13 +55,16 @@ bool Publisher::IsKnown() const {
 void Publisher::Run() {
   base::NameThread("publisher");
   while (true) {
-    absl::Status status;
-    if (!IsKnown()) {
-      std::promise<absl::Status> answered;
+    std::promise<absl::Status> answered;
+    if (IsKnown()) {
+      // Nothing to tell, but a quorum to wait for, and for what it did meanwhile.
+      node_.ReadBarrier(nullptr,
+                        [&](absl::Status status) { answered.set_value(std::move(status)); });
+    } else {
       node_.Propose(CommandKind::kPublishMember, EncodePublished(attributes_),
                     [&](Node::Outcome outcome) { answered.set_value(outcome.status); });
-      status = answered.get_future().get();
     }
+    const absl::Status status = answered.get_future().get();
     base::MutexLock lock(mutex_);
     if (status.ok()) {
       published_ = true;

@@ -1,7 +1,8 @@
 // Tells the cluster what this member is called and where its clients find it.
 //
 // One thread of its own, started by the server: the telling is a write, so it needs a quorum, and
-// is tried again until it has succeeded. Nothing is written when the cluster knows already.
+// is tried again until it has succeeded. When the cluster knows already, a read takes the place of
+// the write: either way the member has then caught up with what was acknowledged before it came.
 #ifndef CAIRN_SERVER_PUBLISHER_H_
 #define CAIRN_SERVER_PUBLISHER_H_
 
@@ -23,7 +24,8 @@ class Publisher {
   // Stops.
   ~Publisher();
 
-  // Waits until the cluster knows, at most `timeout`. Whether it does.
+  // Waits until the cluster knows, and this member is of use to clients, at most `timeout`. Whether
+  // that is so.
   bool Wait(std::chrono::milliseconds timeout);
   // Gives up; the node must have been stopped, or must answer what is under way. Idempotent.
   void Stop();

@@ -302,7 +302,7 @@ absl::Status Server::Parts::ListenForPeers() {
   incoming.identity = Identity();
   incoming.is_removed = [this](MemberId id) { return runner->IsRemoved(id); };
   incoming.on_greeting = [this](MemberId from, const std::vector<std::string>& peer_urls) {
-    transport->AddRemote(from, peer_urls);
+    transport->Greeted(from, peer_urls);
   };
   incoming.deliver = [this](std::vector<raft::Message> messages) {
     runner->Step(std::move(messages));

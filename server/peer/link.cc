@@ -31,8 +31,10 @@ std::vector<std::string> Authorities(const std::vector<std::string>& urls) {
   return authorities;
 }
 
-bool IsForwarded(const raft::Message& message) {
-  return std::holds_alternative<raft::ForwardedProposals>(message.body);
+// What clients of this member wait for: its loss is told.
+bool IsWaitedFor(const raft::Message& message) {
+  return std::holds_alternative<raft::ForwardedProposals>(message.body) ||
+         std::holds_alternative<raft::ReadIndexRequest>(message.body);
 }
 
 }  // namespace
@@ -89,7 +91,7 @@ void PeerTransport::Link::Add(raft::Message message) {
     is_overflow = stream_ != nullptr && !std::exchange(overflowed_, true);
   }
   if (is_overflow) options_->on_unreachable(id_);
-  if (!IsForwarded(message)) return;
+  if (!IsWaitedFor(message)) return;
   std::vector<raft::Message> undelivered;
   undelivered.push_back(std::move(message));
   options_->on_undelivered(std::move(undelivered));
@@ -161,7 +163,7 @@ std::vector<raft::Message> PeerTransport::Link::Close(Time now) {
   dropped_messages_ += queue_.size();
   std::vector<raft::Message> undelivered;
   for (raft::Message& message : queue_) {
-    if (IsForwarded(message)) undelivered.push_back(std::move(message));
+    if (IsWaitedFor(message)) undelivered.push_back(std::move(message));
   }
   queue_.clear();
   queued_bytes_ = 0;
@@ -191,6 +193,18 @@ void PeerTransport::Link::Tick() {
     }
   }
   if (dead != nullptr) dead->Cancel();
+  Pump();
+}
+
+void PeerTransport::Link::PeerIsThere() {
+  {
+    base::MutexLock lock(mutex_);
+    const Time now = options_->now();
+    // What is due anyway is the next tick's.
+    if (stopped_ || stream_ != nullptr || now >= retry_at_) return;
+    pause_ = options_->retry_min;
+    Open(now);
+  }
   Pump();
 }
 

@@ -39,6 +39,8 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
   // Writes what waits, unless a write is under way.
   void Pump();
   void Tick();
+  // The peer has just shown that it is there: no need to wait any longer before trying again.
+  void PeerIsThere();
   void Call(std::string_view path, std::string request, std::chrono::milliseconds timeout,
             Peers::CallDone done);
   PeerLinkStatus status() const;
@@ -61,7 +63,7 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
 
   void Open(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Lets go of the stream and all that was meant for it. The next comes after a pause.
-  // Returns the forwarded proposals among what was dropped.
+  // Returns what clients wait for among what was dropped.
   std::vector<raft::Message> Close(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGreeting(const peer::Greeting& greeting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The next request: the greeting, then a probe, then messages. False when there is nothing.

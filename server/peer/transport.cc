@@ -59,9 +59,9 @@ void PeerTransport::SetMembers(const Members& members) {
   for (const std::shared_ptr<Link>& link : gone) link->Stop();
 }
 
-void PeerTransport::AddRemote(MemberId id, const std::vector<std::string>& peer_urls) {
+void PeerTransport::Greeted(MemberId id, const std::vector<std::string>& peer_urls) {
   if (id == options_->identity.self) return;
-  if (const std::shared_ptr<Link> known = Find(id); known != nullptr) return;
+  if (const std::shared_ptr<Link> known = Find(id); known != nullptr) return known->PeerIsThere();
   std::shared_ptr<Link> oldest;
   {
     base::MutexLock lock(mutex_);

@@ -44,8 +44,8 @@ struct PeerTransportOptions {
   rpc::Connector connect;
   // Messages for `peer` were dropped, or the stream to it ended. Any thread.
   std::function<void(MemberId peer)> on_unreachable;
-  // Messages with forwarded proposals that were dropped before a byte of them was written. Any
-  // thread.
+  // Forwarded proposals and questions for a read index that were dropped before a byte of them was
+  // written. Any thread.
   std::function<void(std::vector<raft::Message> messages)> on_undelivered;
   // A peer refuses to talk to this member, and why (its words). Once for each different reason.
   std::function<void(MemberId peer, const absl::Status& why)> on_refused;
@@ -89,9 +89,10 @@ class PeerTransport final : public Peers {
   // Who there is: begins to talk to those that are new, ends with those that are gone, and goes to
   // the new addresses of those that moved. This member itself is left out.
   void SetMembers(const Members& members) override;
-  // A member that is in no configuration applied here has greeted us: answers go to `peer_urls`
-  // until SetMembers names it or more than kRemotesMax others have come.
-  void AddRemote(MemberId id, const std::vector<std::string>& peer_urls);
+  // A member has greeted us. One that is waited for, after its restart perhaps, is spoken to at
+  // once. One that is in no configuration applied here gets its answers at `peer_urls`, until
+  // SetMembers names it or more than kRemotesMax others have come.
+  void Greeted(MemberId id, const std::vector<std::string>& peer_urls);
 
   // Sends each message to its `to`.
   void Send(std::vector<raft::Message> messages) override;

@@ -285,6 +285,23 @@ TEST_F(PeerTransportTest, ASuccessMakesTheNextPauseShortAgain) {
   EXPECT_EQ(network_.streams.size(), opened + 1);
 }
 
+// A member that was down for long would otherwise hear of the leader only after the longest pause.
+TEST_F(PeerTransportTest, APeerThatIsBackIsSpokenToAtOnce) {
+  transport_->Tick();
+  for (int attempt = 0; attempt < 6; ++attempt) {
+    network_.last().End(absl::UnavailableError("refused"));
+    After(milliseconds(1001));
+  }
+  network_.last().End(absl::UnavailableError("refused"));
+  const size_t opened = network_.streams.size();
+  transport_->Greeted(MemberId(2), Of(2).peer_urls);
+  ASSERT_EQ(network_.streams.size(), opened + 1);
+  EXPECT_TRUE(network_.last().written.front().has_greeting());
+  // Once is enough.
+  transport_->Greeted(MemberId(2), Of(2).peer_urls);
+  EXPECT_EQ(network_.streams.size(), opened + 1);
+}
+
 TEST_F(PeerTransportTest, ConnectedFollowsGreetingAndEnd) {
   EXPECT_EQ(transport_->ConnectedMs(MemberId(2)), std::nullopt);
   FakeStream& stream = Connect();
@@ -358,8 +375,8 @@ TEST_F(PeerTransportTest, MembersComeMoveAndGo) {
 }
 
 TEST_F(PeerTransportTest, AStrangerThatGreetedIsAnsweredAndBecomesAMember) {
-  transport_->AddRemote(MemberId(5), {"http://127.0.0.1:5"});
-  transport_->AddRemote(MemberId(5), {"http://127.0.0.1:5"});
+  transport_->Greeted(MemberId(5), {"http://127.0.0.1:5"});
+  transport_->Greeted(MemberId(5), {"http://127.0.0.1:5"});
   transport_->Tick();
   ASSERT_EQ(network_.streams.size(), 2u);  // To member 2 and to the stranger.
   EXPECT_EQ(network_.last().authority, "127.0.0.1:5");
@@ -369,7 +386,7 @@ TEST_F(PeerTransportTest, AStrangerThatGreetedIsAnsweredAndBecomesAMember) {
   EXPECT_EQ(transport_->Links().size(), 2u);
 
   for (uint64_t id = 100; id < 100 + 2 * PeerTransport::kRemotesMax; ++id) {
-    transport_->AddRemote(MemberId(id), Of(id).peer_urls);
+    transport_->Greeted(MemberId(id), Of(id).peer_urls);
   }
   transport_->Tick();
   EXPECT_EQ(network_.streams.size(), 2u + PeerTransport::kRemotesMax);

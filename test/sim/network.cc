@@ -73,12 +73,13 @@ void Cluster::Deliver(Member& to, const raft::Message& message) {
   to.Turn(/*has_ticked=*/false);
 }
 
-// The transport may know that a message has not arrived: of proposals it says so.
+// The transport may know that a message has not arrived: of what clients wait for it says so.
 void Cluster::Undelivered(Member& from, raft::Message message) {
   if (Chance(50)) return;
   AtMember(from, Delay(), [message = std::move(message)](Member& self) {
     self.node().ReportUnreachable(message.to);
-    if (std::holds_alternative<raft::ForwardedProposals>(message.body)) {
+    if (std::holds_alternative<raft::ForwardedProposals>(message.body) ||
+        std::holds_alternative<raft::ReadIndexRequest>(message.body)) {
       self.node().Undelivered({message});
     }
     self.Turn(/*has_ticked=*/false);
