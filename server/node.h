@@ -130,8 +130,8 @@ class Node {
   // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may
   // read and build a large answer. Waits for the client's deadline, not for one of its own (etcd
   // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise. `caller` is the call
-  // that waits, which lives until `done` has run, or null if that is none: when it is cancelled
-  // while there is no leader, `done` is called with CANCELLED, some time after.
+  // that waits, which lives until `done` has run, or null if that is none: some time after it is
+  // cancelled `done` is called with "server stopped", which is then so or heard by nobody.
   virtual void ReadBarrier(const rpc::Call* caller, BarrierDone done) = 0;
 
   // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue

@@ -76,7 +76,7 @@ void NodeRunner::FinishReads(const Work& work) {
     ready.push_back(std::make_shared<PooledRead>(TakeRead(id)));
     tasks.push_back([read = ready.back()] { read->Finish(absl::OkStatus()); });
   }
-  for (size_t i = read_pool_.RunAll(tasks); i < ready.size(); ++i) {
+  for (size_t i = read_pool_.RunAll(tasks, kWaitingReadsMax); i < ready.size(); ++i) {
     ready[i]->Finish(api::ToStatus(api::Error::kTooManyRequests));
   }
   for (const WaiterId id : work.reads_refused) {

@@ -24,20 +24,17 @@ bool WorkerPool::Run(Task& task) {
   return true;
 }
 
-size_t WorkerPool::RunAll(std::vector<Task>& tasks) {
+size_t WorkerPool::RunAll(std::vector<Task>& tasks, size_t queued_max) {
   size_t taken = 0;
   {
     base::MutexLock lock(mutex_);
     if (stopping_) return 0;
-    while (taken < tasks.size() && queue_.size() < queued_max_) {
+    while (taken < tasks.size() && queue_.size() < queued_max) {
       queue_.push_back(std::move(tasks[taken++]));
     }
   }
-  if (taken == 1) {
-    changed_.Signal();
-  } else {
-    changed_.SignalAll();
-  }
+  if (taken == 1) changed_.Signal();
+  if (taken > 1) changed_.SignalAll();
   return taken;
 }
 

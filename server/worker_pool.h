@@ -27,9 +27,9 @@ class WorkerPool {
 
   // Queues `task`. False, with `task` untouched, when the queue is full or the pool stops.
   bool Run(Task& task);
-  // Queues the first of `tasks`, as many as there is room for, and returns how many. Who wakes up
-  // finds all of them, instead of one at a time.
-  size_t RunAll(std::vector<Task>& tasks);
+  // Queues the first of `tasks`, until `queued_max` wait, and returns how many. Who wakes up finds
+  // all of them, instead of one at a time.
+  size_t RunAll(std::vector<Task>& tasks, size_t queued_max);
   // Finishes what is running, drops what is queued, ends the threads. Idempotent; not from a task.
   void Stop();
 

@@ -46,7 +46,7 @@ TEST(WorkerPoolTest, StopFinishesWhatRunsAndDropsWhatIsQueued) {
 
 TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
   std::promise<void> go, started, done;
-  WorkerPool pool(1, 3);
+  WorkerPool pool(1, 1);
   WorkerPool::Task blocker = [&] {
     started.set_value();
     go.get_future().wait();
@@ -61,14 +61,14 @@ TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
       if (i == 2) done.set_value();
     });
   }
-  EXPECT_EQ(pool.RunAll(tasks), 3u);
+  EXPECT_EQ(pool.RunAll(tasks, 3), 3u);
   go.set_value();
   done.get_future().wait();
   EXPECT_EQ(ran, (std::vector<int>{0, 1, 2}));
   tasks[3]();
   EXPECT_EQ(ran.back(), 3);
   pool.Stop();
-  EXPECT_EQ(pool.RunAll(tasks), 0u);
+  EXPECT_EQ(pool.RunAll(tasks, 3), 0u);
 }
 
 TEST(WorkerPoolTest, RefusesWhenFullAndKeepsTheTask) {

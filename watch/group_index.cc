@@ -9,6 +9,7 @@
 namespace cairn::watch {
 
 Group* Group::Make(std::string_view first, std::string_view limit) {
+  static_assert(alignof(Group) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
   void* const place = ::operator new(sizeof(Group) + first.size() + limit.size());
   auto* const group = new (place) Group();
   group->first_bytes = static_cast<uint32_t>(first.size());
