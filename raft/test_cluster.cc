@@ -198,6 +198,8 @@ void TestMember::CheckProgress(const CoreStatus& before, const CoreStatus& after
 
 void TestMember::CheckElected(const CoreStatus& status) {
   const EntryId committed = cluster_.checker.last_committed();
+  // Elected by votes that came late: a later term has committed already, so this one cannot.
+  if (status.term < committed.term) return;
   const Term held = committed.index <= status.last.index
                         ? TermAt(committed.index).value_or(committed.term)
                         : committed.term;
@@ -274,7 +276,10 @@ void TestMember::CheckPromise(const Message& message) {
       broken = "asks for votes before its own is durable";
     }
   } else if (const auto* accepted = std::get_if<AppendAccepted>(&message.body)) {
-    if (accepted->match > DiskLast().index) broken = "accepts what is not durable";
+    // One of an earlier term leaves when its entries were durable, or later: another term may have
+    // superseded them.
+    const bool is_of_now = hard_state_.term == message.term;
+    if (is_of_now && accepted->match > DiskLast().index) broken = "accepts what is not durable";
   }
   if (!broken.empty()) {
     cluster_.Report(fmt::format("message {} {}", DescribeMessage(message), broken));
