@@ -160,8 +160,7 @@ void Cluster::RefusedStart(size_t position, const absl::Status& status) {
 }
 
 void Cluster::Kill(Member& member, bool is_power_cut, bool flips_bit) {
-  // It could not come back, and is still needed (Leave).
-  if (member.is_removed() && !IsRemovalKnown(member.id())) return;
+  if (IsStillNeeded(member)) return;
   Slot& slot = slots_[member.position()];
   Note(member.position(), is_power_cut ? "loses power" : "is killed");
   counts_.Add(is_power_cut ? What::kPowerCut : What::kKilled);

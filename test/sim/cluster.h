@@ -149,6 +149,10 @@ class Cluster final : private World {
   bool Must(Member& member, const absl::Status& status);
   void Leave(Member& member);
   bool IsRemovalKnown(MemberId id) const;
+  // Removed, which only it knows: it could not come back, and must not go (Leave).
+  bool IsStillNeeded(const Member& member) const {
+    return member.is_removed() && !IsRemovalKnown(member.id());
+  }
 
   // What goes on by itself (work.cc).
   bool RunAt(size_t position, uint64_t incarnation, Work& work);

@@ -170,7 +170,7 @@ void Cluster::Arrive(size_t sender, uint64_t incarnation, MemberId peer, const s
 bool Cluster::InstallAt(Member& receiver, const std::string& name, Term term) {
   constexpr uint64_t kNever = uint64_t{1} << 40;
   // Some operation of the disk is the last one before the power goes.
-  const bool is_cut = !has_ended_ && Chance(15);
+  const bool is_cut = !has_ended_ && Chance(15) && !IsStillNeeded(receiver);
   receiver.disk().rows().Copy(copies_, name, receiver.fresh_path());
   if (is_cut) receiver.disk().fs().PowerOffAfter(random_.Below(12));
   const absl::StatusOr<server::InstallOutcome> outcome = receiver.Install(term);
