@@ -11,6 +11,23 @@
 namespace cairn::server {
 namespace {
 
+// Keeps one thread of a pool busy from its making on.
+class Blocker {
+ public:
+  explicit Blocker(WorkerPool& pool) {
+    WorkerPool::Task task = [this] {
+      started_.set_value();
+      go_.get_future().wait();
+    };
+    EXPECT_TRUE(pool.Run(task));
+    started_.get_future().wait();
+  }
+  void Release() { go_.set_value(); }
+
+ private:
+  std::promise<void> go_, started_;
+};
+
 TEST(WorkerPoolTest, RunsEverything) {
   std::atomic<int> ran = 0;
   std::promise<void> all;
@@ -45,14 +62,9 @@ TEST(WorkerPoolTest, StopFinishesWhatRunsAndDropsWhatIsQueued) {
 }
 
 TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
-  std::promise<void> go, started, done;
+  std::promise<void> done;
   WorkerPool pool(1, 1);
-  WorkerPool::Task blocker = [&] {
-    started.set_value();
-    go.get_future().wait();
-  };
-  ASSERT_TRUE(pool.Run(blocker));
-  started.get_future().wait();
+  Blocker blocker(pool);
   std::vector<int> ran;
   std::vector<WorkerPool::Task> tasks;
   for (int i = 0; i < 5; ++i) {
@@ -62,7 +74,7 @@ TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
     });
   }
   EXPECT_EQ(pool.RunAll(tasks, 3), 3u);
-  go.set_value();
+  blocker.Release();
   done.get_future().wait();
   EXPECT_EQ(ran, (std::vector<int>{0, 1, 2}));
   tasks[3]();
@@ -72,14 +84,8 @@ TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
 }
 
 TEST(WorkerPoolTest, RefusesWhenFullAndKeepsTheTask) {
-  std::promise<void> go, started;
   WorkerPool pool(1, 1);
-  WorkerPool::Task blocker = [&] {
-    started.set_value();
-    go.get_future().wait();
-  };
-  ASSERT_TRUE(pool.Run(blocker));
-  started.get_future().wait();
+  Blocker blocker(pool);
   WorkerPool::Task queued = [] {};
   ASSERT_TRUE(pool.Run(queued));
   bool ran = false;
@@ -87,7 +93,7 @@ TEST(WorkerPoolTest, RefusesWhenFullAndKeepsTheTask) {
   EXPECT_FALSE(pool.Run(refused));
   refused();
   EXPECT_TRUE(ran);
-  go.set_value();
+  blocker.Release();
   pool.Stop();
   WorkerPool::Task late = [] {};
   EXPECT_FALSE(pool.Run(late));
