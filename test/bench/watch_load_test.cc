@@ -1,5 +1,6 @@
 #include "test/bench/watch_load.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -217,7 +218,8 @@ TEST(LiveWatch, WhatAWatcherMustNotSeeIsAnError) {
   for (const Case& c : {
            Case{"twice", Fault::kTwice, "watcher 0 was given revision 5 after revision 5"},
            Case{"swapped", Fault::kSwapped, "watcher 0 was given revision 5 after revision 6"},
-           Case{"foreign", Fault::kForeign, "watcher 0 was given 12 events, not 6"},
+           // How many of the twelve came before the other watchers had theirs is up to the network.
+           Case{"foreign", Fault::kForeign, " events, not 6"},
        }) {
     SCOPED_TRACE(c.name);
     const bool is_foreign = c.fault == Fault::kForeign;
@@ -227,7 +229,7 @@ TEST(LiveWatch, WhatAWatcherMustNotSeeIsAnError) {
                                  .watched_parts = is_foreign ? 2u : 1u},
                                 c.fault);
     EXPECT_EQ(report.status().code(), absl::StatusCode::kDataLoss);
-    EXPECT_EQ(base::Message(report.status()), c.message);
+    EXPECT_THAT(std::string(base::Message(report.status())), testing::EndsWith(std::string(c.message)));
   }
 }
 
