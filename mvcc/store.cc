@@ -322,19 +322,15 @@ absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
   }
 }
 
-absl::StatusOr<uint32_t> Store::Hash() const {
+absl::StatusOr<uint32_t> Store::Hash(absl::FunctionRef<bool()> is_stopping) const {
   uint32_t hash = 0;
-  std::string bytes;
-  const auto visit = [&](const KeyValueView& kv) {
-    bytes.clear();
-    AppendKeyValue(bytes, kv);
-    hash = base::ExtendCrc32c(hash, bytes);
-    return true;
+  const auto read = [&](const Backend& backend, Revision at) {
+    return HashLiveKeys(RowReader(backend), at, is_stopping, hash);
   };
-  CAIRN_ASSIGN_OR_RETURN(const ScanResult result,
-                         Scan({.range = KeyRange::All()}, visit, [&hash] { hash = 0; }));
+  CAIRN_ASSIGN_OR_RETURN(const ReadPoint point, impl_->ReadAt(
+                                                    kCurrent, [] {}, read));
   char revision[8];
-  base::StoreBig64(revision, static_cast<uint64_t>(result.point.revision.value()));
+  base::StoreBig64(revision, static_cast<uint64_t>(point.revision.value()));
   return base::ExtendCrc32c(hash, {revision, sizeof revision});
 }
 

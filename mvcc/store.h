@@ -149,8 +149,9 @@ class Store {
   absl::StatusOr<HashKvResult> HashKv(
       Revision at, LiveKeys live = LiveKeys::kSkip,
       absl::FunctionRef<bool()> is_stopping = [] { return false; }) const;
-  // A checksum of the revision and every live key-value at it. Reads everything. Any thread.
-  absl::StatusOr<uint32_t> Hash() const;
+  // A checksum of the revision and every live key-value at it. Reads everything; CANCELLED as
+  // above. Any thread.
+  absl::StatusOr<uint32_t> Hash(absl::FunctionRef<bool()> is_stopping = [] { return false; }) const;
 
   // The next rows that compaction leaves behind, at most about `rows_max` walked (>= 1); `empty()`
   // when there is nothing to do now. Found on the side, committed by the applier

@@ -107,6 +107,7 @@ class FakeNode final : public Node {
     work();
     return true;
   }
+  bool RunHash(absl::AnyInvocable<void()> work) override { return RunInReadPool(std::move(work)); }
   void FindLeaseOnLeader(LeaseId, FindLeaseDone done) override {
     std::move(done)(remaining_on_leader_ms);
   }

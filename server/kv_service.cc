@@ -126,7 +126,7 @@ void KvService::Range(std::unique_ptr<UnaryCall> call) {
                                 pending.call->Finish(std::move(read));
                                 return;
                               }
-                              AnswerRange(context_, std::move(pending));
+                              AnswerRangeNow(context_, std::move(pending));
                             });
 }
 
@@ -230,23 +230,20 @@ void KvService::ReadTxn(std::unique_ptr<UnaryCall> call, TxnRequest request) {
     }
     pending->call->Finish(WithHeader(context_.Header(result->revision), result->body));
   };
-  if (!IsSerializable(pending->request) && !context_.node.CanReadNow()) {
-    context_.node.ReadBarrier(pending->call.get(), [pending, answer](absl::Status read) {
-      if (!read.ok()) {
-        pending->call->Finish(std::move(read));
-        return;
-      }
-      answer(kResponseBudgetWait);
-    });
-    return;
+  const auto answer_where_it_fits = [this, pending, answer] {
+    if (IsSmallReadTxn(pending->request)) return answer(kNoWait);
+    if (!context_.node.RunInReadPool([answer] { answer(kResponseBudgetWait); })) {
+      pending->call->Finish(ToStatus(Error::kTooManyRequests));
+    }
+  };
+  if (IsSerializable(pending->request) || context_.node.CanReadNow()) {
+    return answer_where_it_fits();
   }
-  if (IsSmallReadTxn(pending->request)) {
-    answer(kNoWait);
-    return;
-  }
-  if (!context_.node.RunInReadPool([answer] { answer(kResponseBudgetWait); })) {
-    pending->call->Finish(ToStatus(Error::kTooManyRequests));
-  }
+  context_.node.ReadBarrier(pending->call.get(),
+                            [pending, answer_where_it_fits](absl::Status read) {
+                              if (!read.ok()) return pending->call->Finish(std::move(read));
+                              answer_where_it_fits();
+                            });
 }
 
 void KvService::Compact(std::unique_ptr<UnaryCall> call) {

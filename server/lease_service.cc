@@ -187,24 +187,13 @@ void LeaseService::TimeToLive(std::unique_ptr<UnaryCall> call) {
     call->Finish(std::move(status));
     return;
   }
-  const bool can_read_now = context_.node.CanReadNow();
-  if (can_read_now) {
-    const std::optional<lease::LeaseView> view = context_.node.leases().Find(LeaseId(request.id()));
-    const bool is_small =
-        !request.keys() || !view.has_value() || view->facts.key_count <= kSmallAnswerItems;
-    if (is_small) return FindTimeToLive(std::move(call), request);
-  }
-  // The call goes along only when it is taken; otherwise it is refused here.
-  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  if (!can_read_now) {
-    context_.node.ReadBarrier(shared->get(), [this, shared, request](absl::Status read) {
-      if (!read.ok()) return (*shared)->Finish(std::move(read));
-      FindTimeToLive(std::move(*shared), request);
-    });
-    return;
-  }
-  const auto answer = [this, shared, request] { FindTimeToLive(std::move(*shared), request); };
-  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+  if (context_.node.CanReadNow()) return FindTimeToLive(std::move(call), request);
+  const UnaryCall* const caller = call.get();
+  context_.node.ReadBarrier(caller,
+                            [this, call = std::move(call), request](absl::Status read) mutable {
+                              if (!read.ok()) return call->Finish(std::move(read));
+                              FindTimeToLive(std::move(call), request);
+                            });
 }
 
 void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
@@ -212,23 +201,33 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
   const LeaseId id(request.id());
   std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
   if (!view.has_value() || view->remaining_ms.has_value()) {
+    return AnswerTimeToLiveInTurn(std::move(call), request, view);
+  }
+  context_.node.FindLeaseOnLeader(
+      id, [this, call = std::move(call), request,
+           view](absl::StatusOr<std::optional<int64_t>> remaining_ms) mutable {
+        if (!remaining_ms.ok()) return call->Finish(std::move(remaining_ms).status());
+        if (remaining_ms->has_value()) {
+          view->remaining_ms = **remaining_ms;
+        } else {
+          view.reset();
+        }
+        AnswerTimeToLiveInTurn(std::move(call), request, view);
+      });
+}
+
+void LeaseService::AnswerTimeToLiveInTurn(std::unique_ptr<UnaryCall> call,
+                                          const LeaseTimeToLiveRequest& request,
+                                          const std::optional<lease::LeaseView>& view) {
+  if (!request.keys() || !view.has_value() || view->facts.key_count <= kSmallAnswerItems) {
     return AnswerTimeToLive(std::move(call), request, view);
   }
+  // The call goes along only when it is taken; otherwise it is refused here.
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  const auto answer = [this, shared, request,
-                       view](absl::StatusOr<std::optional<int64_t>> remaining_ms) mutable {
-    if (!remaining_ms.ok()) return (*shared)->Finish(std::move(remaining_ms).status());
-    if (remaining_ms->has_value()) {
-      view->remaining_ms = **remaining_ms;
-    } else {
-      view.reset();
-    }
-    const auto read = [this, shared, request, view] {
-      AnswerTimeToLive(std::move(*shared), request, view);
-    };
-    if (!context_.node.RunInReadPool(read)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+  const auto answer = [this, shared, request, view] {
+    AnswerTimeToLive(std::move(*shared), request, view);
   };
-  context_.node.FindLeaseOnLeader(id, answer);
+  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
 void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,

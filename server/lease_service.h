@@ -36,6 +36,10 @@ class LeaseService {
   // Asks the leader for what only it knows, if this member does not lead, then answers.
   void FindTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                       const etcdserverpb::LeaseTimeToLiveRequest& request);
+  // On this thread if that is quick, else in the read pool.
+  void AnswerTimeToLiveInTurn(std::unique_ptr<rpc::UnaryCall> call,
+                              const etcdserverpb::LeaseTimeToLiveRequest& request,
+                              const std::optional<lease::LeaseView>& view);
   void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                         const etcdserverpb::LeaseTimeToLiveRequest& request,
                         const std::optional<lease::LeaseView>& view);

@@ -101,11 +101,10 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   call->Finish(Response(context_.HeaderNow(), response));
 }
 
-// A hash reads everything, so it is not begun for a client that has gone while it was queued.
-static bool FinishIfCancelled(UnaryCall& call) {
-  if (!call.cancelled()) return false;
-  call.Finish(ToStatus(Error::kRequestCanceled));
-  return true;
+// A hash reads everything, so it ends with its client's patience, and with the server.
+static absl::Status TranslateHashError(const absl::Status& error) {
+  if (absl::IsCancelled(error)) return ToStatus(Error::kRequestCanceled);
+  return TranslateReadError(error);
 }
 
 void MaintenanceService::MoveLeader(std::unique_ptr<UnaryCall> call,
@@ -127,12 +126,12 @@ void MaintenanceService::MoveLeader(std::unique_ptr<UnaryCall> call,
 void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call,
                               const etcdserverpb::HashRequest& /*request*/) {
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  const bool taken = context_.node.RunInReadPool([this, shared] {
+  const bool taken = context_.node.RunHash([this, shared] {
     UnaryCall& pending = **shared;
-    if (FinishIfCancelled(pending)) return;
-    const absl::StatusOr<uint32_t> hash = context_.store.Hash();
+    const absl::StatusOr<uint32_t> hash =
+        context_.store.Hash([&pending] { return pending.cancelled(); });
     if (!hash.ok()) {
-      pending.Finish(hash.status());
+      pending.Finish(TranslateHashError(hash.status()));
       return;
     }
     etcdserverpb::HashResponse response;
@@ -146,12 +145,12 @@ void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call,
                                 const etcdserverpb::HashKVRequest& request) {
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const Revision at(request.revision());
-  const bool taken = context_.node.RunInReadPool([this, shared, at] {
+  const bool taken = context_.node.RunHash([this, shared, at] {
     UnaryCall& pending = **shared;
-    if (FinishIfCancelled(pending)) return;
-    const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(at);
+    const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(
+        at, mvcc::LiveKeys::kSkip, [&pending] { return pending.cancelled(); });
     if (!hash.ok()) {
-      pending.Finish(TranslateReadError(hash.status()));
+      pending.Finish(TranslateHashError(hash.status()));
       return;
     }
     etcdserverpb::HashKVResponse response;

@@ -127,16 +127,22 @@ class Node {
   virtual bool RefusesGrowth() const = 0;
 
   // Calls `done` with OK once a read of the published state is linearizable: the next read-index
-  // round is confirmed and its index is applied. Runs on a thread of the read pool, so `done` may
-  // read and build a large answer. Waits for the client's deadline, not for one of its own (etcd
-  // does too); UNAVAILABLE "leader changed" or "server stopped" otherwise. `caller` is the call
-  // that waits, which lives until `done` has run, or null if that is none: some time after it is
-  // cancelled `done` is called with "server stopped", which is then so or heard by nobody.
+  // round is confirmed and its index is applied. Runs on a thread that has many such reads to
+  // finish: `done` does no more than a small read (range_reader.h) and takes the rest to
+  // RunInReadPool, so that a scan never delays a get. Waits for the client's deadline, not for one
+  // of its own (etcd does too); UNAVAILABLE "leader changed" or "server stopped" otherwise.
+  // `caller` is the call that waits, which lives until `done` has run, or null if that is none:
+  // some time after it is cancelled `done` is called with "server stopped", which is then so or
+  // heard by nobody.
   virtual void ReadBarrier(const rpc::Call* caller, BarrierDone done) = 0;
 
   // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue
   // is full or the server stops.
   virtual bool RunInReadPool(absl::AnyInvocable<void()> work) = 0;
+
+  // The same for `work` that reads all of the state, one after the other on a thread of its own, so
+  // that no other read waits for that.
+  virtual bool RunHash(absl::AnyInvocable<void()> work) = 0;
 
   // Calls `done` once every row that a compaction up to `revision` removes is gone (physical
   // compaction), at once when that is so already; UNAVAILABLE "server stopped" otherwise.

@@ -31,7 +31,9 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       replay_through_(std::max(restored.hard_state.commit, restored.applied.index)),
       tracker_(kWaitedBytesMax),
       change_tracker_(kWaitedChangeBytesMax),
+      confirmed_pool_(kConfirmedThreads, kWaitingReadsMax),
       read_pool_(kReadThreads, kQueuedReadsMax),
+      hash_pool_(1, kQueuedHashesMax),
       log_reader_(1, kLogReadsMax),
       leases_(LeaseOptions()),
       leader_loss_(LeaderLoss::kElectionTimeouts * options_.core.raft.election_timeout_ticks),
@@ -169,7 +171,9 @@ absl::Status NodeRunner::Stop() {
   for (Transfer& transfer : transfers_) std::move(transfer.done)(stopped);
   for (const auto& task : inputs.tasks) task(nullptr);
   apply_->StopWaits();
+  confirmed_pool_.Stop();
   read_pool_.Stop();
+  hash_pool_.Stop();
   log_reader_.Stop();
 
   if (failed_.load()) {

@@ -108,10 +108,15 @@ class NodeRunner final : public Node {
   static constexpr size_t kWaitingLooksMax = 1000;
   // Hand-overs that are waited for; all but one ask for what is under way already.
   static constexpr size_t kWaitingTransfersMax = 100;
-  // Two threads keep a slow scan from blocking the next read on a small machine; a longer queue
-  // than this only adds latency. (What waited for a round was let in then, and finds room.)
+  // Two threads keep a slow scan from blocking the next one on a small machine; a longer queue than
+  // this only adds latency.
   static constexpr int kReadThreads = 2;
   static constexpr size_t kQueuedReadsMax = 10'000;
+  // What waited for a round is answered in bursts of small reads, which two threads share when they
+  // are many.
+  static constexpr int kConfirmedThreads = 2;
+  // Each reads everything: whoever waits behind so many has given up long before.
+  static constexpr size_t kQueuedHashesMax = 1000;
 
   // Starts the threads. `wal`, `store` and `applier` must outlive this object; nobody else writes
   // to them meanwhile.
@@ -191,6 +196,7 @@ class NodeRunner final : public Node {
   bool RefusesGrowth() const override;
   void ReadBarrier(const rpc::Call* caller, BarrierDone done) override;
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
+  bool RunHash(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
   void FindLeaseOnLeader(LeaseId id, FindLeaseDone done) override;
   void TransferLeadership(MemberId target, BarrierDone done) override;
@@ -277,7 +283,10 @@ class NodeRunner final : public Node {
   std::atomic<uint64_t> next_sequence_ = 1;
   ProposalTracker tracker_;
   ProposalTracker change_tracker_;  // Changes of the members, which are waited for longer.
+  // Reads whose round is confirmed; large reads; hashes.
+  WorkerPool confirmed_pool_;
   WorkerPool read_pool_;
+  WorkerPool hash_pool_;
   // Reads the log for peers that lag, so that they wait for no client and no client for them.
   WorkerPool log_reader_;
   LeaseManager leases_;

@@ -52,6 +52,8 @@ void NodeRunner::ReadBarrier(const rpc::Call* caller, BarrierDone done) {
 
 bool NodeRunner::RunInReadPool(absl::AnyInvocable<void()> work) { return read_pool_.Run(work); }
 
+bool NodeRunner::RunHash(absl::AnyInvocable<void()> work) { return hash_pool_.Run(work); }
+
 void NodeRunner::TakeReads(std::vector<std::pair<WaiterId, WaitingRead>>& reads) {
   for (auto& [id, read] : reads) {
     reads_.emplace(id, std::move(read));
@@ -76,7 +78,7 @@ void NodeRunner::FinishReads(const Work& work) {
     ready.push_back(std::make_shared<PooledRead>(TakeRead(id)));
     tasks.push_back([read = ready.back()] { read->Finish(absl::OkStatus()); });
   }
-  for (size_t i = read_pool_.RunAll(tasks, kWaitingReadsMax); i < ready.size(); ++i) {
+  for (size_t i = confirmed_pool_.RunAll(tasks); i < ready.size(); ++i) {
     ready[i]->Finish(api::ToStatus(api::Error::kTooManyRequests));
   }
   for (const WaiterId id : work.reads_refused) {

@@ -204,10 +204,15 @@ TEST_F(NodeRunnerTest, AReadThatIsQueuedBehindOthersIsAnsweredByAStop) {
   ASSERT_NO_FATAL_FAILURE(Start());
   std::promise<void> release;
   const std::shared_future<void> released = release.get_future().share();
-  for (int i = 0; i < NodeRunner::kReadThreads; ++i) {
-    ASSERT_TRUE(runner().RunInReadPool([released] { released.wait(); }));
+  for (int i = 0; i < NodeRunner::kConfirmedThreads; ++i) {
+    std::promise<void> begun;
+    runner().ReadBarrier(nullptr, [&](const absl::Status&) {
+      begun.set_value();
+      released.wait();
+    });
+    begun.get_future().wait();
   }
-  // Confirmed, it waits for a thread of the pool.
+  // Confirmed, it waits for a thread.
   std::promise<absl::Status> read;
   std::future<absl::Status> answer = read.get_future();
   runner().ReadBarrier(nullptr, [&](absl::Status status) { read.set_value(std::move(status)); });
@@ -223,6 +228,19 @@ TEST_F(NodeRunnerTest, AReadThatIsQueuedBehindOthersIsAnsweredByAStop) {
   stopper.join();
 }
 
+// Two lists of everything and a hash never delay a get.
+TEST_F(NodeRunnerTest, AConfirmedReadWaitsForNoLargeOne) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  for (int i = 0; i < NodeRunner::kReadThreads; ++i) {
+    ASSERT_TRUE(runner().RunInReadPool([released] { released.wait(); }));
+  }
+  ASSERT_TRUE(runner().RunHash([released] { released.wait(); }));
+  EXPECT_TRUE(Barrier().ok());
+  release.set_value();
+}
+
 TEST_F(NodeRunnerTest, AfterAStopEverythingIsRefusedAtOnce) {
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_TRUE(member_->Put("key", "value").status.ok());
@@ -233,6 +251,7 @@ TEST_F(NodeRunnerTest, AfterAStopEverythingIsRefusedAtOnce) {
   EXPECT_EQ(Barrier(), stopped);
   EXPECT_FALSE(runner().CanReadNow());
   EXPECT_FALSE(runner().RunInReadPool([] { FAIL(); }));
+  EXPECT_FALSE(runner().RunHash([] { FAIL(); }));
   absl::Status compacted;
   runner().WaitCompacted(Revision(2), [&](absl::Status status) { compacted = status; });
   EXPECT_EQ(compacted, stopped);

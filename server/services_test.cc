@@ -325,6 +325,15 @@ TEST_F(ServicesTest, LargeReadsGoToThePool) {
             R"(header { revision: 1501 } kvs { key: "k0000" create_revision: 2 mod_revision: 2 )"
             R"(version: 1 } more: true count: 2)");
   EXPECT_EQ(node_.pooled, 1);
+  // Those that waited for a round, too.
+  node_.can_read_now = false;
+  EXPECT_EQ(Range(R"(key: "k" range_end: "l" count_only: true)"),
+            "header { revision: 1501 } count: 1500");
+  EXPECT_EQ(Range(R"(key: "k0001" keys_only: true)"),
+            R"(header { revision: 1501 } kvs { key: "k0001" create_revision: 3 mod_revision: 3 )"
+            R"(version: 1 } count: 1)");
+  EXPECT_EQ(node_.barriers, 2);
+  EXPECT_EQ(node_.pooled, 2);
   node_.pool_full = true;
   EXPECT_EQ(Range(R"(key: "k" range_end: "l")"), Text(Error::kTooManyRequests));
 }

@@ -24,17 +24,16 @@ bool WorkerPool::Run(Task& task) {
   return true;
 }
 
-size_t WorkerPool::RunAll(std::vector<Task>& tasks, size_t queued_max) {
+size_t WorkerPool::RunAll(std::vector<Task>& tasks) {
   size_t taken = 0;
   {
     base::MutexLock lock(mutex_);
     if (stopping_) return 0;
-    while (taken < tasks.size() && queue_.size() < queued_max) {
+    while (taken < tasks.size() && queue_.size() < queued_max_) {
       queue_.push_back(std::move(tasks[taken++]));
     }
   }
-  if (taken == 1) changed_.Signal();
-  if (taken > 1) changed_.SignalAll();
+  for (size_t i = 0; i < threads_.size() && i * kTasksAThread < taken; ++i) changed_.Signal();
   return taken;
 }
 

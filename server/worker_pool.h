@@ -27,13 +27,17 @@ class WorkerPool {
 
   // Queues `task`. False, with `task` untouched, when the queue is full or the pool stops.
   bool Run(Task& task);
-  // Queues the first of `tasks`, until `queued_max` wait, and returns how many. Who wakes up finds
-  // all of them, instead of one at a time.
-  size_t RunAll(std::vector<Task>& tasks, size_t queued_max);
+  // Queues the first of `tasks`, until the queue is full, and returns how many. Who wakes up finds
+  // all of them, instead of one at a time; a second thread wakes up only for many, because the
+  // first has done a few before it comes.
+  size_t RunAll(std::vector<Task>& tasks);
   // Finishes what is running, drops what is queued, ends the threads. Idempotent; not from a task.
   void Stop();
 
  private:
+  // What is worth waking up for, beside a thread that is at work already.
+  static constexpr size_t kTasksAThread = 16;
+
   void Work();
 
   const size_t queued_max_;

@@ -63,7 +63,7 @@ TEST(WorkerPoolTest, StopFinishesWhatRunsAndDropsWhatIsQueued) {
 
 TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
   std::promise<void> done;
-  WorkerPool pool(1, 1);
+  WorkerPool pool(1, 3);
   Blocker blocker(pool);
   std::vector<int> ran;
   std::vector<WorkerPool::Task> tasks;
@@ -73,14 +73,14 @@ TEST(WorkerPoolTest, TakesAsManyAsThereIsRoomFor) {
       if (i == 2) done.set_value();
     });
   }
-  EXPECT_EQ(pool.RunAll(tasks, 3), 3u);
+  EXPECT_EQ(pool.RunAll(tasks), 3u);
   blocker.Release();
   done.get_future().wait();
   EXPECT_EQ(ran, (std::vector<int>{0, 1, 2}));
   tasks[3]();
   EXPECT_EQ(ran.back(), 3);
   pool.Stop();
-  EXPECT_EQ(pool.RunAll(tasks, 3), 0u);
+  EXPECT_EQ(pool.RunAll(tasks), 0u);
 }
 
 TEST(WorkerPoolTest, RefusesWhenFullAndKeepsTheTask) {
