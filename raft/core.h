@@ -29,8 +29,9 @@ namespace cairn::raft {
 
 struct CoreOptions {
   MemberId id;  // Not 0.
-  // A follower campaigns after a random time in [election_timeout_ticks, 2 x that). At least twice
-  // heartbeat_ticks, so that one lost heartbeat elects nobody.
+  // A follower campaigns after a random time from here to 1.5 times as long, or to 3 ticks more
+  // where that is longer (election.cc). At least twice heartbeat_ticks, so that one lost heartbeat
+  // elects nobody.
   uint32_t election_timeout_ticks = 10;
   uint32_t heartbeat_ticks = 1;
   uint64_t random_seed = 0;  // Differs between members, or they campaign in step.
