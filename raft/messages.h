@@ -20,6 +20,9 @@ namespace cairn::raft {
 struct Proposal {
   EntryKind kind = EntryKind::kCommand;
   Payload data;
+  // The shell's own, which the core only carries: until when it is worth sending. Stays with this
+  // member: whoever gets the proposal decides anew.
+  uint64_t expires_at_tick = 0;
 };
 
 // Asks for a vote (thesis 3.4), or whether one could be had (pre-vote, thesis 9.6).

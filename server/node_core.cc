@@ -36,15 +36,16 @@ NodeCore::NodeCore(const NodeCoreOptions& options, raft::RestoredState restored)
 void NodeCore::Tick() {
   ++tick_;
   core_.Tick();
-  while (!waiting_.empty() && waiting_.front().expires_at_tick <= tick_) {
-    refused_.push_back({waiting_.front().queued.id, RefusalReason::kNoLeader});
-    waiting_bytes_ -= waiting_.front().queued.proposal.data->size();
+  while (!waiting_.empty() && waiting_.front().proposal.expires_at_tick <= tick_) {
+    refused_.push_back({waiting_.front().id, RefusalReason::kNoLeader});
+    waiting_bytes_ -= waiting_.front().proposal.data->size();
     waiting_.pop_front();
   }
-  while (!changes_.empty() && changes_.front().expires_at_tick <= tick_) {
-    refused_.push_back({changes_.front().queued.id, RefusalReason::kNoLeader});
-    changes_.pop_front();
-  }
+  std::erase_if(changes_, [&](const QueuedProposal& change) {
+    if (change.proposal.expires_at_tick > tick_) return false;
+    refused_.push_back({change.id, RefusalReason::kNoLeader});
+    return true;
+  });
   std::erase_if(leaderless_reads_, [&](LeaderlessReads& lost) {
     if (lost.expires_at_tick > tick_) return false;
     std::move(lost.reads.begin(), lost.reads.end(), std::back_inserter(reads_refused_));
@@ -70,7 +71,8 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
   std::erase_if(proposals, [&](QueuedProposal& queued) {
     if (queued.proposal.kind != raft::EntryKind::kConfiguration) return false;
     if (changes_.size() < kWaitingChangesMax) {
-      changes_.push_back({std::move(queued), tick_ + options_.change_wait_ticks});
+      changes_.push_back(std::move(queued));
+      changes_.back().proposal.expires_at_tick = tick_ + options_.change_wait_ticks;
     } else {
       refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
     }
@@ -80,7 +82,7 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
 
 void NodeCore::SubmitChanges() {
   while (!changes_.empty() && core_.configuration().outgoing.empty()) {
-    const raft::ProposeOutcome outcome = core_.Propose({changes_.front().queued.proposal}).outcome;
+    const raft::ProposeOutcome outcome = core_.Propose({changes_.front().proposal}).outcome;
     const bool is_on_its_way =
         outcome == raft::ProposeOutcome::kAccepted || outcome == raft::ProposeOutcome::kForwarded;
     if (!is_on_its_way) return;
@@ -91,19 +93,15 @@ void NodeCore::SubmitChanges() {
 void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
   TakeChanges(proposals);
   if (proposals.empty()) return;
-  std::vector<WaitingProposal> waiting;
-  waiting.reserve(proposals.size());
   const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
-  for (QueuedProposal& proposal : proposals) {
-    waiting.push_back({std::move(proposal), expires_at_tick});
-  }
-  Submit(std::move(waiting));
+  for (QueuedProposal& queued : proposals) queued.proposal.expires_at_tick = expires_at_tick;
+  Submit(std::move(proposals));
 }
 
-void NodeCore::Submit(std::vector<WaitingProposal> proposals) {
+void NodeCore::Submit(std::vector<QueuedProposal> proposals) {
   std::vector<raft::Proposal> batch;
   batch.reserve(proposals.size());
-  for (const WaitingProposal& proposal : proposals) batch.push_back(proposal.queued.proposal);
+  for (const QueuedProposal& queued : proposals) batch.push_back(queued.proposal);
   const raft::ProposeResult result = core_.Propose(std::move(batch));
   switch (result.outcome) {
     case raft::ProposeOutcome::kAccepted:
@@ -115,8 +113,8 @@ void NodeCore::Submit(std::vector<WaitingProposal> proposals) {
       return HoldBack(std::move(proposals));
     case raft::ProposeOutcome::kTooManyUncommitted:
     case raft::ProposeOutcome::kConfigurationPending:
-      for (const WaitingProposal& proposal : proposals) {
-        refused_.push_back({proposal.queued.id, RefusalReason::kTooManyRequests});
+      for (const QueuedProposal& queued : proposals) {
+        refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
       }
       return;
   }
@@ -128,22 +126,33 @@ raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload data, raft::EntryKin
   return core_.Propose(std::move(proposals), raft::Forwarding::kForbidden);
 }
 
-void NodeCore::HoldBack(std::vector<WaitingProposal> proposals) {
-  for (WaitingProposal& proposal : proposals) {
-    const size_t bytes = proposal.queued.proposal.data->size();
+void NodeCore::HoldBack(std::vector<QueuedProposal> proposals) {
+  const auto is_over_first = [](const QueuedProposal& a, const QueuedProposal& b) {
+    return a.proposal.expires_at_tick < b.proposal.expires_at_tick;
+  };
+  const auto before = static_cast<std::ptrdiff_t>(waiting_.size());
+  for (QueuedProposal& queued : proposals) {
+    const size_t bytes = queued.proposal.data->size();
     if (waiting_bytes_ + bytes > options_.waiting_bytes_max) {
-      refused_.push_back({proposal.queued.id, RefusalReason::kTooManyRequests});
+      refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
       continue;
     }
     waiting_bytes_ += bytes;
-    waiting_.push_back(std::move(proposal));
+    waiting_.push_back(std::move(queued));
   }
+  // What comes back is older than what came meanwhile.
+  if (std::is_sorted(waiting_.begin() + std::max<std::ptrdiff_t>(0, before - 1), waiting_.end(),
+                     is_over_first)) {
+    return;
+  }
+  std::stable_sort(waiting_.begin() + before, waiting_.end(), is_over_first);
+  std::inplace_merge(waiting_.begin(), waiting_.begin() + before, waiting_.end(), is_over_first);
 }
 
 void NodeCore::RetryWaiting() {
   if (waiting_.empty() || core_.leader() == MemberId(0) || core_.is_transferring()) return;
   if (unreachable_tick_ == tick_) return;
-  std::vector<WaitingProposal> proposals(std::make_move_iterator(waiting_.begin()),
+  std::vector<QueuedProposal> proposals(std::make_move_iterator(waiting_.begin()),
                                          std::make_move_iterator(waiting_.end()));
   waiting_.clear();
   waiting_bytes_ = 0;
@@ -265,8 +274,7 @@ void NodeCore::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
 void NodeCore::ReportUnreachable(MemberId peer) { core_.ReportUnreachable(peer); }
 
 void NodeCore::Undelivered(std::vector<raft::Message> messages) {
-  std::vector<WaitingProposal> proposals;
-  const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
+  std::vector<QueuedProposal> proposals;
   for (raft::Message& message : messages) {
     if (message.to == core_.leader()) unreachable_tick_ = tick_;
     if (const auto* question = std::get_if<raft::ReadIndexRequest>(&message.body)) {
@@ -275,7 +283,8 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
     }
     auto& forwarded = std::get<raft::ForwardedProposals>(message.body);
     for (raft::Proposal& proposal : forwarded.proposals) {
-      proposals.push_back({{0, std::move(proposal)}, expires_at_tick});
+      // Whose time is over is as good as lost on the way: its client was told so.
+      if (proposal.expires_at_tick > tick_) proposals.push_back({0, std::move(proposal)});
     }
   }
   HoldBack(std::move(proposals));

@@ -89,6 +89,7 @@ class NodeCore {
   static constexpr size_t kWaitingChangesMax = 1000;
 
   struct QueuedProposal {
+    // 0: another member's, which nobody here waits for.
     WaiterId id = 0;
     raft::Proposal proposal;
   };
@@ -124,7 +125,8 @@ class NodeCore {
   void AbandonInstall();
   void ReportUnreachable(MemberId peer);
   // Forwarded proposals and questions for a read index that have certainly not arrived: what they
-  // carry waits for a leader again, and is not sent to the same one before the next tick.
+  // carry waits for a leader again, and is not sent to the same one before the next tick. Proposals
+  // keep their time, or they would go to and fro for as long as a link is broken one way.
   void Undelivered(std::vector<raft::Message> messages);
   bool TransferLeadership(MemberId target);
 
@@ -146,11 +148,6 @@ class NodeCore {
   bool WaitsForApplied() const;
 
  private:
-  struct WaitingProposal {
-    // Id 0: another member's, which nobody here waits for.
-    QueuedProposal queued;
-    uint64_t expires_at_tick = 0;
-  };
   struct ReadRound {
     std::vector<WaiterId> reads;
     uint64_t asked_at_tick = 0;
@@ -166,9 +163,9 @@ class NodeCore {
     uint64_t expires_at_tick = 0;
   };
 
-  // Appends or forwards all of `proposals`, or holds them back, or refuses them.
-  void Submit(std::vector<WaitingProposal> proposals);
-  void HoldBack(std::vector<WaitingProposal> proposals);
+  // Appends or forwards all of `proposals`, or holds them back, or refuses them. Each has its time.
+  void Submit(std::vector<QueuedProposal> proposals);
+  void HoldBack(std::vector<QueuedProposal> proposals);
   void RetryWaiting();
   // Changes of the configuration go one by one, each when the one before is applied and no joint
   // phase is in force.
@@ -191,12 +188,12 @@ class NodeCore {
   // While this member leads: an index at or above that of the entry which opened its term. Else 0.
   Index leads_since_;
 
-  // Proposals that found no leader, oldest first.
-  std::deque<WaitingProposal> waiting_;
+  // Proposals that found no leader; whose time is over first stands first.
+  std::deque<QueuedProposal> waiting_;
   size_t waiting_bytes_ = 0;
   // The tick in which the leader was found not to be reachable.
   std::optional<uint64_t> unreachable_tick_;
-  std::deque<WaitingProposal> changes_;  // Of the configuration, oldest first.
+  std::deque<QueuedProposal> changes_;  // Of the configuration, in their order.
   std::vector<RefusedProposal> refused_;
 
   // Reads of the next round, rounds under way by context, and confirmed reads by index.

@@ -47,6 +47,8 @@ class Cluster {
   // Nobody hears `id` or is heard by it; whoever sends it proposals is told that they did not
   // leave.
   void Cut(uint64_t id) { cut_ = id; }
+  // Nothing that `id` forwards arrives, which it is told. 0: all is well again.
+  void CutForwarding(uint64_t id) { mute_ = id; }
 
   // From now on nothing that `id` writes becomes durable. 0: all disks take everything again.
   void Stall(uint64_t id) {
@@ -115,8 +117,10 @@ class Cluster {
   void Deliver(raft::Message message) {
     const uint64_t from = message.from.value();
     const uint64_t to = message.to.value();
-    if (from != cut_ && to != cut_) return node(to).Step(std::move(message));
-    if (!std::holds_alternative<raft::ForwardedProposals>(message.body)) return;
+    const bool is_forwarded = std::holds_alternative<raft::ForwardedProposals>(message.body);
+    const bool is_cut = from == cut_ || to == cut_ || (from == mute_ && is_forwarded);
+    if (!is_cut) return node(to).Step(std::move(message));
+    if (!is_forwarded) return;
     std::vector<raft::Message> undelivered;
     undelivered.push_back(std::move(message));
     node(from).Undelivered(std::move(undelivered));
@@ -129,6 +133,7 @@ class Cluster {
   std::vector<WaiterId> reads_refused_;
   std::deque<raft::Message> messages_;
   uint64_t cut_ = 0;
+  uint64_t mute_ = 0;
   uint64_t stalled_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>> unwritten_;  // Members and numbers.
   WaiterId next_id_ = 0;
@@ -269,6 +274,24 @@ TEST(NodeCoreCluster, WhatDidNotReachADeadLeaderReachesTheNextOne) {
   for (int i = 0; i < 3; ++i) cluster.Tick();
   EXPECT_EQ(cluster.applied(follower), Commands{"a"});
   EXPECT_TRUE(cluster.refused().empty());
+}
+
+// A link that is broken one way: the leader is known all the time, and nothing gets there.
+TEST(NodeCoreCluster, WhatNeverReachesAKnownLeaderIsDroppedInTime) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t follower = cluster.Other(leader);
+  cluster.CutForwarding(follower);
+  cluster.Propose(follower, "a");
+  for (int i = 0; i < 40; ++i) cluster.Tick();
+  // Younger, so it waits on when the first has gone.
+  cluster.Propose(follower, "b");
+  for (int i = 0; i < 31; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.node(follower).raft().leader(), MemberId(leader));
+  cluster.CutForwarding(0);
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.applied(leader), Commands{"b"});
 }
 
 TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
