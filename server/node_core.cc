@@ -72,7 +72,6 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
     if (queued.proposal.kind != raft::EntryKind::kConfiguration) return false;
     if (changes_.size() < kWaitingChangesMax) {
       changes_.push_back(std::move(queued));
-      changes_.back().proposal.expires_at_tick = tick_ + options_.change_wait_ticks;
     } else {
       refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
     }
@@ -81,6 +80,7 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
 }
 
 void NodeCore::SubmitChanges() {
+  if (unreachable_tick_ == tick_) return;
   while (!changes_.empty() && core_.configuration().outgoing.empty()) {
     const raft::ProposeOutcome outcome = core_.Propose({changes_.front().proposal}).outcome;
     const bool is_on_its_way =
@@ -91,11 +91,13 @@ void NodeCore::SubmitChanges() {
 }
 
 void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
+  for (QueuedProposal& queued : proposals) {
+    const bool is_change = queued.proposal.kind == raft::EntryKind::kConfiguration;
+    queued.proposal.expires_at_tick =
+        tick_ + (is_change ? options_.change_wait_ticks : options_.proposal_wait_ticks);
+  }
   TakeChanges(proposals);
-  if (proposals.empty()) return;
-  const uint64_t expires_at_tick = tick_ + options_.proposal_wait_ticks;
-  for (QueuedProposal& queued : proposals) queued.proposal.expires_at_tick = expires_at_tick;
-  Submit(std::move(proposals));
+  if (!proposals.empty()) Submit(std::move(proposals));
 }
 
 void NodeCore::Submit(std::vector<QueuedProposal> proposals) {
@@ -287,6 +289,8 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
       if (proposal.expires_at_tick > tick_) proposals.push_back({0, std::move(proposal)});
     }
   }
+  // With the others they would all be refused together: a leader takes one change at a time.
+  TakeChanges(proposals);
   HoldBack(std::move(proposals));
 }
 

@@ -81,11 +81,10 @@ class Cluster {
     }
     return 0;
   }
-  void Propose(uint64_t at, std::string data) {
+  void Propose(uint64_t at, std::string data,
+               raft::EntryKind kind = raft::EntryKind::kCommand) {
     std::vector<NodeCore::QueuedProposal> proposals;
-    proposals.push_back(
-        {++next_id_,
-         {raft::EntryKind::kCommand, std::make_shared<const std::string>(std::move(data))}});
+    proposals.push_back({++next_id_, {kind, std::make_shared<const std::string>(std::move(data))}});
     node(at).Propose(std::move(proposals));
   }
   uint64_t Other(uint64_t id) const { return id % kMembers + 1; }
@@ -103,7 +102,7 @@ class Cluster {
     }
     for (const ApplyRange& apply : work.apply) {
       for (const raft::Entry& entry : apply.entries) {
-        if (entry.kind == raft::EntryKind::kCommand) applied_[id].push_back(*entry.data);
+        if (entry.data != nullptr) applied_[id].push_back(*entry.data);
       }
       node.Applied(apply.range.limit - 1);
     }
@@ -292,6 +291,28 @@ TEST(NodeCoreCluster, WhatNeverReachesAKnownLeaderIsDroppedInTime) {
   cluster.CutForwarding(0);
   for (int i = 0; i < 3; ++i) cluster.Tick();
   EXPECT_EQ(cluster.applied(leader), Commands{"b"});
+}
+
+// A leader takes one change at a time, and refuses two together with whatever comes along.
+TEST(NodeCoreCluster, ChangesAmongWhatComesBackTakeNothingWithThem) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t follower = cluster.Other(leader);
+  cluster.CutForwarding(follower);
+  cluster.Propose(follower, "a");
+  cluster.Propose(follower, "change 1", raft::EntryKind::kConfiguration);
+  cluster.Propose(follower, "change 2", raft::EntryKind::kConfiguration);
+  cluster.Propose(follower, "b");
+  // Not again before the next tick: nobody is kept busy by a link that is broken.
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  cluster.CutForwarding(0);
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  for (const uint64_t id : {leader, follower}) {
+    Commands commands = cluster.applied(id);
+    std::sort(commands.begin(), commands.end());
+    EXPECT_EQ(commands, (Commands{"a", "b", "change 1", "change 2"})) << id;
+  }
 }
 
 TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
