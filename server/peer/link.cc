@@ -31,13 +31,12 @@ std::vector<std::string> Authorities(const std::vector<std::string>& urls) {
   return authorities;
 }
 
-// What clients of this member wait for: its loss is told.
+}  // namespace
+
 bool IsWaitedFor(const raft::Message& message) {
   return std::holds_alternative<raft::ForwardedProposals>(message.body) ||
          std::holds_alternative<raft::ReadIndexRequest>(message.body);
 }
-
-}  // namespace
 
 // Binds what one stream tells to the stream it came from, and keeps the link.
 class PeerTransport::Link::Events final : public rpc::ClientStreamEvents {
@@ -233,15 +232,17 @@ PeerLinkStatus PeerTransport::Link::status() const {
           .dropped_messages = dropped_messages_};
 }
 
-void PeerTransport::Link::Stop() {
+std::vector<raft::Message> PeerTransport::Link::Stop() {
   std::shared_ptr<rpc::ClientStream> stream;
+  std::vector<raft::Message> undelivered;
   {
     base::MutexLock lock(mutex_);
     stopped_ = true;
     stream = stream_;
-    Close(options_->now());
+    undelivered = Close(options_->now());
   }
   if (stream != nullptr) stream->Cancel();
+  return undelivered;
 }
 
 void PeerTransport::Link::OnGreeting(const peer::Greeting& greeting) {

@@ -25,6 +25,9 @@
 
 namespace cairn::server {
 
+// What clients of this member wait for: if it has certainly not left, that is told.
+bool IsWaitedFor(const raft::Message& message);
+
 class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransport::Link> {
  public:
   // `options` is copied: callbacks may come after the transport has gone.
@@ -44,8 +47,9 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
   void Call(std::string_view path, std::string request, std::chrono::milliseconds timeout,
             Peers::CallDone done);
   PeerLinkStatus status() const;
-  // Ends the stream and tells nobody.
-  void Stop();
+  // Ends the stream, for good, and tells nobody. Returns what clients wait for among what has
+  // certainly not left.
+  std::vector<raft::Message> Stop();
 
  private:
   class Events;

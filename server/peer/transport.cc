@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/status.h"
@@ -56,7 +57,16 @@ void PeerTransport::SetMembers(const Members& members) {
     for (auto& [id, link] : members_) gone.push_back(std::move(link));
     members_ = std::move(present);
   }
-  for (const std::shared_ptr<Link>& link : gone) link->Stop();
+  StopAndTell(gone);
+}
+
+void PeerTransport::StopAndTell(const std::vector<std::shared_ptr<Link>>& gone) {
+  std::vector<raft::Message> undelivered;
+  for (const std::shared_ptr<Link>& link : gone) {
+    std::vector<raft::Message> left = link->Stop();
+    std::move(left.begin(), left.end(), std::back_inserter(undelivered));
+  }
+  if (!undelivered.empty()) options_->on_undelivered(std::move(undelivered));
 }
 
 void PeerTransport::Greeted(MemberId id, const std::vector<std::string>& peer_urls) {
@@ -72,25 +82,34 @@ void PeerTransport::Greeted(MemberId id, const std::vector<std::string>& peer_ur
     }
     remotes_.push_back(NewLink(id, peer_urls));
   }
-  if (oldest != nullptr) oldest->Stop();
+  if (oldest != nullptr) StopAndTell({oldest});
 }
 
 void PeerTransport::Send(std::vector<raft::Message> messages) {
+  {
+    base::MutexLock lock(mutex_);
+    if (stopped_) return;
+  }
   std::vector<raft::Message> parts;
   parts.reserve(messages.size());
   for (raft::Message& message : messages) {
     SplitInto(std::move(message), options_->batch_bytes_max, parts);
   }
   std::vector<std::shared_ptr<Link>> touched;
+  std::vector<raft::Message> undelivered;
   for (raft::Message& message : parts) {
     const auto at = std::find_if(touched.begin(), touched.end(),
                                  [&](const auto& link) { return link->id() == message.to; });
     std::shared_ptr<Link> link = at == touched.end() ? Find(message.to) : *at;
-    if (link == nullptr) continue;
+    if (link == nullptr) {
+      if (IsWaitedFor(message)) undelivered.push_back(std::move(message));
+      continue;
+    }
     link->Add(std::move(message));
     if (at == touched.end()) touched.push_back(std::move(link));
   }
   for (const std::shared_ptr<Link>& link : touched) link->Pump();
+  if (!undelivered.empty()) options_->on_undelivered(std::move(undelivered));
 }
 
 void PeerTransport::Tick() {

@@ -94,7 +94,7 @@ class PeerTransport final : public Peers {
   // SetMembers names it or more than kRemotesMax others have come.
   void Greeted(MemberId id, const std::vector<std::string>& peer_urls);
 
-  // Sends each message to its `to`.
+  // Sends each message to its `to`; to whom there is no link, nothing leaves.
   void Send(std::vector<raft::Message> messages) override;
   // Opens streams that are due, sends probes, ends streams that are dead. To be called about every
   // heartbeat interval.
@@ -117,6 +117,8 @@ class PeerTransport final : public Peers {
   class Link;
 
   std::shared_ptr<Link> Find(MemberId id) const;
+  // Ends links whose member has gone, and tells of what they held.
+  void StopAndTell(const std::vector<std::shared_ptr<Link>>& gone);
   std::shared_ptr<Link> NewLink(MemberId id, const std::vector<std::string>& peer_urls)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -158,6 +158,18 @@ class PeerTransportTest : public testing::Test {
     transport_->Send(std::move(messages));
   }
 
+  void Forward(const char* data, MemberId to = MemberId(2)) {
+    raft::ForwardedProposals body;
+    body.proposals.push_back(
+        {raft::EntryKind::kCommand, std::make_shared<const std::string>(data)});
+    std::vector<raft::Message> messages;
+    messages.push_back({MemberId(1), to, Term(3), std::move(body)});
+    transport_->Send(std::move(messages));
+  }
+  static std::string DataOf(const raft::Message& message) {
+    return *std::get<raft::ForwardedProposals>(message.body).proposals[0].data;
+  }
+
   Time now_ = Time() + std::chrono::hours(1);
   FakeNetwork network_;
   std::vector<MemberId> unreachable_;
@@ -227,30 +239,46 @@ TEST_F(PeerTransportTest, WithoutAStreamMessagesAreDropped) {
 }
 
 TEST_F(PeerTransportTest, ForwardedProposalsThatWereNotWrittenComeBack) {
-  const auto forward = [&](const char* data) {
-    raft::ForwardedProposals body;
-    body.proposals.push_back(
-        {raft::EntryKind::kCommand, std::make_shared<const std::string>(data)});
-    std::vector<raft::Message> messages;
-    messages.push_back({MemberId(1), MemberId(2), Term(3), std::move(body)});
-    transport_->Send(std::move(messages));
-  };
-  const auto data = [](const raft::Message& message) {
-    return *std::get<raft::ForwardedProposals>(message.body).proposals[0].data;
-  };
-  forward("no stream");
+  Forward("no stream");
   ASSERT_EQ(undelivered_.size(), 1u);
-  EXPECT_EQ(data(undelivered_[0]), "no stream");
+  EXPECT_EQ(DataOf(undelivered_[0]), "no stream");
 
   FakeStream& stream = Connect();
-  forward("written");
+  Forward("written");
   SendRound(1);
-  forward("queued");
+  Forward("queued");
   EXPECT_EQ(undelivered_.size(), 1u);
   stream.End(absl::UnavailableError("gone"));
   // What was being written may have arrived.
   ASSERT_EQ(undelivered_.size(), 2u);
-  EXPECT_EQ(data(undelivered_[1]), "queued");
+  EXPECT_EQ(DataOf(undelivered_[1]), "queued");
+}
+
+// A leader that is removed, whose link goes with it; and one that was never heard of.
+TEST_F(PeerTransportTest, ForwardedProposalsComeBackFromALinkThatGoesAndFromNone) {
+  Connect();
+  Forward("written");
+  Forward("queued");
+  SendRound(1);
+  transport_->SetMembers({Of(1), Of(3)});
+  ASSERT_EQ(undelivered_.size(), 1u);
+  EXPECT_EQ(DataOf(undelivered_[0]), "queued");
+  Forward("no link");
+  SendRound(2);
+  ASSERT_EQ(undelivered_.size(), 2u);
+  EXPECT_EQ(DataOf(undelivered_[1]), "no link");
+}
+
+TEST_F(PeerTransportTest, WhatWaitsForAStrangerComesBackWhenOthersTakeItsPlace) {
+  transport_->Greeted(MemberId(50), Of(50).peer_urls);
+  transport_->Tick();
+  Forward("first", MemberId(50));  // The greeting is being written.
+  EXPECT_TRUE(undelivered_.empty());
+  for (uint64_t id = 100; id < 100 + PeerTransport::kRemotesMax; ++id) {
+    transport_->Greeted(MemberId(id), Of(id).peer_urls);
+  }
+  ASSERT_EQ(undelivered_.size(), 1u);
+  EXPECT_EQ(DataOf(undelivered_[0]), "first");
 }
 
 TEST_F(PeerTransportTest, AnEndedStreamIsOpenedAgainAfterGrowingPauses) {
@@ -415,8 +443,10 @@ TEST_F(PeerTransportTest, AfterAStopNothingIsToldOrSent) {
   EXPECT_TRUE(stream.cancelled);
   stream.End(absl::CancelledError("stopped"));
   SendRound(1);
+  Forward("too late");
   After(milliseconds(2000));
   EXPECT_TRUE(unreachable_.empty());
+  EXPECT_TRUE(undelivered_.empty());
   EXPECT_EQ(network_.streams.size(), 1u);
 }
 
