@@ -145,6 +145,7 @@ class Core::Impl {
   void On(const Message& message, const AppendRejected& reply);
   void On(const Message& message, const StaleTerm& notice);
   void On(const Message& message, ForwardedProposals& forwarded);
+  void On(const Message&, const RefusedProposals&) {}
   // This leader's progress for the sender, or null; notes the sign of life.
   Progress* PeerOf(const Message& message);
   void AppendProposals(Leader& leader, std::vector<Proposal> proposals);

@@ -20,8 +20,10 @@ namespace cairn::raft {
 struct Proposal {
   EntryKind kind = EntryKind::kCommand;
   Payload data;
-  // The shell's own, which the core only carries: until when it is worth sending. Stays with this
-  // member: whoever gets the proposal decides anew.
+  // The rest is the shell's own, which the core only carries. By what number the member that
+  // proposes it knows it; 0: it does not ask.
+  uint64_t id = 0;
+  // Until when it is worth sending. Stays with this member: whoever gets the proposal decides anew.
   uint64_t expires_at_tick = 0;
 };
 
@@ -82,9 +84,19 @@ struct HeartbeatReply {
 // The answer to a message of a former leader or candidate: nothing but Message::term matters.
 struct StaleTerm {};
 
-// Proposals of a follower for the leader. Not answered: the proposer sees them committed, or not.
+// Proposals of a follower for the leader. Only a refusal is answered: else the proposer sees them
+// committed, or not.
 struct ForwardedProposals {
   std::vector<Proposal> proposals;
+  // Differs between two starts of the sender: ids mean nothing to the next one.
+  uint32_t start_nonce = 0;
+};
+
+// Forwarded proposals that were certainly not appended, because the leader has more than enough
+// that is not committed. From shell to shell: the core has no part in it.
+struct RefusedProposals {
+  uint32_t start_nonce = 0;  // As it came with them.
+  std::vector<uint64_t> ids;
 };
 
 // A follower asks for a read index (thesis 6.4). `context` comes back unchanged.
@@ -102,7 +114,8 @@ struct TimeoutNow {};
 
 using MessageBody = std::variant<VoteRequest, VoteReply, AppendRequest, AppendAccepted,
                                  AppendRejected, Heartbeat, HeartbeatReply, StaleTerm,
-                                 ForwardedProposals, ReadIndexRequest, ReadIndexReply, TimeoutNow>;
+                                 ForwardedProposals, ReadIndexRequest, ReadIndexReply, TimeoutNow,
+                                 RefusedProposals>;
 
 struct Message {
   MemberId from;

@@ -55,6 +55,10 @@ std::string DescribeBody(const ReadIndexReply& body) {
 }
 std::string DescribeBody(const TimeoutNow&) { return "TimeoutNow"; }
 
+std::string DescribeBody(const RefusedProposals& refused) {
+  return fmt::format("RefusedProposals of {}", refused.ids.size());
+}
+
 std::string EncodeMembers(const std::vector<MemberId>& members) {
   return fmt::format("{}", fmt::join(members, ","));
 }

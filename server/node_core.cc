@@ -22,6 +22,21 @@ constexpr ptrdiff_t kReadRoundsMax = 1;
 constexpr uint64_t kReadRoundTicks = 2;
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
+// For the core, which hands it to the leader: another member's number is nobody's here.
+raft::Proposal ProposalOf(const NodeCore::QueuedProposal& queued) {
+  raft::Proposal proposal = queued.proposal;
+  proposal.id = queued.origin.member == MemberId(0) ? queued.id : 0;
+  return proposal;
+}
+
+// Says at which start of this member the proposals that leave it have their numbers.
+void StampForwarded(std::vector<raft::Message>& messages, uint32_t start_nonce) {
+  for (raft::Message& message : messages) {
+    auto* const forwarded = std::get_if<raft::ForwardedProposals>(&message.body);
+    if (forwarded != nullptr) forwarded->start_nonce = start_nonce;
+  }
+}
+
 }  // namespace
 
 bool Work::empty() const {
@@ -37,13 +52,13 @@ void NodeCore::Tick() {
   ++tick_;
   core_.Tick();
   while (!waiting_.empty() && waiting_.front().proposal.expires_at_tick <= tick_) {
-    refused_.push_back({waiting_.front().id, RefusalReason::kNoLeader});
+    Refuse(waiting_.front(), RefusalReason::kNoLeader);
     waiting_bytes_ -= waiting_.front().proposal.data->size();
     waiting_.pop_front();
   }
   std::erase_if(changes_, [&](const QueuedProposal& change) {
     if (change.proposal.expires_at_tick > tick_) return false;
-    refused_.push_back({change.id, RefusalReason::kNoLeader});
+    Refuse(change, RefusalReason::kNoLeader);
     return true;
   });
   std::erase_if(leaderless_reads_, [&](LeaderlessReads& lost) {
@@ -55,14 +70,24 @@ void NodeCore::Tick() {
 }
 
 void NodeCore::Step(raft::Message message) {
+  if (const auto* refused = std::get_if<raft::RefusedProposals>(&message.body)) {
+    if (refused->start_nonce != options_.start_nonce) return;
+    for (const uint64_t id : refused->ids) {
+      refused_.push_back({id, RefusalReason::kTooManyRequests});
+    }
+    return;
+  }
   auto* const forwarded = std::get_if<raft::ForwardedProposals>(&message.body);
   if (forwarded == nullptr) return core_.Step(std::move(message));
   // Two members that take each other for the leader would play ball.
   if (core_.leader() == message.from) return;
+  const Origin origin{message.from, forwarded->start_nonce};
   std::vector<QueuedProposal> proposals;
   proposals.reserve(forwarded->proposals.size());
   for (raft::Proposal& proposal : forwarded->proposals) {
-    if (proposal.data != nullptr) proposals.push_back({0, std::move(proposal)});
+    if (proposal.data == nullptr) continue;
+    const uint64_t id = proposal.id;
+    proposals.push_back({id, std::move(proposal), origin});
   }
   if (!proposals.empty()) Propose(std::move(proposals));
 }
@@ -73,7 +98,7 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
     if (changes_.size() < kWaitingChangesMax) {
       changes_.push_back(std::move(queued));
     } else {
-      refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+      Refuse(queued, RefusalReason::kTooManyRequests);
     }
     return true;
   });
@@ -82,7 +107,7 @@ void NodeCore::TakeChanges(std::vector<QueuedProposal>& proposals) {
 void NodeCore::SubmitChanges() {
   if (unreachable_tick_ == tick_) return;
   while (!changes_.empty() && core_.configuration().outgoing.empty()) {
-    const raft::ProposeOutcome outcome = core_.Propose({changes_.front().proposal}).outcome;
+    const raft::ProposeOutcome outcome = core_.Propose({ProposalOf(changes_.front())}).outcome;
     const bool is_on_its_way =
         outcome == raft::ProposeOutcome::kAccepted || outcome == raft::ProposeOutcome::kForwarded;
     if (!is_on_its_way) return;
@@ -103,7 +128,7 @@ void NodeCore::Propose(std::vector<QueuedProposal> proposals) {
 void NodeCore::Submit(std::vector<QueuedProposal> proposals) {
   std::vector<raft::Proposal> batch;
   batch.reserve(proposals.size());
-  for (const QueuedProposal& queued : proposals) batch.push_back(queued.proposal);
+  for (const QueuedProposal& queued : proposals) batch.push_back(ProposalOf(queued));
   const raft::ProposeResult result = core_.Propose(std::move(batch));
   switch (result.outcome) {
     case raft::ProposeOutcome::kAccepted:
@@ -116,7 +141,7 @@ void NodeCore::Submit(std::vector<QueuedProposal> proposals) {
     case raft::ProposeOutcome::kTooManyUncommitted:
     case raft::ProposeOutcome::kConfigurationPending:
       for (const QueuedProposal& queued : proposals) {
-        refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+        Refuse(queued, RefusalReason::kTooManyRequests);
       }
       return;
   }
@@ -128,6 +153,31 @@ raft::ProposeResult NodeCore::ProposeAsLeader(raft::Payload data, raft::EntryKin
   return core_.Propose(std::move(proposals), raft::Forwarding::kForbidden);
 }
 
+void NodeCore::Refuse(const QueuedProposal& queued, RefusalReason reason) {
+  if (queued.origin.member == MemberId(0)) {
+    refused_.push_back({queued.id, reason});
+  } else if (reason == RefusalReason::kTooManyRequests && queued.id != 0) {
+    refusals_[queued.origin].push_back(queued.id);
+  }
+}
+
+void NodeCore::SendRefusals(Work& work) {
+  // Whoever has committed in its term has it on its disk, and may name it.
+  const bool may_send = core_.HasCommittedInTerm();
+  for (const auto& [origin, ids] : std::exchange(refusals_, {})) {
+    for (size_t first = 0; may_send && first < ids.size(); first += kRefusalsPerMessageMax) {
+      const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(first);
+      const size_t count = std::min(ids.size() - first, kRefusalsPerMessageMax);
+      work.messages.push_back(
+          {.from = core_.id(),
+           .to = origin.member,
+           .term = core_.term(),
+           .body = raft::RefusedProposals{
+               origin.start_nonce, {begin, begin + static_cast<std::ptrdiff_t>(count)}}});
+    }
+  }
+}
+
 void NodeCore::HoldBack(std::vector<QueuedProposal> proposals) {
   const auto is_over_first = [](const QueuedProposal& a, const QueuedProposal& b) {
     return a.proposal.expires_at_tick < b.proposal.expires_at_tick;
@@ -136,7 +186,7 @@ void NodeCore::HoldBack(std::vector<QueuedProposal> proposals) {
   for (QueuedProposal& queued : proposals) {
     const size_t bytes = queued.proposal.data->size();
     if (waiting_bytes_ + bytes > options_.waiting_bytes_max) {
-      refused_.push_back({queued.id, RefusalReason::kTooManyRequests});
+      Refuse(queued, RefusalReason::kTooManyRequests);
       continue;
     }
     waiting_bytes_ += bytes;
@@ -286,7 +336,8 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
     auto& forwarded = std::get<raft::ForwardedProposals>(message.body);
     for (raft::Proposal& proposal : forwarded.proposals) {
       // Whose time is over is as good as lost on the way: its client was told so.
-      if (proposal.expires_at_tick > tick_) proposals.push_back({0, std::move(proposal)});
+      const uint64_t id = proposal.id;
+      if (proposal.expires_at_tick > tick_) proposals.push_back({id, std::move(proposal)});
     }
   }
   // With the others they would all be refused together: a leader takes one change at a time.
@@ -325,6 +376,8 @@ Work NodeCore::TakeWork() {
   std::move(released_messages_.begin(), released_messages_.end(),
             std::back_inserter(work.messages));
   released_messages_.clear();
+  StampForwarded(work.messages, options_.start_nonce);
+  SendRefusals(work);
   work.refused = std::exchange(refused_, {});
   std::move(reads_refused_.begin(), reads_refused_.end(), std::back_inserter(work.reads_refused));
   reads_refused_.clear();

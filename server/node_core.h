@@ -85,13 +85,23 @@ class NodeCore {
  public:
   // How much of the committed entries one apply item holds at most, in bytes of payload.
   static constexpr size_t kApplyBytesMax = size_t{8} << 20;
+  // Refusals of one member's proposals that one message tells.
+  static constexpr size_t kRefusalsPerMessageMax = 10'000;
   // Changes of the configuration that wait their turn: more than people ask for.
   static constexpr size_t kWaitingChangesMax = 1000;
 
+  // Who forwarded a proposal, and at which of its starts. 0: nobody, it is this member's.
+  struct Origin {
+    MemberId member;
+    uint32_t start_nonce = 0;
+
+    friend auto operator<=>(const Origin&, const Origin&) = default;
+  };
   struct QueuedProposal {
-    // 0: another member's, which nobody here waits for.
+    // As its origin knows it; 0: nobody waits for it.
     WaiterId id = 0;
     raft::Proposal proposal;
+    Origin origin = {};
   };
 
   NodeCore(const NodeCoreOptions& options, raft::RestoredState restored);
@@ -166,6 +176,10 @@ class NodeCore {
   // Appends or forwards all of `proposals`, or holds them back, or refuses them. Each has its time.
   void Submit(std::vector<QueuedProposal> proposals);
   void HoldBack(std::vector<QueuedProposal> proposals);
+  // It was certainly not appended. Its own member is told of too many requests, wherever that is:
+  // clients are to hear of it from everybody alike. Any other reason it finds out by itself.
+  void Refuse(const QueuedProposal& queued, RefusalReason reason);
+  void SendRefusals(Work& work);
   void RetryWaiting();
   // Changes of the configuration go one by one, each when the one before is applied and no joint
   // phase is in force.
@@ -195,6 +209,8 @@ class NodeCore {
   std::optional<uint64_t> unreachable_tick_;
   std::deque<QueuedProposal> changes_;  // Of the configuration, in their order.
   std::vector<RefusedProposal> refused_;
+  // Of other members, for each by its numbers.
+  std::map<Origin, std::vector<uint64_t>> refusals_;
 
   // Reads of the next round, rounds under way by context, and confirmed reads by index.
   std::vector<WaiterId> new_reads_;

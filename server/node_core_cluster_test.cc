@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -23,7 +24,7 @@ constexpr int kMembers = 3;
 // perfect until the test has one stand still.
 class Cluster {
  public:
-  Cluster() {
+  explicit Cluster(size_t uncommitted_bytes_max = raft::CoreOptions().uncommitted_bytes_max) {
     for (uint64_t id = 1; id <= kMembers; ++id) {
       raft::RestoredState restored;
       restored.hard_state = {.term = Term(1), .commit = Index(1)};
@@ -35,6 +36,7 @@ class Cluster {
       options.raft.random_seed = id;
       options.start_nonce = static_cast<uint32_t>(id);
       options.proposal_wait_ticks = 70;
+      options.raft.uncommitted_bytes_max = uncommitted_bytes_max;
       nodes_.emplace(id, std::make_unique<NodeCore>(options, std::move(restored)));
     }
   }
@@ -52,7 +54,11 @@ class Cluster {
 
   // From now on nothing that `id` writes becomes durable. 0: all disks take everything again.
   void Stall(uint64_t id) {
-    stalled_ = id;
+    if (id != 0) {
+      stalled_.insert(id);
+      return;
+    }
+    stalled_.clear();
     for (const auto& [waiting, number] : std::exchange(unwritten_, {})) {
       node(waiting).LogDurable(number);
     }
@@ -94,7 +100,7 @@ class Cluster {
     Work work = node.TakeWork();
     const bool is_busy = !work.empty();
     for (const LogWrite& write : work.log) {
-      if (id == stalled_) {
+      if (stalled_.contains(id)) {
         unwritten_.emplace_back(id, write.number);
       } else {
         node.LogDurable(write.number);
@@ -133,7 +139,7 @@ class Cluster {
   std::deque<raft::Message> messages_;
   uint64_t cut_ = 0;
   uint64_t mute_ = 0;
-  uint64_t stalled_ = 0;
+  std::set<uint64_t> stalled_;
   std::vector<std::pair<uint64_t, uint64_t>> unwritten_;  // Members and numbers.
   WaiterId next_id_ = 0;
 };
@@ -291,6 +297,33 @@ TEST(NodeCoreCluster, WhatNeverReachesAKnownLeaderIsDroppedInTime) {
   cluster.CutForwarding(0);
   for (int i = 0; i < 3; ++i) cluster.Tick();
   EXPECT_EQ(cluster.applied(leader), Commands{"b"});
+}
+
+// As many as the leader takes are on their way: a client hears of it from any member, at once.
+TEST(NodeCoreCluster, WhatTheLeaderRefusesIsRefusedAtItsOrigin) {
+  Cluster cluster(/*uncommitted_bytes_max=*/200);
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  const uint64_t follower = cluster.Other(leader);
+  cluster.Stall(follower);
+  cluster.Stall(cluster.Other(follower));
+  cluster.Propose(follower, std::string(150, 'a'));
+  cluster.Run();
+  EXPECT_TRUE(cluster.refused().empty());
+  cluster.Propose(follower, std::string(150, 'b'));
+  cluster.Run();
+  ASSERT_EQ(cluster.refused().size(), 1u);
+  EXPECT_EQ(cluster.refused()[0].id, 2u);
+  EXPECT_EQ(cluster.refused()[0].reason, RefusalReason::kTooManyRequests);
+  // The numbers of an earlier start mean nothing.
+  cluster.node(follower).Step({MemberId(leader), MemberId(follower),
+                               cluster.node(leader).raft().term(),
+                               raft::RefusedProposals{77, {1}}});
+  cluster.Run();
+  EXPECT_EQ(cluster.refused().size(), 1u);
+  cluster.Stall(0);
+  for (int i = 0; i < 3; ++i) cluster.Tick();
+  EXPECT_EQ(cluster.applied(follower), Commands{std::string(150, 'a')});
 }
 
 // A leader takes one change at a time, and refuses two together with whatever comes along.

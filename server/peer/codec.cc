@@ -17,7 +17,8 @@ using raft::Payload;
 
 // Tags, lengths and numbers around a message and around an entry, at most.
 constexpr size_t kMessageOverheadBytes = 64;
-constexpr size_t kEntryOverheadBytes = 24;
+constexpr size_t kEntryOverheadBytes = 32;
+constexpr size_t kIdBytesMax = 10;
 
 void Set(EntryId id, peer::EntryId& encoded) {
   encoded.set_term(id.term.value());
@@ -102,7 +103,14 @@ struct Encoder {
       peer::Proposal& added = *encoded.add_proposals();
       added.set_kind(static_cast<uint32_t>(proposal.kind));
       if (proposal.data != nullptr) added.set_data(*proposal.data);
+      added.set_id(proposal.id);
     }
+    encoded.set_start_nonce(body.start_nonce);
+  }
+  void operator()(const raft::RefusedProposals& body) const {
+    peer::RefusedProposals& encoded = *out.mutable_refused_proposals();
+    encoded.set_start_nonce(body.start_nonce);
+    encoded.mutable_ids()->Add(body.ids.begin(), body.ids.end());
   }
   void operator()(const raft::ReadIndexRequest& body) const {
     out.mutable_read_index_request()->set_context(body.context);
@@ -134,8 +142,9 @@ absl::StatusOr<raft::ForwardedProposals> DecodeProposals(peer::ForwardedProposal
   for (peer::Proposal& proposal : *encoded.mutable_proposals()) {
     CAIRN_ASSIGN_OR_RETURN(const EntryKind kind, GetKind(proposal.kind()));
     CAIRN_ASSIGN_OR_RETURN(Payload data, GetPayload(kind, std::move(*proposal.mutable_data())));
-    body.proposals.push_back({kind, std::move(data)});
+    body.proposals.push_back({.kind = kind, .data = std::move(data), .id = proposal.id()});
   }
+  body.start_nonce = encoded.start_nonce();
   if (body.proposals.empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "proposals without a proposal");
   }
@@ -177,6 +186,10 @@ absl::StatusOr<raft::MessageBody> DecodeBody(peer::Message& encoded) {
                                   Index(encoded.read_index_reply().index())};
     case peer::Message::kTimeoutNow:
       return raft::TimeoutNow{};
+    case peer::Message::kRefusedProposals: {
+      const peer::RefusedProposals& body = encoded.refused_proposals();
+      return raft::RefusedProposals{body.start_nonce(), {body.ids().begin(), body.ids().end()}};
+    }
     case peer::Message::BODY_NOT_SET:
       break;
   }
@@ -198,6 +211,8 @@ size_t EncodedBytes(const raft::Message& message) {
     }
   } else if (const auto* forwarded = std::get_if<raft::ForwardedProposals>(&message.body)) {
     for (const raft::Proposal& proposal : forwarded->proposals) bytes += ProposalBytes(proposal);
+  } else if (const auto* refused = std::get_if<raft::RefusedProposals>(&message.body)) {
+    bytes += kIdBytesMax * refused->ids.size();
   }
   return bytes;
 }
@@ -221,6 +236,7 @@ void SplitInto(raft::Message message, size_t bytes_max, std::vector<raft::Messag
   raft::ForwardedProposals part;
   size_t part_bytes = 0;
   const auto send = [&] {
+    part.start_nonce = forwarded->start_nonce;
     messages.push_back({message.from, message.to, message.term, std::move(part)});
     part = {};
     part_bytes = 0;

@@ -42,10 +42,13 @@ std::vector<MessageBody> Bodies() {
       raft::HeartbeatReply{17},
       raft::StaleTerm{},
       raft::ForwardedProposals{
-          {{EntryKind::kCommand, Bytes("x")}, {EntryKind::kConfiguration, Bytes("y")}}},
+          {{.kind = EntryKind::kCommand, .data = Bytes("x"), .id = 300},
+           {.kind = EntryKind::kConfiguration, .data = Bytes("y"), .id = UINT64_MAX}},
+          0xfedcba98},
       raft::ReadIndexRequest{0xfedcba9876543210},
       raft::ReadIndexReply{0xfedcba9876543210, Index(84)},
       raft::TimeoutNow{},
+      raft::RefusedProposals{0xfedcba98, {1, 300, UINT64_MAX}},
   };
 }
 
@@ -144,12 +147,14 @@ TEST(PeerCodec, ManyForwardedProposalsTravelInSeveralMessages) {
     body.proposals.push_back({EntryKind::kCommand, Bytes(std::string(100, 'a' + i))});
   }
   body.proposals.push_back({EntryKind::kCommand, Bytes(std::string(5000, 'z'))});
+  body.start_nonce = 77;
   std::vector<Message> parts;
   SplitInto({kFrom, kTo, Term(6), body}, 400, parts);
   EXPECT_EQ(parts.size(), 5u);  // Three a message, and the large one alone.
   size_t seen = 0;
   for (const Message& part : parts) {
     EXPECT_EQ(part.term, Term(6));
+    EXPECT_EQ(std::get<raft::ForwardedProposals>(part.body).start_nonce, 77u);
     for (const raft::Proposal& proposal : std::get<raft::ForwardedProposals>(part.body).proposals) {
       EXPECT_EQ(proposal.data, body.proposals[seen++].data);
     }
