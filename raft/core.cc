@@ -11,6 +11,10 @@
 namespace cairn::raft {
 namespace {
 
+// No cluster is so many elections ahead of a member, so such a message is wrong. Were it believed,
+// one message could use up all terms there are; with this it takes four million.
+constexpr uint64_t kTermsAheadMax = uint64_t{1} << 40;
+
 // Takes the entries along.
 Log RestoreLog(RestoredState& restored) {
   const EntryId before = restored.entries.empty() ? restored.last : restored.before_entries;
@@ -84,6 +88,7 @@ bool Core::Impl::IsMessageFromThePast(const Message& message) {
 
 void Core::Impl::Step(Message message) {
   if (message.to != options_.id || message.from == options_.id) return;
+  if (message.term > term_ + kTermsAheadMax || message.term.value() > kTermOrIndexMax) return;
   if (const auto* request = std::get_if<VoteRequest>(&message.body)) {
     // Before the term is looked at: a campaign that is ignored must not raise it (9.6, 4.2.3).
     if (IgnoresCampaign(*request, message.from)) return;

@@ -116,7 +116,7 @@ class Core::Impl {
   // --- election.cc ---
   void TickElection();
   void ResetElectionTimer();
-  // Whether the applied state is recent enough to know who may vote; says why not in the trace.
+  // Whether the applied state is recent enough to know who may vote, and there is a term left.
   bool MayCampaign() const;
   Index must_apply_first() const;
   void Campaign(CampaignKind kind);

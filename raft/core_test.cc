@@ -190,5 +190,33 @@ TEST(CoreDeathTest, StopsWhenTheDiskContradictsItself) {
   EXPECT_DEATH(core.LogDurable(9), "ready_number_");
 }
 
+// What a peer says of terms is not believed without bounds.
+TEST(CoreTerms, OneMessageCannotUseUpAllTerms) {
+  for (const uint64_t term : {UINT64_MAX, UINT64_MAX - 1, kTermOrIndexMax, uint64_t{1} << 41}) {
+    Core core({.id = kSelf}, Empty({kSelf, MemberId(2), MemberId(3)}));
+    core.Step({.from = MemberId(2), .to = kSelf, .term = Term(term), .body = StaleTerm{}});
+    core.Step({.from = MemberId(2),
+               .to = kSelf,
+               .term = Term(term),
+               .body = VoteRequest{.campaign_term = Term(term)}});
+    EXPECT_EQ(core.term(), Term(0)) << term;
+    core.Step({.from = MemberId(2), .to = kSelf, .term = Term(9), .body = StaleTerm{}});
+    EXPECT_EQ(core.term(), Term(9));
+  }
+}
+
+TEST(CoreTerms, NobodyCampaignsBeyondTheLastTerm) {
+  for (const std::vector<MemberId>& voters :
+       {std::vector{kSelf}, std::vector{kSelf, MemberId(2), MemberId(3)}}) {
+    RestoredState restored = Empty(voters);
+    restored.hard_state.term = Term(kTermOrIndexMax);
+    Core core({.id = kSelf}, std::move(restored));
+    for (int i = 0; i < 100; ++i) core.Tick();
+    core.Step({.from = MemberId(2), .to = kSelf, .term = core.term(), .body = TimeoutNow{}});
+    EXPECT_EQ(core.term(), Term(kTermOrIndexMax));
+    EXPECT_EQ(core.Status().role, RoleKind::kFollower);
+  }
+}
+
 }  // namespace
 }  // namespace cairn::raft

@@ -48,17 +48,21 @@ Index Core::Impl::must_apply_first() const {
   return is_change_committed ? std::max(must_apply_, configuration_pending_) : must_apply_;
 }
 
-bool Core::Impl::MayCampaign() const { return log_.applied() >= must_apply_first(); }
+bool Core::Impl::MayCampaign() const {
+  return log_.applied() >= must_apply_first() && term_.value() < kTermOrIndexMax;
+}
 
 void Core::Impl::CampaignAloneAfterReplay() {
   if (!is_replaying_ || log_.applied() < must_apply_) return;
   is_replaying_ = false;
-  const bool is_idle = std::holds_alternative<Follower>(role_) && !is_installing_;
+  const bool is_idle = std::holds_alternative<Follower>(role_) && !is_installing_ &&
+                       term_.value() < kTermOrIndexMax;
   if (is_idle && IsSoleVoter(configuration_, options_.id)) Campaign(CampaignKind::kPreVote);
 }
 
 void Core::Impl::Campaign(CampaignKind kind) {
   CAIRN_CHECK(!is_leader());
+  CAIRN_CHECK_LT(term_.value(), kTermOrIndexMax);
   const bool is_pre_vote = kind == CampaignKind::kPreVote;
   RefuseReads();
   ResetElectionTimer();

@@ -16,6 +16,11 @@
 
 namespace cairn::raft {
 
+// No term and no index that comes from outside is above this. A cluster with a million entries a
+// second gets there in 146,000 years; what is computed from such numbers stays far from where they
+// wrap around.
+inline constexpr uint64_t kTermOrIndexMax = uint64_t{1} << 62;
+
 // What an entry asks of the state machine. The numbers stand on disk: never change one.
 enum class EntryKind : uint8_t {
   kEmpty = 1,          // The entry a new leader appends to commit its predecessors' (thesis 6.4).

@@ -1,5 +1,6 @@
 #include "server/peer/codec.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,7 +17,7 @@ using raft::EntryKind;
 using raft::Payload;
 
 // Tags, lengths and numbers around a message and around an entry, at most.
-constexpr size_t kMessageOverheadBytes = 64;
+constexpr size_t kMessageOverheadBytes = 80;
 constexpr size_t kEntryOverheadBytes = 32;
 constexpr size_t kIdBytesMax = 10;
 
@@ -197,6 +198,37 @@ absl::StatusOr<raft::MessageBody> DecodeBody(peer::Message& encoded) {
                      "a message whose body this version does not know");
 }
 
+// The largest term or index of a body. Rounds, contexts and ids are only compared or returned.
+struct Largest {
+  static uint64_t Of(EntryId id) { return std::max(id.term.value(), id.index.value()); }
+
+  uint64_t operator()(const raft::VoteRequest& body) const {
+    return std::max({body.campaign_term.value(), Of(body.last), Of(body.committed)});
+  }
+  uint64_t operator()(const raft::VoteReply& body) const {
+    return std::max(body.campaign_term.value(), Of(body.committed));
+  }
+  uint64_t operator()(const raft::AppendRequest& body) const {
+    uint64_t largest = std::max(Of(body.previous), body.commit.value());
+    for (const raft::Entry& entry : body.entries) {
+      largest = std::max({largest, entry.term.value(), entry.index.value()});
+    }
+    return largest;
+  }
+  uint64_t operator()(const raft::AppendAccepted& body) const { return body.match.value(); }
+  uint64_t operator()(const raft::AppendRejected& body) const {
+    return std::max(Of(body.previous), Of(body.hint));
+  }
+  uint64_t operator()(const raft::Heartbeat& body) const { return body.commit.value(); }
+  uint64_t operator()(const raft::HeartbeatReply&) const { return 0; }
+  uint64_t operator()(const raft::StaleTerm&) const { return 0; }
+  uint64_t operator()(const raft::ForwardedProposals&) const { return 0; }
+  uint64_t operator()(const raft::RefusedProposals&) const { return 0; }
+  uint64_t operator()(const raft::ReadIndexRequest&) const { return 0; }
+  uint64_t operator()(const raft::ReadIndexReply& body) const { return body.index.value(); }
+  uint64_t operator()(const raft::TimeoutNow&) const { return 0; }
+};
+
 size_t ProposalBytes(const raft::Proposal& proposal) {
   return kEntryOverheadBytes + (proposal.data == nullptr ? 0 : proposal.data->size());
 }
@@ -222,8 +254,15 @@ void Encode(const raft::Message& message, peer::Message& encoded) {
   std::visit(Encoder{encoded}, message.body);
 }
 
+absl::Status CheckTermOrIndex(uint64_t number) {
+  if (number <= raft::kTermOrIndexMax) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInvalidArgument,
+                     "a term or an index of {}, which no member can have come to", number);
+}
+
 absl::StatusOr<raft::Message> Decode(peer::Message&& encoded, MemberId from, MemberId to) {
   CAIRN_ASSIGN_OR_RETURN(raft::MessageBody body, DecodeBody(encoded));
+  CAIRN_RETURN_IF_ERROR(CheckTermOrIndex(std::max(encoded.term(), std::visit(Largest(), body))));
   return raft::Message{from, to, Term(encoded.term()), std::move(body)};
 }
 

@@ -5,9 +5,11 @@
 #ifndef CAIRN_SERVER_PEER_CODEC_H_
 #define CAIRN_SERVER_PEER_CODEC_H_
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "api/peer.pb.h"
@@ -21,6 +23,10 @@ size_t EncodedBytes(const raft::Message& message);
 
 // Writes `message`, whose sender and addressee the stream knows, into `encoded`.
 void Encode(const raft::Message& message, peer::Message& encoded);
+
+// Whether a term or an index of a peer is one that there can be (raft::kTermOrIndexMax):
+// INVALID_ARGUMENT if not.
+absl::Status CheckTermOrIndex(uint64_t number);
 
 // The message that `from` sent to `to`. INVALID_ARGUMENT for one that no member writes. Takes the
 // payloads out of `encoded`.

@@ -141,6 +141,51 @@ TEST(PeerCodec, WhatNoMemberWritesIsRefused) {
             "proposals without a proposal");
 }
 
+// One such message, taken for true, would cost the cluster all terms there are.
+TEST(PeerCodec, NumbersThatNoMemberCanHaveComeToAreRefused) {
+  constexpr uint64_t kMost = raft::kTermOrIndexMax;
+  // A body of each kind that has such numbers, once for each of them.
+  const auto bodies = [](uint64_t number) {
+    const raft::Entry entry{Term(number), Index(1), EntryKind::kEmpty, nullptr};
+    return std::vector<MessageBody>{
+        raft::VoteRequest{true, Term(number), At(1, 1), true, At(1, 1)},
+        raft::VoteRequest{true, Term(1), At(number, 1), true, At(1, 1)},
+        raft::VoteRequest{true, Term(1), At(1, number), true, At(1, 1)},
+        raft::VoteRequest{true, Term(1), At(1, 1), true, At(number, 1)},
+        raft::VoteRequest{true, Term(1), At(1, 1), true, At(1, number)},
+        raft::VoteReply{true, Term(number), true, At(1, 1)},
+        raft::VoteReply{true, Term(1), true, At(number, 1)},
+        raft::VoteReply{true, Term(1), true, At(1, number)},
+        raft::AppendRequest{At(number, 1), Index(1), {}},
+        raft::AppendRequest{At(1, number), Index(1), {}},
+        raft::AppendRequest{At(1, 1), Index(number), {}},
+        raft::AppendRequest{At(1, 0), Index(1), {entry}},
+        raft::AppendAccepted{Index(number)},
+        raft::AppendRejected{At(number, 1), At(1, 1)},
+        raft::AppendRejected{At(1, number), At(1, 1)},
+        raft::AppendRejected{At(1, 1), At(number, 1)},
+        raft::AppendRejected{At(1, 1), At(1, number)},
+        raft::Heartbeat{Index(number), 1},
+        raft::ReadIndexReply{1, Index(number)},
+    };
+  };
+  const auto decode = [](const MessageBody& body, uint64_t term) {
+    return DecodeFromString(EncodeToString({kFrom, kTo, Term(term), body})).status();
+  };
+  for (const MessageBody& body : bodies(kMost)) EXPECT_TRUE(decode(body, kMost).ok());
+  for (const uint64_t number : {kMost + 1, UINT64_MAX}) {
+    for (const MessageBody& body : bodies(number)) {
+      EXPECT_TRUE(absl::IsInvalidArgument(decode(body, 1))) << body.index();
+    }
+    for (const MessageBody& body : Bodies()) {
+      EXPECT_TRUE(absl::IsInvalidArgument(decode(body, number))) << body.index();
+    }
+  }
+  // Also where only the last of the entries is too far.
+  raft::AppendRequest append{At(1, kMost), Index(1), {{Term(1), Index(1), EntryKind::kEmpty, {}}}};
+  EXPECT_TRUE(absl::IsInvalidArgument(decode(append, 1)));
+}
+
 TEST(PeerCodec, ManyForwardedProposalsTravelInSeveralMessages) {
   raft::ForwardedProposals body;
   for (int i = 0; i < 10; ++i) {

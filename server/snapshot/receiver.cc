@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "server/peer/codec.h"
 #include "server/rpc/proto.h"
 
 namespace cairn::server {
@@ -178,6 +179,9 @@ absl::StatusOr<peer::SnapshotPosition> SnapshotReceiver::Begin(
   CAIRN_RETURN_IF_ERROR(CheckGreeting(options_.identity, request.greeting()));
   const MemberId from(request.greeting().from_member_id());
   if (options_.is_removed(from)) return RemovedStatus(from, options_.identity.cluster);
+  CAIRN_RETURN_IF_ERROR(CheckTermOrIndex(request.term()));
+  CAIRN_RETURN_IF_ERROR(CheckTermOrIndex(request.applied().term()));
+  CAIRN_RETURN_IF_ERROR(CheckTermOrIndex(request.applied().index()));
   const uint64_t id = request.snapshot_id();
   if (finished_.has_value() && finished_->id == id) return ToMessage({finished_->files, 0});
   if (transfer_.has_value() && transfer_->id == id) {

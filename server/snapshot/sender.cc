@@ -12,6 +12,7 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "server/peer/codec.h"
 #include "server/rpc/proto.h"
 
 namespace cairn::server {
@@ -145,6 +146,7 @@ absl::StatusOr<Index> SnapshotSender::SendAll(const raft::SnapshotWanted& wanted
   finish.set_snapshot_id(checkpoint.id);
   peer::FinishSnapshotResponse finished;
   CAIRN_RETURN_IF_ERROR(CallPeer(connection, "FinishSnapshot", finish, finished));
+  CAIRN_RETURN_IF_ERROR(CheckTermOrIndex(finished.applied().index()));
   return Index(finished.applied().index());
 }
 

@@ -491,6 +491,15 @@ TEST_F(TransferTest, BadPeersAreRefusedWithTheReason) {
   EXPECT_NE(refusal(empty).find("0 files"), std::string::npos);
   EXPECT_EQ(follower.state().Names(), (std::vector<std::string>{"1", "CURRENT"}));
 
+  constexpr uint64_t kNoTerm = ~uint64_t{0};
+  for (const int place : {0, 1, 2}) {
+    peer::BeginSnapshotRequest wrong = begin;
+    if (place == 0) wrong.set_term(kNoTerm);
+    if (place == 1) wrong.mutable_applied()->set_term(kNoTerm);
+    if (place == 2) wrong.mutable_applied()->set_index(kNoTerm);
+    EXPECT_NE(refusal(wrong).find("which no member can have come to"), std::string::npos) << place;
+  }
+
   peer::BeginSnapshotRequest huge = begin;
   huge.mutable_files(0)->set_size_bytes(~uint64_t{0});
   EXPECT_NE(refusal(huge).find("the disk has no room"), std::string::npos);
