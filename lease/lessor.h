@@ -117,6 +117,10 @@ class Lessor {
 
   // --- Looking in ---
   bool is_primary() const { return is_primary_; }
+  // This member leads, and nobody else can at this moment.
+  bool IsConfirmed(Milliseconds now_ms) const {
+    return is_primary_ && now_ms < confirmed_until_ms_;
+  }
   size_t size() const { return leases_.size(); }
   // Items in both queues: bounded by a small multiple of the leases.
   size_t queued_items() const { return due_.size() + checkpoints_.size(); }
@@ -141,9 +145,6 @@ class Lessor {
     bool is_clear_wanted = false;  // Asked for or proposed, not applied.
   };
 
-  bool IsConfirmed(Milliseconds now_ms) const {
-    return is_primary_ && now_ms < confirmed_until_ms_;
-  }
   bool CountsAsCheckpointed(const Lease& lease) const {
     return lease.facts.checkpoint_ms.has_value() || lease.checkpoint_entry > applied_;
   }

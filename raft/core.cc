@@ -263,6 +263,11 @@ bool Core::Impl::IsLeadershipConfirmed() const {
          tick_ - leader->rounds.confirmed_tick() < options_.election_timeout_ticks;
 }
 
+uint64_t Core::Impl::confirmed_tick() const {
+  CAIRN_CHECK(IsLeadershipConfirmed());
+  return std::get<Leader>(role_).rounds.confirmed_tick();
+}
+
 bool Core::Impl::HasCommittedInTerm() const {
   const auto* leader = std::get_if<Leader>(&role_);
   return leader != nullptr && log_.commit() >= leader->first_index;
@@ -359,6 +364,8 @@ Index Core::durable() const { return impl_->log().durable(); }
 EntryId Core::last() const { return impl_->log().last(); }
 const Configuration& Core::configuration() const { return impl_->configuration(); }
 bool Core::IsLeadershipConfirmed() const { return impl_->IsLeadershipConfirmed(); }
+uint64_t Core::confirmed_tick() const { return impl_->confirmed_tick(); }
+uint64_t Core::tick() const { return impl_->tick(); }
 bool Core::HasCommittedInTerm() const { return impl_->HasCommittedInTerm(); }
 
 }  // namespace cairn::raft

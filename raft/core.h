@@ -219,8 +219,14 @@ class Core {
   // confirmed, it decides at most an election timeout after a successor's election, and that much a
   // new leader adds to every lease (given clocks that tick alike). More is not promised: a voter
   // that restarts, or a transfer thought to be over, may elect another at once, which 6.4.1 would
-  // have to exclude. For deciding who renews and expires leases, never for reading.
+  // have to exclude. For deciding who renews and expires leases, never for reading. It counts in
+  // ticks, which a member that stands still does not get: whoever relies on it looks at a clock as
+  // well, and asks for the tick.
   bool IsLeadershipConfirmed() const;
+  // The tick in which that heartbeat was sent. REQUIRES: IsLeadershipConfirmed().
+  uint64_t confirmed_tick() const;
+  // Ticks that this core has had.
+  uint64_t tick() const;
   // Leader that has committed an entry of its own term.
   bool HasCommittedInTerm() const;
 

@@ -68,6 +68,8 @@ class Core::Impl {
   Ready TakeReady();
   CoreStatus Status() const;
   bool IsLeadershipConfirmed() const;
+  uint64_t confirmed_tick() const;
+  uint64_t tick() const { return tick_; }
   bool HasCommittedInTerm() const;
 
   // transfer.cc

@@ -25,6 +25,34 @@ LeaseBatch BatchOf(const std::vector<lease::LeaseName>& names) {
 
 }  // namespace
 
+LeaseDriver::LeaseDriver(LeaseManager& leases, NodeCore& core, MemberId self, uint64_t start_nonce,
+                         uint32_t election_timeout_ticks)
+    : leases_(leases),
+      core_(core),
+      self_(self),
+      start_nonce_(start_nonce),
+      election_timeout_ticks_(election_timeout_ticks),
+      first_tick_(core.raft().tick()) {
+  NoteTick();
+}
+
+void LeaseDriver::NoteTick() {
+  while (first_tick_ + tick_times_ms_.size() <= core_.raft().tick()) {
+    tick_times_ms_.push_back(leases_.Now());
+  }
+  while (tick_times_ms_.size() > election_timeout_ticks_) {
+    tick_times_ms_.pop_front();
+    ++first_tick_;
+  }
+}
+
+lease::Milliseconds LeaseDriver::ConfirmedUntil() const {
+  if (is_alone_) return lease::Lessor::kForEver;
+  const raft::Core& raft = core_.raft();
+  if (!raft.IsLeadershipConfirmed() || raft.confirmed_tick() < first_tick_) return 0;
+  return tick_times_ms_[raft.confirmed_tick() - first_tick_] + leases_.election_timeout_ms();
+}
+
 void LeaseDriver::FollowLead() {
   const raft::Core& raft = core_.raft();
   if (primary_term_ != Term(0) && (!raft.is_leader() || raft.term() != primary_term_)) {
@@ -39,9 +67,12 @@ void LeaseDriver::FollowLead() {
 }
 
 void LeaseDriver::Run(bool is_tick) {
+  NoteTick();
   const Term before = primary_term_;
   FollowLead();
-  const bool has_changed = before != primary_term_;
+  // A member that is not alone any more may be replaced from now on, not from the next tick on.
+  const bool was_alone = std::exchange(is_alone_, core_.IsSoleVoterReady());
+  const bool has_changed = before != primary_term_ || was_alone != is_alone_;
   if (is_tick) leases_.Tick();
   if (primary_term_ == Term(0)) {
     has_more_ = false;
@@ -55,13 +86,12 @@ void LeaseDriver::Run(bool is_tick) {
   }
   if (!is_tick && !has_changed && !has_more_ && !is_done) return;
   has_more_ = false;
-  if (core_.IsSoleVoterReady()) {
-    leases_.Confirm(lease::Lessor::kForEver);
-  } else {
-    // Also takes back what a member that was alone had been told.
-    leases_.Confirm(core_.raft().IsLeadershipConfirmed() ? tick_ms_ : 0);
-  }
-  if (!is_free || !leases_.HasWork()) return;
+  leases_.Confirm(ConfirmedUntil());
+  if (is_free && leases_.HasWork()) ProposeWork();
+  leases_.AnswerWaiting();
+}
+
+void LeaseDriver::ProposeWork() {
   is_refused_ = false;
   ProposeClears();
   ProposeDue();

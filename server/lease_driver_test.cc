@@ -230,7 +230,7 @@ TEST(LeaseDriverRefusalTest, WaitsForATickAfterARefusal) {
   restored.applied = {Term(1), Index(1)};
   restored.last = {Term(1), Index(1)};
   NodeCore core(options, std::move(restored));
-  LeaseDriver driver(leases, core, MemberId(1), 7, 100);
+  LeaseDriver driver(leases, core, MemberId(1), 7, options.raft.election_timeout_ticks);
   uint64_t written = 0;
   const auto take_work = [&] {
     const Work work = core.TakeWork();

@@ -10,7 +10,6 @@ namespace cairn::server {
 
 namespace {
 
-using lease::Lessor;
 using lease::Milliseconds;
 using lease::RenewResult;
 
@@ -62,13 +61,15 @@ void LeaseManager::Demote() {
   lessor_.Demote();
 }
 
-void LeaseManager::Confirm(Milliseconds how_long_ms) {
+void LeaseManager::Confirm(Milliseconds until_ms) {
+  base::MutexLock lock(mutex_);
+  lessor_.Confirm(until_ms);
+}
+
+void LeaseManager::AnswerWaiting() {
   Answers answers;
   {
     base::MutexLock lock(mutex_);
-    const Milliseconds now_ms = Now();
-    lessor_.Confirm(how_long_ms < Lessor::kForEver - now_ms ? now_ms + how_long_ms
-                                                            : Lessor::kForEver);
     RetryAllLocked(answers);
   }
   Give(std::move(answers));
@@ -360,6 +361,11 @@ size_t LeaseManager::count() const {
 bool LeaseManager::is_primary() const {
   base::MutexLock lock(mutex_);
   return lessor_.is_primary();
+}
+
+bool LeaseManager::is_confirmed() const {
+  base::MutexLock lock(mutex_);
+  return lessor_.IsConfirmed(Now());
 }
 
 void LeaseManager::Stop() {

@@ -69,8 +69,11 @@ class LeaseManager {
   // --- The node thread ---
   void Promote();
   void Demote();
-  // `how_long` from now nobody else can lead; lease::Lessor::kForEver for "never".
-  void Confirm(lease::Milliseconds how_long_ms);
+  // Nobody else can lead before `until_ms` (of Now); lease::Lessor::kForEver for "never".
+  void Confirm(lease::Milliseconds until_ms);
+  // Answers those whose wait a confirmation has ended. Not at once with it: what is due is to be
+  // taken first (TakeDue), or a renewal that waited for long would overtake the end.
+  void AnswerWaiting();
   // Ends waits that have lasted too long, and asks again what could not be asked.
   void Tick();
   // lease/lessor.h has what these mean.
@@ -98,6 +101,9 @@ class LeaseManager {
   // Keepalives that wait.
   size_t waiting() const;
   bool is_primary() const;
+  // This member leads, and nobody else can at this moment.
+  bool is_confirmed() const;
+  lease::Milliseconds election_timeout_ms() const { return options_.lessor.election_timeout_ms; }
   // Refuses what waits and what comes.
   void Stop();
 

@@ -27,6 +27,7 @@ class LeaseManagerTest : public testing::Test {
   void Lead() {
     manager_.Promote();
     manager_.Confirm(lease::Lessor::kForEver);
+    manager_.AnswerWaiting();
   }
   void Grant(int64_t ttl_s) {
     facts_ = {.granted = Index(++index_), .ttl_s = ttl_s};
@@ -244,8 +245,13 @@ TEST_F(LeaseManagerTest, AConfirmationEnds) {
   now_ms_ = 100;
   EXPECT_EQ(manager_.Renew(kId), std::nullopt);
   EXPECT_FALSE(manager_.HasWork());
-  manager_.Confirm(100);
-  EXPECT_EQ(manager_.Renew(kId), 10);
+  EXPECT_FALSE(manager_.is_confirmed());
+  RenewLater();
+  manager_.Confirm(200);
+  EXPECT_TRUE(manager_.is_confirmed());
+  EXPECT_EQ(answers_, (Answers{}));
+  manager_.AnswerWaiting();
+  EXPECT_EQ(answers_, (Answers{"10"}));
 }
 
 TEST_F(LeaseManagerTest, StopRefusesWhatWaitsAndWhatComes) {
@@ -374,6 +380,7 @@ TEST_F(LeaseFollowerTest, WhoComesToLeadAnswersByItself) {
   RenewLater();
   manager_->Promote();
   manager_->Confirm(lease::Lessor::kForEver);
+  manager_->AnswerWaiting();
   EXPECT_EQ(answers_, (Answers{"10"}));
   Answer(10);
   EXPECT_EQ(answers_.size(), 1u);

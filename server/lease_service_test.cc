@@ -377,6 +377,7 @@ TEST_F(KeepAliveTest, WaitsForTheLeadAndThenGivesUp) {
   EXPECT_EQ(Answer(stream), "nothing");
   node_.leases().Promote();
   node_.leases().Confirm(lease::Lessor::kForEver);
+  node_.leases().AnswerWaiting();
   EXPECT_EQ(Answer(stream), "77: 3600 at 1");
   node_.leases().Demote();
   stream.Send(Ask(77));

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
@@ -362,6 +363,57 @@ TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
   EXPECT_EQ(cluster.refused()[0].reason, RefusalReason::kNoLeader);
 }
 
+// It is not woken for half a minute (SIGSTOP, a machine that was suspended), and its ticks with it:
+// by those it was confirmed a moment ago, while another may have come to lead and to end its leases.
+TEST(NodeCoreCluster, ALeaderThatStoodStillRenewsNothingBeforeAQuorumHasAnswered) {
+  Cluster cluster;
+  const uint64_t leader = cluster.ElectLeader();
+  ASSERT_NE(leader, 0u);
+  lease::Milliseconds now_ms = 0;
+  LeaseManager leases({.lessor = {.election_timeout_ms = 1000, .checkpoint_interval_ms = 300'000},
+                       .wait = std::chrono::seconds(7),
+                       .now_ms = [&now_ms] { return now_ms; }});
+  LeaseDriver driver(leases, cluster.node(leader), MemberId(leader), /*start_nonce=*/1,
+                     raft::CoreOptions().election_timeout_ticks);
+  const auto tick = [&] {
+    now_ms += 100;
+    cluster.Tick();
+    driver.Run(/*is_tick=*/true);
+  };
+  const lease::LeaseFacts granted{.granted = Index(1), .ttl_s = 10};
+  leases.Applied(Index(1), std::vector{lease::LeaseUpdate{LeaseId(7), granted}});
+  leases.Applied(Index(1), std::vector{lease::LeaseUpdate{LeaseId(8), granted}});
+  for (int i = 0; i < 15; ++i) tick();
+  EXPECT_EQ(leases.Renew(LeaseId(7)), 10);
+  // A little less than an election timeout without a tick shows nothing yet.
+  now_ms += 700;
+  EXPECT_EQ(leases.Renew(LeaseId(7)), 10);
+
+  now_ms += 30'000;
+  EXPECT_EQ(leases.Renew(LeaseId(7)), std::nullopt);
+  std::vector<int64_t> answers;
+  leases.RenewLater(LeaseId(7),
+                    [&](const absl::StatusOr<int64_t>& ttl_s) { answers.push_back(*ttl_s); });
+  // Its own tick comes before anything that others have sent.
+  cluster.node(leader).Tick();
+  driver.Run(/*is_tick=*/true);
+  EXPECT_FALSE(leases.is_confirmed());
+  EXPECT_EQ(leases.Renew(LeaseId(7)), std::nullopt);
+  EXPECT_TRUE(leases.TakeDue(LeaseDriver::kKeysPerEntryMax).empty());
+  EXPECT_TRUE(answers.empty());
+
+  // The others have stood still as well, so it leads on; but the leases are due, and who comes too
+  // late does not overtake the end.
+  cluster.Run();
+  tick();
+  EXPECT_TRUE(leases.is_confirmed());
+  EXPECT_TRUE(answers.empty());
+  EXPECT_TRUE(leases.Find(LeaseId(7))->is_revoking);
+  EXPECT_TRUE(leases.Find(LeaseId(8))->is_revoking);
+  leases.Applied(Index(9), std::vector{lease::LeaseUpdate{LeaseId(7), std::nullopt}});
+  EXPECT_EQ(answers, std::vector<int64_t>{0});
+}
+
 // The leader's threads are well, but its disk takes nothing any more: it hands over in time, and
 // has no say over leases, those it holds for long due included.
 TEST(NodeCoreCluster, ALeaderWhoseLogDoesNotReturnHandsOverAndEndsNoLease) {
@@ -371,7 +423,8 @@ TEST(NodeCoreCluster, ALeaderWhoseLogDoesNotReturnHandsOverAndEndsNoLease) {
   lease::Milliseconds now_ms = 0;
   LeaseManager leases({.lessor = {.election_timeout_ms = 1000, .checkpoint_interval_ms = 300'000},
                        .now_ms = [&now_ms] { return now_ms; }});
-  LeaseDriver driver(leases, cluster.node(sick), MemberId(sick), /*start_nonce=*/1, 100);
+  LeaseDriver driver(leases, cluster.node(sick), MemberId(sick), /*start_nonce=*/1,
+                     raft::CoreOptions().election_timeout_ticks);
   driver.Run(/*is_tick=*/true);
   EXPECT_TRUE(leases.is_primary());
   const lease::LeaseFacts granted{.granted = Index(1), .ttl_s = 10};

@@ -33,7 +33,7 @@ void Renew(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
                     });
 }
 
-// Says what this leader knows now.
+// Says what this leader knows now, which must be after it was found to lead still.
 void TellRemaining(LeaseManager& leases, UnaryCall& call, LeaseId id) {
   const std::optional<lease::LeaseView> view = leases.Find(id);
   const bool is_known = !view.has_value() || view->remaining_ms.has_value();
@@ -48,8 +48,10 @@ void Find(Node& node, std::unique_ptr<UnaryCall> call, const peer::FindLeaseRequ
   LeaseManager& leases = node.leases();
   const LeaseId id(request.lease_id());
   if (!leases.is_primary()) return call->Finish(NotTheLeader());
-  if (leases.Find(id).has_value()) return TellRemaining(leases, *call, id);
-  // Another member may have answered a grant that is not applied here yet.
+  const bool is_known = leases.Find(id).has_value();
+  if (is_known && leases.is_confirmed()) return TellRemaining(leases, *call, id);
+  // Another member may have answered a grant that is not applied here yet, or lead by now and have
+  // ended this lease.
   const rpc::UnaryCall* const caller = call.get();
   node.ReadBarrier(caller, [&leases, id, call = std::move(call)](const absl::Status& status) {
     if (!status.ok()) return call->Finish(NotTheLeader());

@@ -29,7 +29,7 @@ void FindLeaseOn(Node& node, MemberId leader, LeaseId id,
                  std::function<void(absl::StatusOr<std::optional<int64_t>> remaining_ms)> done);
 
 // Answers both from the leases of `node`, which outlives every call. Only behind a barrier does it
-// say that there is no such lease.
+// say that there is no such lease, and, while its lead is not confirmed, what remains of one.
 void RegisterLeaseCalls(Node& node, rpc::ServiceTable& table);
 
 }  // namespace cairn::server

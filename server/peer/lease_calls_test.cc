@@ -75,6 +75,20 @@ TEST_F(LeaseCallsTest, NoLeaseIsDeniedWithoutABarrier) {
   EXPECT_EQ(node_.barriers, 1);
 }
 
+// It may have stood still while another came to lead and ended the lease.
+TEST_F(LeaseCallsTest, ALeaderThatIsNotConfirmedLooksBehindABarrier) {
+  Lead();
+  node_.leases().Confirm(1000);
+  node_.now_ms = 999;
+  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "10001");
+  EXPECT_EQ(node_.barriers, 0);
+  node_.now_ms = 1000;
+  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "10000");
+  EXPECT_EQ(node_.barriers, 1);
+  node_.barrier_status = absl::UnavailableError("leader changed");
+  EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "this member does not lead");
+}
+
 TEST_F(LeaseCallsTest, WhoDoesNotLeadSaysSo) {
   EXPECT_EQ(Renew(MemberId(1), LeaseId(7)), "this member does not lead");
   EXPECT_EQ(Find(MemberId(1), LeaseId(7)), "this member does not lead");

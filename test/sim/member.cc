@@ -76,7 +76,7 @@ absl::Status Member::Start(uint64_t seed) {
   node_ = std::make_unique<server::NodeCore>(options, std::move(foundation_.raft));
   leases_->Applied(node_->raft().applied(), applier().leases().All());
   lease_driver_ = std::make_unique<server::LeaseDriver>(
-      *leases_, *node_, id_, foundation_.start_nonce, Temper::kTick / kMillisecond);
+      *leases_, *node_, id_, foundation_.start_nonce, options.raft.election_timeout_ticks);
   membership_driver_ =
       std::make_unique<server::MembershipDriver>(*node_, temper_.promotes_learners);
   hub_ = std::make_unique<watch::Hub>(watch::HubOptions{.retained_bytes_max = 4000,
