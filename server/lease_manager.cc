@@ -61,6 +61,19 @@ void LeaseManager::Demote() {
   lessor_.Demote();
 }
 
+void LeaseManager::Follow(MemberId leader) {
+  std::vector<LeaseId> unanswered;
+  {
+    base::MutexLock lock(mutex_);
+    if (leader == leader_) return;
+    leader_ = leader;
+    ++generation_;
+    asked_.clear();
+    for (const auto& [id, waiters] : waiting_) unanswered.push_back(id);
+  }
+  for (const LeaseId id : unanswered) AskLeader(id);
+}
+
 void LeaseManager::Confirm(Milliseconds until_ms) {
   base::MutexLock lock(mutex_);
   lessor_.Confirm(until_ms);
@@ -84,7 +97,8 @@ void LeaseManager::Tick() {
     if (waiting_.empty()) return;
     is_looking = is_looking_;
     const Milliseconds now_ms = Now();
-    const api::Error error = lessor_.is_primary() ? api::Error::kTimeout : api::Error::kNoLeader;
+    const bool has_leader = lessor_.is_primary() || leader_ != MemberId(0);
+    const api::Error error = has_leader ? api::Error::kTimeout : api::Error::kNoLeader;
     for (auto it = waiting_.begin(); it != waiting_.end();) {
       std::vector<Waiter> stay;
       for (Waiter& waiter : it->second) {
@@ -112,24 +126,30 @@ void LeaseManager::Tick() {
 void LeaseManager::AskLeader(LeaseId id) {
   if (!options_.renew_on_leader) return;
   uint64_t last = 0;
+  uint64_t generation = 0;
   {
     base::MutexLock lock(mutex_);
     const auto found = waiting_.find(id);
     if (found == waiting_.end() || lessor_.is_primary() || !asked_.insert(id).second) return;
     last = found->second.back().number;
+    generation = generation_;
   }
   const bool is_asked = options_.renew_on_leader(
-      id, [this, id, last](absl::StatusOr<int64_t> ttl_s) { LeaderAnswered(id, last, ttl_s); });
+      id, [this, id, last, generation](const absl::StatusOr<int64_t>& ttl_s) {
+        LeaderAnswered(id, last, generation, ttl_s);
+      });
   if (is_asked) return;
   base::MutexLock lock(mutex_);
-  asked_.erase(id);
+  if (generation == generation_) asked_.erase(id);
 }
 
-void LeaseManager::LeaderAnswered(LeaseId id, uint64_t last, const absl::StatusOr<int64_t>& ttl_s) {
+void LeaseManager::LeaderAnswered(LeaseId id, uint64_t last, uint64_t generation,
+                                  const absl::StatusOr<int64_t>& ttl_s) {
   Answers answers;
   bool has_more = false;
   {
     base::MutexLock lock(mutex_);
+    if (generation != generation_) return;
     asked_.erase(id);
     // Otherwise the next tick asks again.
     if (!ttl_s.ok()) return;

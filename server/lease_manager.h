@@ -69,6 +69,9 @@ class LeaseManager {
   // --- The node thread ---
   void Promote();
   void Demote();
+  // Who leads as far as this member knows; 0: nobody. What a former leader is still being asked is
+  // asked of this one: who stands still answers nothing for long.
+  void Follow(MemberId leader);
   // Nobody else can lead before `until_ms` (of Now); lease::Lessor::kForEver for "never".
   void Confirm(lease::Milliseconds until_ms);
   // Answers those whose wait a confirmation has ended. Not at once with it: what is due is to be
@@ -127,7 +130,9 @@ class LeaseManager {
   void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
   void AskLeader(LeaseId id);
-  void LeaderAnswered(LeaseId id, uint64_t last, const absl::StatusOr<int64_t>& ttl_s);
+  // `generation`: that of the leader who was asked. What one of before says counts no more.
+  void LeaderAnswered(LeaseId id, uint64_t last, uint64_t generation,
+                      const absl::StatusOr<int64_t>& ttl_s);
   // Looks again, behind a barrier, for those of `ids` that this leader does not know. One barrier
   // serves all that were asked for before it, and while one is under way the others gather.
   void LookBehindBarrier(std::span<const LeaseId> ids);
@@ -147,6 +152,9 @@ class LeaseManager {
   // Each list in the order they came; ids in theirs, so that what waits is answered in one order.
   std::map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
+  MemberId leader_ ABSL_GUARDED_BY(mutex_);
+  // One more with each other leader.
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
   // What the leader is being asked for.
   absl::flat_hash_set<LeaseId> asked_ ABSL_GUARDED_BY(mutex_);
   // What the next barrier is for: kWaitersMax at most, the next tick has the rest. In their order,

@@ -368,6 +368,46 @@ TEST_F(LeaseFollowerTest, AsksAgainAtEachTickUntilTheWaitEnds) {
   EXPECT_EQ(answers_.size(), 1u);
 }
 
+// The leader that was asked stands still, and with it the call.
+TEST_F(LeaseFollowerTest, AsksTheNextLeaderWhatTheLastOneHasNotAnswered) {
+  manager_->Follow(MemberId(1));
+  RenewLater();
+  ASSERT_EQ(asked_.size(), 1u);
+  has_leader_ = false;
+  manager_->Follow(MemberId(0));
+  manager_->Tick();
+  EXPECT_EQ(asked_.size(), 1u);
+  has_leader_ = true;
+  manager_->Follow(MemberId(2));
+  ASSERT_EQ(asked_.size(), 2u);
+  manager_->Follow(MemberId(2));
+  RenewLater();
+  EXPECT_EQ(asked_.size(), 2u);
+  // What the last one says at last is news of another time.
+  Answer(10);
+  EXPECT_EQ(answers_, (Answers{}));
+  manager_->Tick();
+  ASSERT_EQ(asked_.size(), 1u);
+  Answer(20);
+  EXPECT_EQ(answers_, (Answers{"20"}));
+  ASSERT_EQ(asked_.size(), 1u);
+  Answer(20);
+  EXPECT_EQ(answers_, (Answers{"20", "20"}));
+}
+
+TEST_F(LeaseFollowerTest, SaysWhetherThereWasALeaderWhenTheWaitEnds) {
+  manager_->Follow(MemberId(2));
+  RenewLater();
+  now_ms_ = 7'000;
+  manager_->Tick();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: request timed out"}));
+  manager_->Follow(MemberId(0));
+  RenewLater();
+  now_ms_ = 14'000;
+  manager_->Tick();
+  EXPECT_EQ(answers_, (Answers{"etcdserver: request timed out", "etcdserver: no leader"}));
+}
+
 TEST_F(LeaseFollowerTest, AnAnswerAfterTheEndFindsNobody) {
   RenewLater();
   manager_->Stop();

@@ -480,27 +480,30 @@ void NodeRunner::SubmitWrite(LogWrite write) {
 
 void NodeRunner::PublishStatus() {
   const raft::Core& raft = core_.raft();
-  if (raft.leader() != leader_history_.leader()) {
-    leader_history_.See(raft.leader(), steady_clock::now());
-  }
+  const bool is_new_leader = raft.leader() != leader_history_.leader();
+  if (is_new_leader) leader_history_.See(raft.leader(), steady_clock::now());
   const raft::Configuration& configuration = raft.configuration();
   const bool can_read_alone = core_.IsSoleVoterReady();
   const bool is_alone = raft::IsSoleVoter(configuration, raft.id());
-  base::MutexLock lock(status_mutex_);
-  const bool can_read = can_read_alone && failure_.ok();
-  // Who votes is not known before the replay.
-  const bool is_ready = raft.applied() >= replay_through_ && (can_read || !is_alone);
-  if (is_ready != is_ready_ || status_.leader != raft.leader()) status_changed_.SignalAll();
-  is_ready_ = is_ready;
-  status_.term = raft.term();
-  status_.leader = raft.leader();
-  status_.commit = raft.commit();
-  // Who joins and does not know yet as what answers as little as a learner.
-  status_.is_learner = !raft::IsVoter(configuration, raft.id());
-  if (can_read != can_read_now_.load() && !stopping_) {
-    can_read_now_.store(can_read, std::memory_order_release);
-    status_changed_.SignalAll();
+  {
+    base::MutexLock lock(status_mutex_);
+    const bool can_read = can_read_alone && failure_.ok();
+    // Who votes is not known before the replay.
+    const bool is_ready = raft.applied() >= replay_through_ && (can_read || !is_alone);
+    if (is_ready != is_ready_ || status_.leader != raft.leader()) status_changed_.SignalAll();
+    is_ready_ = is_ready;
+    status_.term = raft.term();
+    status_.leader = raft.leader();
+    status_.commit = raft.commit();
+    // Who joins and does not know yet as what answers as little as a learner.
+    status_.is_learner = !raft::IsVoter(configuration, raft.id());
+    if (can_read != can_read_now_.load() && !stopping_) {
+      can_read_now_.store(can_read, std::memory_order_release);
+      status_changed_.SignalAll();
+    }
   }
+  // Asks at once whoever was just published.
+  if (is_new_leader) leases_.Follow(raft.leader());
 }
 
 // --- The apply thread ---

@@ -169,6 +169,7 @@ void Member::Turn(bool has_ticked) {
     if (has_ticked) membership_driver_->Tick(membership().members);
     has_ticked = false;
     Do(node_->TakeWork());
+    leases_->Follow(node_->raft().leader());
     if (!lease_driver_->has_more()) return;
   }
 }
