@@ -101,8 +101,6 @@ constexpr auto kErrors = std::to_array<ErrorInfo>({
      "etcdserver: too many learner members in cluster", Retry::kNo, Effect::kNone},
     {Error::kClusterIdMismatch, absl::StatusCode::kFailedPrecondition,
      "etcdserver: cluster ID mismatch", Retry::kNo, Effect::kNone},
-    {Error::kNotCapable, absl::StatusCode::kFailedPrecondition, "etcdserver: not capable",
-     Retry::kYes, Effect::kNone},
     {Error::kNotSupportedForLearner, absl::StatusCode::kFailedPrecondition,
      "etcdserver: rpc not supported for learner", Retry::kNo, Effect::kNone},
     {Error::kClusterVersionUnavailable, absl::StatusCode::kFailedPrecondition,

@@ -72,7 +72,6 @@ enum class Error {
   kLearnerNotReady,
   kTooManyLearners,
   kClusterIdMismatch,
-  kNotCapable,              // Until all members of a new cluster have met.
   kNotSupportedForLearner,  // Ask a voter instead.
   kClusterVersionUnavailable,
   kDowngradeInProgress,

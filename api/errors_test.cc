@@ -67,7 +67,6 @@ constexpr Row kContract[] = {
      "etcdserver: can only promote a learner member which is in sync with leader"},
     {Error::kTooManyLearners, 9, "etcdserver: too many learner members in cluster"},
     {Error::kClusterIdMismatch, 9, "etcdserver: cluster ID mismatch"},
-    {Error::kNotCapable, 9, "etcdserver: not capable"},
     {Error::kNotSupportedForLearner, 9, "etcdserver: rpc not supported for learner"},
     {Error::kClusterVersionUnavailable, 9,
      "etcdserver: cluster version not found during downgrade"},

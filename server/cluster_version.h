@@ -3,7 +3,9 @@
 // Pure: values in, decisions out; any thread. Versions are those of the etcd whose contract a
 // server speaks. The cluster's version is what all members speak, with its last number 0; the
 // leader raises it when everyone can, and lowers it when an operator prepares a downgrade, by one
-// minor version.
+// minor version. It gates downgrades and nothing else: all that members propose is in every version
+// that there has been. What a later version adds must wait until the cluster has come to it, since
+// a member that meets an entry of a kind it does not know stops (command.h).
 #ifndef CAIRN_SERVER_CLUSTER_VERSION_H_
 #define CAIRN_SERVER_CLUSTER_VERSION_H_
 
