@@ -55,8 +55,8 @@ bool Core::Impl::MayCampaign() const {
 void Core::Impl::CampaignAloneAfterReplay() {
   if (!is_replaying_ || log_.applied() < must_apply_) return;
   is_replaying_ = false;
-  const bool is_idle = std::holds_alternative<Follower>(role_) && !is_installing_ &&
-                       term_.value() < kTermOrIndexMax;
+  const bool is_idle =
+      std::holds_alternative<Follower>(role_) && !is_installing_ && term_.value() < kTermOrIndexMax;
   if (is_idle && IsSoleVoter(configuration_, options_.id)) Campaign(CampaignKind::kPreVote);
 }
 

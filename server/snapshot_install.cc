@@ -27,8 +27,7 @@ absl::StatusOr<Fresh> Adopt(const InstallRequest& request, StateHome& states) {
   fresh.id = {applied.term, applied.index};
   CAIRN_ASSIGN_OR_RETURN(fresh.loaded, Applier::Load(*fresh.store));
   if (applied.index == Index(0) || applied.index.value() > raft::kTermOrIndexMax ||
-      applied.term > request.term ||
-      fresh.loaded.membership.configuration.voters.empty()) {
+      applied.term > request.term || fresh.loaded.membership.configuration.voters.empty()) {
     return base::Error(absl::StatusCode::kDataLoss,
                        "a snapshot through index {} of term {} with {} voters, from a leader of "
                        "term {}",
