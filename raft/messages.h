@@ -112,10 +112,10 @@ struct ReadIndexReply {
 // The leader tells a member that has everything to campaign at once (thesis 3.10).
 struct TimeoutNow {};
 
-using MessageBody = std::variant<VoteRequest, VoteReply, AppendRequest, AppendAccepted,
-                                 AppendRejected, Heartbeat, HeartbeatReply, StaleTerm,
-                                 ForwardedProposals, ReadIndexRequest, ReadIndexReply, TimeoutNow,
-                                 RefusedProposals>;
+using MessageBody =
+    std::variant<VoteRequest, VoteReply, AppendRequest, AppendAccepted, AppendRejected, Heartbeat,
+                 HeartbeatReply, StaleTerm, ForwardedProposals, ReadIndexRequest, ReadIndexReply,
+                 TimeoutNow, RefusedProposals>;
 
 struct Message {
   MemberId from;

@@ -172,8 +172,8 @@ void NodeCore::SendRefusals(Work& work) {
           {.from = core_.id(),
            .to = origin.member,
            .term = core_.term(),
-           .body = raft::RefusedProposals{
-               origin.start_nonce, {begin, begin + static_cast<std::ptrdiff_t>(count)}}});
+           .body = raft::RefusedProposals{origin.start_nonce,
+                                          {begin, begin + static_cast<std::ptrdiff_t>(count)}}});
     }
   }
 }
@@ -205,7 +205,7 @@ void NodeCore::RetryWaiting() {
   if (waiting_.empty() || core_.leader() == MemberId(0) || core_.is_transferring()) return;
   if (unreachable_tick_ == tick_) return;
   std::vector<QueuedProposal> proposals(std::make_move_iterator(waiting_.begin()),
-                                         std::make_move_iterator(waiting_.end()));
+                                        std::make_move_iterator(waiting_.end()));
   waiting_.clear();
   waiting_bytes_ = 0;
   Submit(std::move(proposals));

@@ -88,8 +88,7 @@ class Cluster {
     }
     return 0;
   }
-  void Propose(uint64_t at, std::string data,
-               raft::EntryKind kind = raft::EntryKind::kCommand) {
+  void Propose(uint64_t at, std::string data, raft::EntryKind kind = raft::EntryKind::kCommand) {
     std::vector<NodeCore::QueuedProposal> proposals;
     proposals.push_back({++next_id_, {kind, std::make_shared<const std::string>(std::move(data))}});
     node(at).Propose(std::move(proposals));
@@ -364,7 +363,8 @@ TEST(NodeCoreCluster, WhatIsHeldBackForALeaderThatNeverComesIsDroppedInTime) {
 }
 
 // It is not woken for half a minute (SIGSTOP, a machine that was suspended), and its ticks with it:
-// by those it was confirmed a moment ago, while another may have come to lead and to end its leases.
+// by those it was confirmed a moment ago, while another may have come to lead and to end its
+// leases.
 TEST(NodeCoreCluster, ALeaderThatStoodStillRenewsNothingBeforeAQuorumHasAnswered) {
   Cluster cluster;
   const uint64_t leader = cluster.ElectLeader();
