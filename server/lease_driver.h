@@ -6,9 +6,10 @@
 // applier, and whoever writes meanwhile waits for one such entry at most. Entries are never
 // forwarded and carry the term (design.md section 3).
 //
-// Consensus counts in ticks; a process that stands still for a minute has missed them all, and would
-// take itself for confirmed while others have long ended its leases. So each tick is noted with its
-// time, and a confirmation lasts an election timeout from the time when its heartbeat was sent.
+// Consensus counts in ticks; a process that stands still for a minute has missed them all, and
+// would take itself for confirmed while others have long ended its leases. So each tick is noted
+// with its time, and a confirmation lasts an election timeout from the time when its heartbeat was
+// sent.
 #ifndef CAIRN_SERVER_LEASE_DRIVER_H_
 #define CAIRN_SERVER_LEASE_DRIVER_H_
 
