@@ -335,11 +335,15 @@ void NodeCore::Undelivered(std::vector<raft::Message> messages) {
     }
     auto& forwarded = std::get<raft::ForwardedProposals>(message.body);
     for (raft::Proposal& proposal : forwarded.proposals) {
-      // Whose time is over is as good as lost on the way: its client was told so.
       const uint64_t id = proposal.id;
-      if (proposal.expires_at_tick > tick_) proposals.push_back({id, std::move(proposal)});
+      proposals.push_back({id, std::move(proposal)});
     }
   }
+  std::erase_if(proposals, [&](const QueuedProposal& queued) {
+    if (queued.proposal.expires_at_tick > tick_) return false;
+    Refuse(queued, RefusalReason::kNoLeader);
+    return true;
+  });
   // With the others they would all be refused together: a leader takes one change at a time.
   TakeChanges(proposals);
   HoldBack(std::move(proposals));

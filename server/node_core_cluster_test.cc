@@ -297,6 +297,9 @@ TEST(NodeCoreCluster, WhatNeverReachesAKnownLeaderIsDroppedInTime) {
   cluster.CutForwarding(0);
   for (int i = 0; i < 3; ++i) cluster.Tick();
   EXPECT_EQ(cluster.applied(leader), Commands{"b"});
+  ASSERT_EQ(cluster.refused().size(), 1u);
+  EXPECT_EQ(cluster.refused()[0].id, 1u);
+  EXPECT_EQ(cluster.refused()[0].reason, RefusalReason::kNoLeader);
 }
 
 // As many as the leader takes are on their way: a client hears of it from any member, at once.

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <csignal>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/status.h"
 #include "test/cluster/cluster_fixture.h"
@@ -13,6 +15,7 @@
 namespace cairn::test {
 namespace {
 
+using etcdserverpb::LeaseKeepAliveRequest;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
@@ -205,6 +208,147 @@ TEST_F(ClusterTest, AShortLeaseEndsOnceAndEverywhereAfterTheLeaderDied) {
   EXPECT_GE(steady_clock::now() - began, std::chrono::seconds(2));
   ASSERT_OK(cluster_.StartStopped());
   ASSERT_OK(cluster_.WaitForEqualState());
+}
+
+// More leases than one entry of the log ends, and a keepalive for each that the leader finds when
+// it goes on: they have ended meanwhile, so none may be told that it lives.
+TEST_F(ClusterTest, ALeaderThatStoodStillRenewsNoLeaseThatHasEnded) {
+  if (ServerUnderTest().is_reference) GTEST_SKIP() << "versions of etcd differ";
+  constexpr int kLeases = 100;
+  const int leader = Leader();
+  const int follower = Other(leader);
+  Client client(cluster_.server(follower).address());
+  Client at_leader(cluster_.server(leader).address());
+  const auto stub = etcdserverpb::Lease::NewStub(at_leader.channel());
+  using Stream =
+      grpc::ClientReaderWriter<LeaseKeepAliveRequest, etcdserverpb::LeaseKeepAliveResponse>;
+  struct KeptLease {
+    grpc::ClientContext context;
+    LeaseKeepAliveRequest request;
+    std::unique_ptr<Stream> stream;
+  };
+  constexpr int64_t kLongLease = 1000;
+  ASSERT_NO_FATAL_FAILURE(GrantWithKey(client, kLongLease, 3600));
+  std::vector<KeptLease> leases(kLeases);
+  for (int i = 0; i < kLeases; ++i) {
+    KeptLease& lease = leases[static_cast<size_t>(i)];
+    etcdserverpb::LeaseGrantRequest grant;
+    grant.set_id(i + 1);
+    grant.set_ttl(2);
+    etcdserverpb::LeaseGrantResponse granted;
+    ASSERT_TRUE(client.LeaseGrant(grant, &granted).ok());
+    lease.request.set_id(i + 1);
+    lease.context.set_deadline(std::chrono::system_clock::now() + kServerDeadline);
+    lease.stream = stub->LeaseKeepAlive(&lease.context);
+  }
+  for (KeptLease& lease : leases) {
+    // Some may have ended by now on a slow machine.
+    ASSERT_TRUE(lease.stream->Write(lease.request));
+    etcdserverpb::LeaseKeepAliveResponse kept;
+    ASSERT_TRUE(lease.stream->Read(&kept));
+  }
+  ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGSTOP), 0);
+  for (KeptLease& lease : leases) ASSERT_TRUE(lease.stream->Write(lease.request));
+  // Asked of the one that stands still, and then of the next.
+  LeaseKeepAliveRequest keepalive;
+  keepalive.set_id(kLongLease);
+  etcdserverpb::LeaseKeepAliveResponse renewed;
+  const grpc::Status status = client.LeaseKeepAlive(keepalive, &renewed);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(renewed.ttl(), 3600);
+  const auto deadline = steady_clock::now() + kServerDeadline;
+  for (int alive = kLeases; alive > 1;) {
+    ASSERT_LT(steady_clock::now(), deadline) << alive << " leases are still there";
+    std::this_thread::sleep_for(milliseconds(50));
+    etcdserverpb::LeaseLeasesResponse listed;
+    const CallOptions options{.timeout = milliseconds(1000)};
+    if (client.LeaseLeases({}, &listed, options).ok()) alive = listed.leases_size();
+  }
+  ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGCONT), 0);
+  for (KeptLease& lease : leases) {
+    etcdserverpb::LeaseKeepAliveResponse kept;
+    // Or an error, when it finds no leader in time.
+    if (lease.stream->Read(&kept)) EXPECT_EQ(kept.ttl(), 0) << lease.request.id();
+    lease.context.TryCancel();
+    lease.stream->Finish();
+  }
+  ASSERT_OK(cluster_.WaitForEqualState());
+}
+
+// Metadata "hasleader": of calls that come while there is no leader, and of streams that are there.
+TEST_F(ClusterTest, WhoAsksForALeaderIsToldWhenThereIsNone) {
+  const int left = Leader();
+  const std::string address = cluster_.server(left).address();
+  Client client(address);
+  const auto kv = etcdserverpb::KV::NewStub(client.channel());
+  const auto lease = etcdserverpb::Lease::NewStub(client.channel());
+  const auto watch = etcdserverpb::Watch::NewStub(client.channel());
+  const auto prepare = [](grpc::ClientContext& context, bool wants_leader) {
+    context.set_deadline(std::chrono::system_clock::now() + kServerDeadline);
+    if (wants_leader) context.AddMetadata("hasleader", "true");
+  };
+  const auto get = [&](bool wants_leader) {
+    grpc::ClientContext context;
+    prepare(context, wants_leader);
+    etcdserverpb::RangeRequest range;
+    range.set_key("key");
+    range.set_serializable(true);
+    etcdserverpb::RangeResponse read;
+    return kv->Range(&context, range, &read);
+  };
+  const auto expect_no_leader = [](const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(status.error_message(), "etcdserver: no leader");
+  };
+  EXPECT_TRUE(get(true).ok());
+  etcdserverpb::WatchRequest create;
+  create.mutable_create_request()->set_key("key");
+  etcdserverpb::WatchResponse watched;
+  grpc::ClientContext watch_context;
+  prepare(watch_context, true);
+  const auto watching = watch->Watch(&watch_context);
+  grpc::ClientContext keepalive_context;
+  prepare(keepalive_context, true);
+  const auto keeping = lease->LeaseKeepAlive(&keepalive_context);
+  grpc::ClientContext indifferent_context;
+  prepare(indifferent_context, false);
+  const auto indifferent = watch->Watch(&indifferent_context);
+  for (const auto& stream : {watching.get(), indifferent.get()}) {
+    ASSERT_TRUE(stream->Write(create));
+    ASSERT_TRUE(stream->Read(&watched));
+    EXPECT_TRUE(watched.created());
+  }
+  LeaseKeepAliveRequest unknown;
+  unknown.set_id(77);
+  etcdserverpb::LeaseKeepAliveResponse kept;
+  ASSERT_TRUE(keeping->Write(unknown));
+  ASSERT_TRUE(keeping->Read(&kept));
+
+  for (int i = 0; i < cluster_.size(); ++i) {
+    if (i != left) cluster_.server(i).Kill();
+  }
+  // Each stream that asked for a leader ends, and says why.
+  EXPECT_FALSE(watching->Read(&watched));
+  expect_no_leader(watching->Finish());
+  EXPECT_FALSE(keeping->Read(&kept));
+  expect_no_leader(keeping->Finish());
+  expect_no_leader(get(true));
+  grpc::ClientContext late_context;
+  prepare(late_context, true);
+  const auto late = watch->Watch(&late_context);
+  late->Write(create);
+  EXPECT_FALSE(late->Read(&watched));
+  expect_no_leader(late->Finish());
+  // Who did not ask goes on.
+  EXPECT_TRUE(get(false).ok());
+  ASSERT_TRUE(indifferent->Write(create));
+  ASSERT_TRUE(indifferent->Read(&watched));
+  EXPECT_TRUE(watched.created());
+  indifferent_context.TryCancel();
+  indifferent->Finish();
+
+  ASSERT_OK(cluster_.StartStopped());
+  EXPECT_TRUE(get(true).ok());
 }
 
 }  // namespace

@@ -163,24 +163,49 @@ void Clients::SawReadReady(Member& member, server::WaiterId id) {
 
 void Clients::SawGivenUp(server::WaiterId id) {
   reads_.erase(id);
-  if (asked_.erase(id) > 0) cluster_.counts().Add(What::kRefused);
+  if (asked_.erase(id) == 0) return;
+  cluster_.counts().Add(What::kRefused);
+  given_up_.insert(id);
+  if (applied_at_.contains(id)) {
+    cluster_.Report(fmt::format("proposal {} is refused, but applied", id));
+  }
 }
 
 // --- Leases ---
 
 void Clients::Grant(Member& member) {
-  if (ledger_.size() >= 40 || ledger_.Alive().size() >= temper_.leases_max) return;
+  if (ledger_.size() >= 40 * temper_.leases_at_once) return;
+  if (ledger_.Alive().size() >= temper_.leases_max) return;
+  const int64_t ttl_s = 1 + static_cast<int64_t>(cluster_.random().Below(kTtlMax_s));
+  for (size_t i = 0; i < temper_.leases_at_once; ++i) GrantOne(member, ttl_s);
+}
+
+void Clients::GrantOne(Member& member, int64_t ttl_s) {
   const LeaseId id(1000 + ++leases_granted_);
   etcdserverpb::LeaseGrantRequest request;
   request.set_id(id.value());
-  request.set_ttl(1 + static_cast<int64_t>(cluster_.random().Below(kTtlMax_s)));
+  request.set_ttl(ttl_s);
   ledger_.Proposed(id, request.ttl());
   Propose(member, server::CommandKind::kLeaseGrant, request.SerializeAsString(),
           {.kind = Kind::kGrant, .lease = id});
 }
 
+// Also of leases that have ended, perhaps while the member that is asked stood still.
+void Clients::KeepAllAlive() {
+  Member* const primary = cluster_.RandomPrimary();
+  if (primary == nullptr) return;
+  cluster_.AtMember(*primary, cluster_.Delay(),
+                    [this, leases = ledger_.EverPromised()](Member& self) {
+                      for (const LeaseId id : leases)
+                        Renew(self, id, [](const absl::StatusOr<int64_t>&) {});
+                      self.Turn(/*has_ticked=*/false);
+                    });
+}
+
 void Clients::KeepAlive(Member& member) {
-  const std::vector<LeaseId> leases = ledger_.Alive();
+  if (cluster_.Chance(10)) return KeepAllAlive();
+  const std::vector<LeaseId> leases =
+      cluster_.Chance(20) ? ledger_.EverPromised() : ledger_.Alive();
   if (leases.empty()) return;
   const LeaseId id = leases[cluster_.random().Below(leases.size())];
   // Half of them ask one that takes itself for the leader, as a client does that stays with it.
@@ -200,6 +225,7 @@ void Clients::KeepAlive(Member& member) {
 void Clients::Renew(Member& leader, LeaseId id, const World::RenewDone& done) {
   const Microseconds asked = cluster_.now();
   const size_t position = leader.position();
+  if (ledger_.HasEnded(id)) cluster_.counts().Add(What::kEndedLeaseAsked);
   leader.leases().RenewLater(
       id, [this, id, asked, position, done](const absl::StatusOr<int64_t>& ttl_s) {
         if (ttl_s.ok()) {
@@ -332,6 +358,9 @@ void Clients::SawEntry(const raft::Entry& entry) {
   CAIRN_CHECK(command.ok());
   const uint64_t sequence = command->header.sequence;
   if (sequence == 0) return;  // Of a leader's own making.
+  if (given_up_.contains(sequence)) {
+    cluster_.Report(fmt::format("proposal {} is applied, but was refused", sequence));
+  }
   const auto [known, is_new] = applied_at_.try_emplace(sequence, entry.index);
   if (!is_new) {
     cluster_.Report(fmt::format("proposal {} is applied at {} and at {}", sequence, known->second,

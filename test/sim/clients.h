@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -73,7 +74,9 @@ class Clients {
   void Compact(Member& member);
   void ReadKey(Member& member);
   void Grant(Member& member);
+  void GrantOne(Member& member, int64_t ttl_s);
   void KeepAlive(Member& member);
+  void KeepAllAlive();
   void Revoke(Member& member);
   void ChangeMembers(Member& member);
   void AddMember(Member& member, server::MembershipChange& change, Asked& asked);
@@ -98,7 +101,9 @@ class Clients {
   std::map<uint64_t, Asked> asked_;
   std::map<server::WaiterId, Read> reads_;
   std::map<uint64_t, Index> applied_at_;  // By sequence.
-  Index applied_through_;                 // By anybody.
+  // Proposals that were told to have certainly not been appended.
+  std::set<uint64_t> given_up_;
+  Index applied_through_;  // By anybody.
   Revision acknowledged_;
 };
 

@@ -53,11 +53,17 @@ std::string LeaseLedger::Ended(LeaseId id, Microseconds now) {
   return Compare(id, found->second);
 }
 
-std::vector<LeaseId> LeaseLedger::Alive() const {
-  std::vector<LeaseId> alive;
+std::vector<LeaseId> LeaseLedger::EverPromised() const {
+  std::vector<LeaseId> promised;
   for (const auto& [id, lease] : leases_) {
-    if (lease.promised_from.has_value() && !lease.ended.has_value()) alive.push_back(id);
+    if (lease.promised_from.has_value()) promised.push_back(id);
   }
+  return promised;
+}
+
+std::vector<LeaseId> LeaseLedger::Alive() const {
+  std::vector<LeaseId> alive = EverPromised();
+  std::erase_if(alive, [&](LeaseId id) { return HasEnded(id); });
   return alive;
 }
 

@@ -37,7 +37,9 @@ class LeaseLedger {
     const auto found = leases_.find(id);
     return found != leases_.end() && found->second.is_revoked;
   }
-  // Leases that were acknowledged and have not ended.
+  // Leases that were acknowledged, ended or not.
+  std::vector<LeaseId> EverPromised() const;
+  // Those that have not ended.
   std::vector<LeaseId> Alive() const;
   size_t size() const { return leases_.size(); }
 

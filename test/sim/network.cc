@@ -69,6 +69,9 @@ void Cluster::Deliver(Member& to, const raft::Message& message) {
     if (sender != nullptr && Chance(20)) Leave(*sender);
     return;
   }
+  if (std::holds_alternative<raft::RefusedProposals>(message.body)) {
+    counts_.Add(What::kForwardRefused);
+  }
   to.node().Step(message);
   to.Turn(/*has_ticked=*/false);
 }

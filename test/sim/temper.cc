@@ -63,6 +63,10 @@ Temper DrawTemper(raft::Random& random) {
   temper.awaits_expiry = Chance(random, 20);
   temper.watches = random.Below(4);
   temper.leases_max = Chance(random, 60) ? 1 + random.Below(6) : 0;
+  if (Chance(random, 15)) {
+    temper.leases_at_once = 33 + random.Below(40);
+    temper.leases_max = 2 * temper.leases_at_once;
+  }
   temper.checkpoint_interval_ms = 300 + static_cast<int64_t>(random.Below(2000));
   return temper;
 }

@@ -59,6 +59,8 @@ struct Temper {
   bool awaits_expiry = false;
   size_t watches = 0;
   size_t leases_max = 0;
+  // Granted together, so that they end together: more than one entry ends.
+  size_t leases_at_once = 1;
   int64_t checkpoint_interval_ms = 1000;
 
   // What keeps the time of leases: a tick.
