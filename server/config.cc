@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "server/auto_compactor.h"
 #include "server/duration.h"
 
@@ -196,6 +197,13 @@ absl::Status CheckListenHost(std::string_view flag, const Url& url) {
                      "--{}: expected IP in URL for binding ({})", flag, url.text());
 }
 
+// Names are replicated as text, which no member could read otherwise.
+absl::Status CheckName(std::string_view flag, std::string_view name) {
+  if (base::IsUtf8(name)) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kInvalidArgument, "--{}: \"{}\" is no valid UTF-8", flag,
+                     name);
+}
+
 absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view text) {
   std::map<std::string, std::set<std::string>> members;
   for (const std::string& part : SplitCommas(text)) {
@@ -204,6 +212,7 @@ absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view 
       return base::Error(absl::StatusCode::kInvalidArgument,
                          "--initial-cluster: \"{}\" is not name=url", part);
     }
+    CAIRN_RETURN_IF_ERROR(CheckName("initial-cluster", part.substr(0, equals)));
     absl::StatusOr<Url> url = ParseUrl(std::string_view(part).substr(equals + 1));
     if (!url.ok()) return base::Annotate(url.status(), "--initial-cluster");
     members[part.substr(0, equals)].insert(url->text());
@@ -271,6 +280,7 @@ absl::Status FillCluster(Config& config) {
   if (FLAGS_name.empty()) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "--name is empty");
   }
+  CAIRN_RETURN_IF_ERROR(CheckName("name", FLAGS_name));
   config.name = FLAGS_name;
   config.initial_cluster_token = FLAGS_initial_cluster_token;
   const std::vector<std::string> own = SortedTexts(config.initial_advertise_peer_urls);

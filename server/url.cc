@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/status.h"
+#include "base/utf8.h"
 
 namespace cairn::server {
 
@@ -20,6 +21,7 @@ absl::StatusOr<Url> ParseUrl(std::string_view text) {
   const auto bad = [&](std::string_view why) {
     return base::Error(absl::StatusCode::kInvalidArgument, "{}: {}", why, text);
   };
+  if (!base::IsUtf8(text)) return bad("URL is no valid UTF-8");
   constexpr std::string_view kNoScheme = "URL scheme must be http, https, unix, or unixs";
   constexpr std::string_view kNoHostPort = "URL address does not have the form \"host:port\"";
   const size_t separator = text.find("://");

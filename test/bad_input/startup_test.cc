@@ -163,6 +163,7 @@ TEST_F(StartupTest, BadValueNamesItsFlag) {
       {"--listen-peer-urls", "http://127.0.0.1:99999", 2},
       {"--initial-cluster", "someone=http://127.0.0.1:1", 1},
       {"--initial-cluster", "nonsense", 2},
+      {"--name", "\xff", 2},
       {"--initial-cluster-state", "perhaps", 2},
       {"--log-level", "loud", 2},
       {"--auto-compaction-mode", "sometimes", 2},
