@@ -71,6 +71,94 @@ class ApplierTest : public testing::Test {
   std::unique_ptr<Applier> applier_;
 };
 
+// Commands of clients whose answers may take more than there is room for: they are applied all the
+// same, and the member goes on.
+class LargeAnswersTest : public ApplierTest {
+ protected:
+  // One more MiB than an answer may have.
+  static constexpr uint64_t kRows = (kApplyResponseBytesMax >> 20) + 1;
+
+  void SetUp() override {
+    ApplierTest::SetUp();
+    Begin();
+    Fill();
+  }
+
+  void Fill() {
+    const std::string value(size_t{1} << 20, 'v');
+    std::vector<raft::Entry> puts;
+    for (uint64_t i = 0; i < kRows; ++i) {
+      puts.push_back(Own(CommandKind::kPut, PutBody(fmt::format("k{}", i), value)));
+    }
+    Apply(puts);
+  }
+
+  raft::Entry Own(CommandKind kind, const std::string& body) {
+    return Command(
+        ++index_,
+        EncodeCommand({.kind = kind, .proposer = kSelf, .nonce = kNonce, .sequence = index_},
+                      body));
+  }
+
+  Node::Outcome Run(CommandKind kind, const google::protobuf::Message& request) {
+    Applier::Result result = Apply({Own(kind, request.SerializeAsString())});
+    if (result.outcomes.size() == 1) return std::move(result.outcomes[0].second);
+    ADD_FAILURE() << result.outcomes.size() << " outcomes";
+    return {};
+  }
+
+  static void ExpectApplied(const Node::Outcome& outcome) {
+    EXPECT_EQ(outcome.status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(base::Message(outcome.status),
+              "cairn: the request was applied, but its response is larger than 64 MiB");
+  }
+
+  int64_t Count() const { return store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count; }
+
+  uint64_t index_ = 1;
+};
+
+template <typename Request>
+Request WithAllKeys(Request request) {
+  request.set_key(std::string(1, '\0'));
+  request.set_range_end(std::string(1, '\0'));
+  return request;
+}
+
+TEST_F(LargeAnswersTest, OfATransactionThatReads) {
+  etcdserverpb::TxnRequest request;
+  request.add_success()->mutable_request_put()->set_key("x");
+  *request.add_success()->mutable_request_range() = WithAllKeys(etcdserverpb::RangeRequest());
+  request.add_success()->mutable_request_put()->set_key("y");
+  ExpectApplied(Run(CommandKind::kTxn, request));
+  EXPECT_EQ(Count(), kRows + 2);
+  // In order of anything but the keys, it is held before it is written.
+  auto& range = *request.mutable_success(1)->mutable_request_range();
+  range.set_sort_target(etcdserverpb::RangeRequest::VALUE);
+  range.set_sort_order(etcdserverpb::RangeRequest::DESCEND);
+  ExpectApplied(Run(CommandKind::kTxn, request));
+  // Smaller ones add up.
+  range = WithAllKeys(etcdserverpb::RangeRequest());
+  range.set_limit(kRows / 2);
+  EXPECT_TRUE(Run(CommandKind::kTxn, request).status.ok());
+  *request.add_success()->mutable_request_range() = range;
+  *request.add_success()->mutable_request_range() = range;
+  ExpectApplied(Run(CommandKind::kTxn, request));
+}
+
+TEST_F(LargeAnswersTest, OfDeletionsThatShowWhatWasThere) {
+  auto remove = WithAllKeys(etcdserverpb::DeleteRangeRequest());
+  remove.set_prev_kv(true);
+  ExpectApplied(Run(CommandKind::kDeleteRange, remove));
+  EXPECT_EQ(Count(), 0);
+  Fill();
+  etcdserverpb::TxnRequest request;
+  *request.add_success()->mutable_request_delete_range() = remove;
+  request.add_success()->mutable_request_put()->set_key("x");
+  ExpectApplied(Run(CommandKind::kTxn, request));
+  EXPECT_EQ(Count(), 1);
+}
+
 TEST_F(ApplierTest, BootstrapEntriesMakeTheMembersAndTheConfiguration) {
   const Applier::Result result = Apply(BootstrapEntries(kMembers));
   EXPECT_TRUE(result.members_changed);

@@ -231,7 +231,7 @@ class TxnRun {
     ResponseBuffer out(budget_, kNoWait);
     const absl::Status status = ReadRange(TxnSource(txn_), request, out).status();
     // The revision was checked, so only memory can be short here, or the backend broken.
-    if (status.code() == absl::StatusCode::kUnavailable) {
+    if (out.is_refused()) {
       room_.spent = true;
       return absl::OkStatus();
     }

@@ -108,6 +108,13 @@ absl::Status ResponseBuffer::refusal() const {
                      budget_.limit_bytes() / 2 >> 20);
 }
 
+std::optional<ResponseBudget::Charge> ResponseBuffer::Take(size_t size_bytes) {
+  std::optional<ResponseBudget::Charge> charge =
+      budget_.Take(static_cast<int64_t>(size_bytes), wait_);
+  if (!charge) is_refused_ = true;
+  return charge;
+}
+
 char* ResponseBuffer::Reserve(size_t size_bytes) {
   if (chunk_ != nullptr && chunk_bytes_ - used_ >= size_bytes) return chunk_ + used_;
   CloseChunk();
@@ -120,11 +127,11 @@ char* ResponseBuffer::Reserve(size_t size_bytes) {
     owner_ = std::move(bytes);
   } else {
     if (static_cast<int64_t>(size_bytes_ + size_bytes) > budget_.limit_bytes() / 2) {
+      is_refused_ = true;
       is_too_large_ = true;
       return nullptr;
     }
-    std::optional<ResponseBudget::Charge> charge =
-        budget_.Take(static_cast<int64_t>(headroom + room), wait_);
+    std::optional<ResponseBudget::Charge> charge = Take(headroom + room);
     if (!charge) return nullptr;
     auto owner = std::make_shared<Chunk>(*std::move(charge), headroom + room);
     chunk_ = owner->bytes.get() + headroom;
@@ -170,6 +177,8 @@ void ResponseBuffer::Clear() {
   used_ = 0;
   chunks_ = 0;
   size_bytes_ = 0;
+  is_refused_ = false;
+  is_too_large_ = false;
   first_owner_ = nullptr;
   first_ = {};
   rest_ = rpc::SliceList();

@@ -82,6 +82,8 @@ class ResponseBuffer {
   // Reserve, copy and Advance. False when the budget refuses.
   bool Append(std::string_view bytes);
 
+  // Whether room was refused since the last Clear: what fails then fails for want of memory.
+  bool is_refused() const { return is_refused_; }
   // What to answer after a refusal: RESOURCE_EXHAUSTED when this answer alone is too large (half
   // the budget, so that no one answer keeps all others waiting), else ResponseBudgetSpent.
   absl::Status refusal() const;
@@ -89,9 +91,7 @@ class ResponseBuffer {
   size_t size_bytes() const { return size_bytes_; }
 
   // A share of the budget for what the writer of this buffer holds besides, with the same wait.
-  std::optional<ResponseBudget::Charge> Charge(size_t size_bytes) {
-    return budget_.Take(static_cast<int64_t>(size_bytes), wait_);
-  }
+  std::optional<ResponseBudget::Charge> Charge(size_t size_bytes) { return Take(size_bytes); }
   const ResponseBudget& budget() const { return budget_; }
 
   // Drops what was written and begins again.
@@ -103,6 +103,7 @@ class ResponseBuffer {
   rpc::SliceList FinishWithHeader(const ResponseHeader& header);
 
  private:
+  std::optional<ResponseBudget::Charge> Take(size_t size_bytes);
   void CloseChunk();
   rpc::SliceList FinishFrom(std::string_view first);
 
@@ -115,6 +116,7 @@ class ResponseBuffer {
   size_t used_ = 0;
   size_t chunks_ = 0;
   size_t size_bytes_ = 0;
+  bool is_refused_ = false;
   bool is_too_large_ = false;
   // The first chunk once it is closed; there is room for a header before it.
   std::shared_ptr<void> first_owner_;

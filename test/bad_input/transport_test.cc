@@ -287,6 +287,49 @@ TEST_F(TransportTest, APutThatKeepsWhatItsTransactionDeleted) {
   EXPECT_EQ(found.kvs(0).create_revision(), 3);
 }
 
+template <typename Request>
+void SetAllKeys(Request& request) {
+  request.set_key(std::string(1, '\0'));
+  request.set_range_end(std::string(1, '\0'));
+}
+
+// An etcd sends it.
+TEST_F(TransportTest, AnswerOfAWriteLargerThanAnAnswerMayBe) {
+  Fill(70);
+  constexpr std::string_view kText =
+      "cairn: the request was applied, but its response is larger than 64 MiB";
+  {
+    Client client(server_->address());
+    etcdserverpb::TxnRequest request;
+    request.add_success()->mutable_request_put()->set_key("x");
+    SetAllKeys(*request.add_success()->mutable_request_range());
+    etcdserverpb::TxnResponse response;
+    grpc::Status status = client.Txn(request, &response);
+    EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(), kText);
+    etcdserverpb::DeleteRangeRequest remove;
+    remove.set_key("k");
+    remove.set_range_end("l");
+    remove.set_prev_kv(true);
+    etcdserverpb::DeleteRangeResponse removed;
+    status = client.DeleteRange(remove, &removed);
+    EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(status.error_message(), kText);
+    EXPECT_TRUE(Put().ok());
+  }
+  // Both happened, and happen again when they are applied after a crash.
+  server_->Kill();
+  ASSERT_TRUE(server_->Start().ok());
+  Client client(server_->address());
+  etcdserverpb::RangeRequest range;
+  SetAllKeys(range);
+  etcdserverpb::RangeResponse found;
+  ASSERT_TRUE(client.Range(range, &found).ok());
+  ASSERT_EQ(found.kvs_size(), 2);
+  EXPECT_EQ(found.kvs(0).key(), "alive");
+  EXPECT_EQ(found.kvs(1).key(), "x");
+}
+
 TEST_F(TransportTest, WhatIsNotBuiltNamesItself) {
   Client client(server_->address());
   struct Case {
