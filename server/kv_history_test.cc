@@ -1,0 +1,161 @@
+// What the KV service answers, line by line.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "api/errors.h"
+#include "api/rpc.pb.h"
+#include "server/services_fixture.h"
+
+namespace cairn::server {
+namespace {
+
+using api::Error;
+using namespace etcdserverpb;  // The test is about these messages.
+
+// etcd-semantics.md sections 3 and 4, and the first twelve edges of section 16: one history, each
+// line with the answer that etcd gives.
+class KvHistoryTest : public ServicesTest {
+ protected:
+  void PutsAndRanges();
+  void TransactionsThatRead();
+  void TransactionsThatWrite();
+  void Compactions();
+};
+
+TEST_F(KvHistoryTest, AnswersAsEtcdDoes) {
+  PutsAndRanges();
+  TransactionsThatRead();
+  TransactionsThatWrite();
+  Compactions();
+}
+
+void KvHistoryTest::PutsAndRanges() {
+  EXPECT_EQ(Range(R"(key: "a")"), "header { revision: 1 }");
+  EXPECT_EQ(Delete(R"(key: "a")"), "header { revision: 1 }");
+  EXPECT_EQ(Put(R"(key: "a" value: "1")"), "header { revision: 2 }");
+  EXPECT_EQ(Put(R"(key: "a" value: "2" prev_kv: true)"),
+            R"(header { revision: 3 } prev_kv { key: "a" create_revision: 2 mod_revision: 2 )"
+            R"(version: 1 value: "1" })");
+  EXPECT_EQ(Put(R"(key: "b" lease: 5)"), Text(Error::kLeaseNotFound));
+  EXPECT_EQ(Put(R"(key: "b" ignore_value: true)"), Text(Error::kKeyNotFound));
+  EXPECT_EQ(Put(R"(key: "b" value: "x" lease: 77)"), "header { revision: 4 }");
+  EXPECT_EQ(Put(R"(key: "b" value: "y" ignore_lease: true)"), "header { revision: 5 }");
+  EXPECT_EQ(
+      Range(R"(key: "b")"),
+      R"(header { revision: 5 } kvs { key: "b" create_revision: 4 mod_revision: 5 version: 2 )"
+      R"(value: "y" lease: 77 } count: 1)");
+  // keys_only shows no lease from 3.7 on, unless the rows are sorted by value.
+  EXPECT_EQ(
+      Range(R"(key: "b" keys_only: true)"),
+      R"(header { revision: 5 } kvs { key: "b" create_revision: 4 mod_revision: 5 version: 2 })"
+      R"( count: 1)");
+  EXPECT_EQ(
+      Range(R"(key: "b" keys_only: true sort_target: VALUE)"),
+      R"(header { revision: 5 } kvs { key: "b" create_revision: 4 mod_revision: 5 version: 2 )"
+      R"(lease: 77 } count: 1)");
+  // ignore_value without a lease detaches.
+  EXPECT_EQ(Put(R"(key: "b" ignore_value: true)"), "header { revision: 6 }");
+  EXPECT_EQ(Range(R"(key: "b" revision: 2)"), "header { revision: 6 }");
+  EXPECT_EQ(
+      Range(R"(key: "a" revision: 2)"),
+      R"(header { revision: 6 } kvs { key: "a" create_revision: 2 mod_revision: 2 version: 1 )"
+      R"(value: "1" } count: 1)");
+  EXPECT_EQ(Range(R"(key: "a" revision: 7)"), Text(Error::kFutureRevision));
+  EXPECT_EQ(Range(R"(key: "z" range_end: "a")"), "header { revision: 6 }");
+  EXPECT_EQ(Range(R"(key: "\000" range_end: "\000" count_only: true)"),
+            "header { revision: 6 } count: 2");
+  EXPECT_EQ(
+      Range(R"(key: "a" range_end: "\000" limit: 1 keys_only: true)"),
+      R"(header { revision: 6 } kvs { key: "a" create_revision: 2 mod_revision: 3 version: 2 })"
+      R"( more: true count: 2)");
+  // A filter leaves the count alone.
+  EXPECT_EQ(Range(R"(key: "a" range_end: "c" min_mod_revision: 100)"),
+            "header { revision: 6 } count: 2");
+  // A target without an order cuts before it sorts; with one, after.
+  EXPECT_EQ(
+      Range(R"(key: "a" range_end: "c" limit: 1 sort_target: VERSION keys_only: true)"),
+      R"(header { revision: 6 } kvs { key: "a" create_revision: 2 mod_revision: 3 version: 2 })"
+      R"( more: true count: 2)");
+  EXPECT_EQ(
+      Range(R"(key: "a" range_end: "c" limit: 1 sort_order: DESCEND keys_only: true)"),
+      R"(header { revision: 6 } kvs { key: "b" create_revision: 4 mod_revision: 6 version: 3 })"
+      R"( more: true count: 2)");
+}
+
+void KvHistoryTest::TransactionsThatRead() {
+  // Compares only: answered without a proposal.
+  const int proposals = node_.proposals;
+  EXPECT_EQ(Txn(R"(compare { key: "a" target: VERSION version: 2 })"),
+            "header { revision: 6 } succeeded: true");
+  EXPECT_EQ(Txn(R"(compare { key: "none" target: VALUE result: NOT_EQUAL value: "x" })"),
+            "header { revision: 6 }");
+  EXPECT_EQ(Txn(R"(compare { key: "none" target: LEASE result: EQUAL })"),
+            "header { revision: 6 } succeeded: true");
+  EXPECT_EQ(
+      Txn(R"(compare { key: "a" range_end: "c" target: MOD result: GREATER mod_revision: 2 })"),
+      "header { revision: 6 } succeeded: true");
+  EXPECT_EQ(Txn(R"(success { request_range { key: "a" count_only: true } })"),
+            "header { revision: 6 } succeeded: true responses { response_range { "
+            "header { revision: 6 } count: 1 } }");
+  EXPECT_EQ(Txn(R"(success { request_range { key: "a" revision: 7 } })"),
+            Text(Error::kFutureRevision));
+  EXPECT_EQ(node_.proposals, proposals);
+}
+
+void KvHistoryTest::TransactionsThatWrite() {
+  // Nested compares see the state before; reads see earlier writes; headers of operations.
+  EXPECT_EQ(Txn(R"(success { request_range { key: "n" count_only: true } }
+             success { request_put { key: "n" value: "1" } }
+             success { request_range { key: "n" count_only: true } }
+             success { request_txn {
+               compare { key: "n" target: VERSION version: 0 }
+               success { request_delete_range { key: "a" prev_kv: true } } } })"),
+            "header { revision: 7 } succeeded: true "
+            "responses { response_range { header { revision: 6 } } } "
+            "responses { response_put { header { revision: 7 } } } "
+            "responses { response_range { header { revision: 7 } count: 1 } } "
+            "responses { response_txn { header { } succeeded: true "
+            "responses { response_delete_range { header { revision: 7 } deleted: 1 prev_kvs { "
+            "key: \"a\" create_revision: 2 mod_revision: 3 version: 2 value: \"2\" } } } } }");
+  // A transaction may not read at the revision that it makes; nothing of it happens.
+  EXPECT_EQ(Txn(R"(success { request_put { key: "q" } }
+                   success { request_range { key: "q" revision: 8 } })"),
+            Text(Error::kFutureRevision));
+  EXPECT_EQ(Txn(R"(success { request_put { key: "q" } }
+                   success { request_put { key: "r" lease: 5 ignore_value: true } })"),
+            Text(Error::kLeaseNotFound));
+  EXPECT_EQ(Txn(R"(success { request_range { key: "q" revision: -2 } })"), Text(Error::kCompacted));
+  EXPECT_EQ(Range(R"(key: "q" revision: -2)"), "header { revision: 7 }");
+  // The branch that is not taken may be wrong.
+  EXPECT_EQ(Txn(R"(success { request_delete_range { key: "none" } }
+                   failure { request_put { key: "q" lease: 5 } })"),
+            "header { revision: 7 } succeeded: true responses { response_delete_range { "
+            "header { revision: 7 } } }");
+  // Put and a delete up to the end of all keys, in one revision.
+  EXPECT_EQ(Txn(R"(success { request_put { key: "b" value: "new" } }
+                   success { request_delete_range { key: "b" range_end: "\000" } })"),
+            "header { revision: 8 } succeeded: true "
+            "responses { response_put { header { revision: 8 } } } "
+            "responses { response_delete_range { header { revision: 8 } deleted: 2 } }");
+  EXPECT_EQ(Range(R"(key: "\000" range_end: "\000")"), "header { revision: 8 }");
+}
+
+void KvHistoryTest::Compactions() {
+  EXPECT_EQ(Compact("revision: 9"), Text(Error::kFutureRevision));
+  EXPECT_EQ(Compact("revision: 5"), "header { revision: 8 }");
+  EXPECT_EQ(Compact("revision: 5"), Text(Error::kCompacted));
+  EXPECT_EQ(Compact("revision: 6 physical: true"), "header { revision: 8 }");
+  EXPECT_EQ(Compact("revision: 6 physical: true"), Text(Error::kCompacted));
+  EXPECT_EQ(node_.waited_compacted, (std::vector<Revision>{Revision(6), Revision(6)}));
+  EXPECT_EQ(Range(R"(key: "a" revision: 5)"), Text(Error::kCompacted));
+  EXPECT_EQ(Range(R"(key: "a" revision: 6 count_only: true)"), "header { revision: 8 } count: 1");
+  EXPECT_EQ(Txn(R"(success { request_range { key: "a" revision: 5 } })"), Text(Error::kCompacted));
+  EXPECT_EQ(Txn(R"(success { request_put { key: "q" } }
+                   success { request_range { key: "a" revision: 5 } })"),
+            Text(Error::kCompacted));
+}
+
+}  // namespace
+}  // namespace cairn::server
