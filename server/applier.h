@@ -79,6 +79,9 @@ class Applier {
   // Has `sink`, which must outlive this object, told of every change from the next Apply on.
   void SetChangeSink(ChangeSink* sink) { sink_ = sink; }
 
+  // What the answers of applied commands hold until they are sent.
+  ResponseBudget& response_budget() { return kv_.budget(); }
+
   // Applies `entries`, which follow the last applied one, as one batch.
   absl::StatusOr<Result> Apply(std::span<const raft::Entry> entries);
 

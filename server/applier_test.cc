@@ -134,7 +134,7 @@ TEST_F(LargeAnswersTest, OfATransactionThatReads) {
   EXPECT_EQ(Count(), kRows + 2);
   // In order of anything but the keys, it is held before it is written.
   auto& range = *request.mutable_success(1)->mutable_request_range();
-  range.set_sort_target(etcdserverpb::RangeRequest::VALUE);
+  range.set_sort_target(etcdserverpb::RangeRequest::MOD);
   range.set_sort_order(etcdserverpb::RangeRequest::DESCEND);
   ExpectApplied(Run(CommandKind::kTxn, request));
   // Smaller ones add up.
@@ -157,6 +157,40 @@ TEST_F(LargeAnswersTest, OfDeletionsThatShowWhatWasThere) {
   request.add_success()->mutable_request_put()->set_key("x");
   ExpectApplied(Run(CommandKind::kTxn, request));
   EXPECT_EQ(Count(), 1);
+}
+
+// From when they are made to when they are sent.
+TEST_F(LargeAnswersTest, CountUntilTheyAreSent) {
+  ResponseBudget& budget = applier_->response_budget();
+  auto remove = WithAllKeys(etcdserverpb::DeleteRangeRequest());
+  remove.set_key("k6");
+  remove.set_prev_kv(true);
+  std::vector<Node::Outcome> unsent;
+  unsent.push_back(Run(CommandKind::kDeleteRange, remove));
+  EXPECT_TRUE(unsent.back().status.ok());
+  EXPECT_GT(budget.used_bytes(), int64_t{9} << 20);
+  const int64_t removed_bytes = budget.used_bytes();
+  etcdserverpb::TxnRequest request;
+  *request.add_success()->mutable_request_range() = WithAllKeys(etcdserverpb::RangeRequest());
+  request.add_success()->mutable_request_put()->set_key("x");
+  unsent.push_back(Run(CommandKind::kTxn, request));
+  EXPECT_TRUE(unsent.back().status.ok()) << unsent.back().status;
+  // Counted once: the answer shares what was read.
+  EXPECT_GT(budget.used_bytes(), removed_bytes + (int64_t{50} << 20));
+  EXPECT_LT(budget.used_bytes(), removed_bytes + (int64_t{60} << 20));
+  const Node::Outcome refused = Run(CommandKind::kTxn, request);
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(base::Message(refused.status),
+            "cairn: the request was applied, but there is no memory for its response: 128 MiB for "
+            "it and those that have not been sent");
+  etcdserverpb::PutRequest put;
+  put.set_key("k1");
+  put.set_prev_kv(true);
+  unsent.push_back(Run(CommandKind::kPut, put));
+  EXPECT_TRUE(unsent.back().status.ok()) << unsent.back().status;
+  unsent.clear();
+  EXPECT_EQ(budget.used_bytes(), 0);
+  EXPECT_TRUE(Run(CommandKind::kTxn, request).status.ok());
 }
 
 TEST_F(ApplierTest, BootstrapEntriesMakeTheMembersAndTheConfiguration) {

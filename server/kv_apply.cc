@@ -9,7 +9,6 @@
 #include "api/errors.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "mvcc/key_value.h"
 #include "server/kv_source.h"
 #include "server/put_request.h"
 #include "server/range_reader.h"
@@ -42,20 +41,21 @@ absl::Status Malformed(CommandKind kind) {
                      static_cast<int>(kind));
 }
 
-absl::Status ResponseTooLarge() {
+// Why there is no answer to what was applied all the same.
+absl::Status NoRoomForResponse(bool is_too_large) {
+  if (is_too_large) {
+    return base::Error(absl::StatusCode::kResourceExhausted,
+                       "cairn: the request was applied, but its response is larger than {} MiB",
+                       kApplyResponseBytesMax >> 20);
+  }
   return base::Error(absl::StatusCode::kResourceExhausted,
-                     "cairn: the request was applied, but its response is larger than {} MiB",
-                     kApplyResponseBytesMax >> 20);
+                     "cairn: the request was applied, but there is no memory for its response: {} "
+                     "MiB for it and those that have not been sent",
+                     kApplyResponseBudgetBytes >> 20);
 }
 
 Node::Outcome Refusal(absl::Status status) { return {std::move(status), {}, Revision()}; }
 Node::Outcome Refusal(Error error) { return Refusal(api::ToStatus(error)); }
-
-// Appends a KeyValue as a field of a response.
-void AppendKeyValueField(std::string& to, uint32_t field, const KeyValueView& kv) {
-  wire::AppendFieldStart(to, field, mvcc::EncodedKeyValueBytes(kv));
-  mvcc::AppendKeyValue(to, kv);
-}
 
 // The value or lease that a put keeps of what is there. `exists` is false if nothing is.
 struct Kept {
@@ -75,9 +75,26 @@ absl::StatusOr<Kept> ReadKept(const mvcc::WriteTxn& txn, const PutRequestView& p
   return kept;
 }
 
-// Puts in an open transaction; the body of a PutResponse is added to `body`. The key exists if the
+// What a command's answers may still take; answers beyond it are not built.
+struct ResponseRoom {
+  size_t left_bytes = kApplyResponseBytesMax;
+  bool spent = false;
+  // Of one answer alone, not of the memory that all share.
+  bool is_too_large = false;
+
+  // What `out` holds is part of the answer, if it was not refused.
+  void Take(const ResponseBuffer& out) {
+    const bool fits = out.size_bytes() <= left_bytes && !out.is_too_large();
+    is_too_large = is_too_large || !fits;
+    spent = spent || !fits || out.is_refused();
+    left_bytes -= std::min(left_bytes, out.size_bytes());
+  }
+};
+
+// Puts in an open transaction; the body of a PutResponse is added to `out`. The key exists if the
 // request wants to keep anything of it.
-absl::Status Put(mvcc::WriteTxn& txn, const PutRequestView& put, Answer answer, std::string& body) {
+absl::Status Put(mvcc::WriteTxn& txn, const PutRequestView& put, Answer answer, ResponseRoom& room,
+                 ResponseBuffer& out) {
   std::string_view value = put.value;
   LeaseId lease(put.lease);
   Kept kept;
@@ -86,40 +103,27 @@ absl::Status Put(mvcc::WriteTxn& txn, const PutRequestView& put, Answer answer, 
     if (put.ignore_value) value = kept.value;
     if (put.ignore_lease) lease = kept.lease;
   }
-  const bool shows_previous = put.prev_kv && answer == Answer::kBuild;
+  const bool shows_previous = put.prev_kv && answer == Answer::kBuild && !room.spent;
   CAIRN_ASSIGN_OR_RETURN(
       mvcc::PutResult result,
       txn.Put(put.key, value, lease, shows_previous ? mvcc::Values::kFetch : mvcc::Values::kSkip));
   if (shows_previous && result.existed) {
-    AppendKeyValueField(body, PutResponse::kPrevKvFieldNumber, result.previous);
+    AppendKeyValue(out, PutResponse::kPrevKvFieldNumber, result.previous);
+    room.Take(out);
   }
   return absl::OkStatus();
 }
 
-// What a command's answers may still take; answers beyond it are not built.
-struct ResponseRoom {
-  size_t left_bytes = kApplyResponseBytesMax;
-  bool spent = false;
-
-  void Take(size_t size_bytes) {
-    if (size_bytes > left_bytes) spent = true;
-    left_bytes -= std::min(left_bytes, size_bytes);
-  }
-};
-
-// Deletes in an open transaction; the body of a DeleteRangeResponse is added to `body`.
+// Deletes in an open transaction; the body of a DeleteRangeResponse is `counted`, then what is in
+// `out`.
 absl::Status DeleteRange(mvcc::WriteTxn& txn, const DeleteRangeRequest& request, Answer answer,
-                         ResponseRoom& room, std::string& body) {
+                         ResponseRoom& room, std::string& counted, ResponseBuffer& out) {
   const RequestRange range = RangeOf(request.key(), request.range_end());
-  const bool shows_previous = request.prev_kv() && answer == Answer::kBuild;
+  const bool shows_previous = request.prev_kv() && answer == Answer::kBuild && !room.spent;
   const auto values = shows_previous ? mvcc::Values::kFetch : mvcc::Values::kSkip;
-  std::string previous;
   const auto deleted = [&](const KeyValueView& kv) {
-    if (!shows_previous || room.spent) return true;
-    const size_t before = previous.size();
-    AppendKeyValueField(previous, DeleteRangeResponse::kPrevKvsFieldNumber, kv);
-    room.Take(previous.size() - before);
-    return true;
+    if (!shows_previous || out.is_refused()) return true;
+    return AppendKeyValue(out, DeleteRangeResponse::kPrevKvsFieldNumber, kv);
   };
   int64_t count = 0;
   if (range.is_single_key) {
@@ -127,9 +131,9 @@ absl::Status DeleteRange(mvcc::WriteTxn& txn, const DeleteRangeRequest& request,
   } else {
     CAIRN_ASSIGN_OR_RETURN(count, txn.DeleteRange(range.keys, deleted, values));
   }
-  wire::AppendNumberField(body, DeleteRangeResponse::kDeletedFieldNumber,
+  wire::AppendNumberField(counted, DeleteRangeResponse::kDeletedFieldNumber,
                           static_cast<uint64_t>(count));
-  body += previous;
+  room.Take(out);
   return absl::OkStatus();
 }
 
@@ -157,11 +161,14 @@ class TxnRun {
     return ExecuteTxn(request);
   }
 
-  // The TxnResponse without header.
-  std::string Encode(const TxnRequest& request) const {
-    return EncodeTxnResponse(request, path_, results_);
+  // Writes the TxnResponse without header.
+  void Encode(const TxnRequest& request, ResponseBuffer& out) {
+    if (!room_.spent && !EncodeTxnResponse(request, path_, results_, out)) {
+      room_.spent = true;
+      room_.is_too_large = out.is_too_large();
+    }
   }
-  bool too_large() const { return room_.spent; }
+  const ResponseRoom& room() const { return room_; }
 
  private:
   absl::StatusOr<absl::Status> CheckTxn(const TxnRequest& request) {
@@ -210,35 +217,31 @@ class TxnRun {
   }
 
   absl::Status ExecuteOp(const RequestOp& op, OpResult& result) {
+    ResponseBuffer out(budget_, kNoWait);
+    absl::Status status;
     switch (op.request_case()) {
-      case RequestOp::kRequestPut: {
-        const PutRequestView put = ViewOf(op.request_put());
-        CAIRN_RETURN_IF_ERROR(Put(txn_, put, answer_, result.small));
-        room_.Take(result.small.size());
-        return absl::OkStatus();
-      }
+      case RequestOp::kRequestPut:
+        status = Put(txn_, ViewOf(op.request_put()), answer_, room_, out);
+        break;
       case RequestOp::kRequestDeleteRange:
-        return DeleteRange(txn_, op.request_delete_range(), answer_, room_, result.small);
+        status = DeleteRange(txn_, op.request_delete_range(), answer_, room_, result.small, out);
+        break;
       case RequestOp::kRequestRange:
-        return Range(op.request_range(), result);
+        status = Range(op.request_range(), out);
+        break;
       default:
         return Malformed(CommandKind::kTxn);
     }
+    if (!room_.spent) result.large = out.Finish();
+    return status;
   }
 
-  absl::Status Range(const RangeRequest& request, OpResult& result) {
+  absl::Status Range(const RangeRequest& request, ResponseBuffer& out) {
     if (answer_ == Answer::kDiscard || room_.spent) return absl::OkStatus();
-    ResponseBuffer out(budget_, kNoWait);
     const absl::Status status = ReadRange(TxnSource(txn_), request, out).status();
+    room_.Take(out);
     // The revision was checked, so only memory can be short here, or the backend broken.
-    if (out.is_refused()) {
-      room_.spent = true;
-      return absl::OkStatus();
-    }
-    CAIRN_RETURN_IF_ERROR(status);
-    room_.Take(out.size_bytes());
-    if (!room_.spent) result.large = out.Finish();
-    return absl::OkStatus();
+    return out.is_refused() ? absl::OkStatus() : status;
   }
 
   const KvApplier::LeaseExists& lease_exists_;
@@ -255,9 +258,7 @@ class TxnRun {
 }  // namespace
 
 KvApplier::KvApplier(LeaseExists lease_exists)
-    : lease_exists_(std::move(lease_exists)),
-      // Chunks are larger than what they hold: twice is room enough for what the response may hold.
-      budget_(2 * static_cast<int64_t>(kApplyResponseBytesMax)) {}
+    : lease_exists_(std::move(lease_exists)), budget_(kApplyResponseBudgetBytes) {}
 
 bool KvApplier::Handles(CommandKind kind) {
   return kind == CommandKind::kPut || kind == CommandKind::kDeleteRange ||
@@ -292,10 +293,14 @@ absl::StatusOr<Node::Outcome> KvApplier::ApplyPut(std::string_view body, Answer 
     CAIRN_ASSIGN_OR_RETURN(Kept kept, ReadKept(txn, put));
     if (!kept.exists) return Refusal(Error::kKeyNotFound);
   }
+  ResponseRoom room;
+  ResponseBuffer out(budget_, kNoWait);
+  CAIRN_RETURN_IF_ERROR(Put(txn, put, answer, room, out));
   Node::Outcome outcome;
-  CAIRN_RETURN_IF_ERROR(Put(txn, put, answer, outcome.response));
   outcome.revision = txn.revision();
   txn.Commit();
+  if (room.spent) return Refusal(NoRoomForResponse(room.is_too_large));
+  if (out.size_bytes() > 0) outcome.rest = out.Finish();
   return outcome;
 }
 
@@ -308,10 +313,12 @@ absl::StatusOr<Node::Outcome> KvApplier::ApplyDeleteRange(std::string_view body,
   mvcc::WriteTxn txn = batch.BeginTxn();
   Node::Outcome outcome;
   ResponseRoom room;
-  CAIRN_RETURN_IF_ERROR(DeleteRange(txn, request, answer, room, outcome.response));
+  ResponseBuffer out(budget_, kNoWait);
+  CAIRN_RETURN_IF_ERROR(DeleteRange(txn, request, answer, room, outcome.response, out));
   outcome.revision = txn.revision();
   txn.Commit();
-  if (room.spent) return Refusal(ResponseTooLarge());
+  if (room.spent) return Refusal(NoRoomForResponse(room.is_too_large));
+  if (out.size_bytes() > 0) outcome.rest = out.Finish();
   return outcome;
 }
 
@@ -336,8 +343,11 @@ absl::StatusOr<Node::Outcome> KvApplier::ApplyTxn(std::string_view body, Answer 
   Node::Outcome outcome;
   outcome.revision = txn.revision();
   txn.Commit();
-  if (run.too_large()) return Refusal(ResponseTooLarge());
-  if (answer == Answer::kBuild) outcome.response = run.Encode(request);
+  if (answer == Answer::kDiscard) return outcome;
+  ResponseBuffer out(budget_, kNoWait);
+  run.Encode(request, out);
+  if (run.room().spent) return Refusal(NoRoomForResponse(run.room().is_too_large));
+  outcome.rest = out.Finish();
   return outcome;
 }
 

@@ -10,6 +10,7 @@
 #include <absl/status/statusor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,9 +23,12 @@
 
 namespace cairn::server {
 
-// The most that the response of one applied command may hold. It is built on the apply thread and
-// cannot wait for memory, so it is bounded apart from the budget of reads.
+// The most that the response of one applied command may hold.
 inline constexpr size_t kApplyResponseBytesMax = size_t{64} << 20;
+// What all of them may hold, from when they are built to when they are sent. They are built on the
+// apply thread and cannot wait for memory, so they have a budget apart from that of reads. An
+// answer may have half of a budget, and a quarter is for what answers begin with.
+inline constexpr int64_t kApplyResponseBudgetBytes = 2 * int64_t{kApplyResponseBytesMax};
 
 // Whether anyone waits for the answer. Other members than the proposer, and replay after a restart,
 // save the reads that only feed it; the state changes alike.
@@ -46,12 +50,16 @@ class KvApplier {
   // The outcome is OK with the response's fields but the header, and the header's revision; or a
   // refusal with nothing changed: NOT_FOUND (lease), INVALID_ARGUMENT "key not found", OUT_OF_RANGE
   // (compacted or future revision). One error does not undo the change and says so:
-  // RESOURCE_EXHAUSTED, when the response would pass kApplyResponseBytesMax.
+  // RESOURCE_EXHAUSTED, when the response would pass kApplyResponseBytesMax, or what is left of
+  // kApplyResponseBudgetBytes.
   //
   // The error of the StatusOr itself is final, and the member must stop: the backend failed, or
   // `body` is not what was validated (DATA_LOSS).
   absl::StatusOr<Node::Outcome> Apply(CommandKind kind, std::string_view body, Answer answer,
                                       mvcc::Batch& batch);
+
+  // What the answers hold. Outlived by those that are still on their way.
+  ResponseBudget& budget() { return budget_; }
 
  private:
   absl::StatusOr<Node::Outcome> ApplyPut(std::string_view body, Answer answer, mvcc::Batch& batch);
@@ -61,8 +69,6 @@ class KvApplier {
   absl::StatusOr<Node::Outcome> ApplyCompact(std::string_view body, mvcc::Batch& batch);
 
   LeaseExists lease_exists_;
-  // Bounds what the ranges of one transaction hold while they wait for the response to be put
-  // together. Empty between commands.
   ResponseBudget budget_;
 };
 

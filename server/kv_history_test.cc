@@ -1,12 +1,22 @@
-// What the KV service answers, line by line.
+// What the KV service answers, line by line, and what its answers cost.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "api/errors.h"
 #include "api/rpc.pb.h"
+#include "server/response_buffer.h"
+#include "server/rpc/fake_call.h"
 #include "server/services_fixture.h"
+#include "server/txn_eval.h"
 
 namespace cairn::server {
 namespace {
@@ -155,6 +165,42 @@ void KvHistoryTest::Compactions() {
   EXPECT_EQ(Txn(R"(success { request_put { key: "q" } }
                    success { request_range { key: "a" revision: 5 } })"),
             Text(Error::kCompacted));
+}
+
+using KvAnswersTest = ServicesTest;
+
+// A single key may hold a value that there is no room for now; in the pool it can wait.
+TEST_F(KvAnswersTest, SmallTransactionsWaitForRoomInThePool) {
+  Put(fmt::format("key: \"k\" value: \"{}\"", std::string(100'000, 'v')));
+  std::optional<ResponseBudget::Charge> all =
+      budget_.Take(budget_.limit_bytes(), std::chrono::milliseconds(0));
+  // Whoever waits is helped at the second look, so in the pool.
+  budget_.SetReclaim([&, looks = 0]() mutable {
+    if (++looks == 2) all.reset();
+  });
+  EXPECT_THAT(Txn(R"(success { request_range { key: "k" } })"),
+              testing::StartsWith("header { revision: 2 } succeeded: true"));
+  EXPECT_EQ(node_.pooled, 1);
+}
+
+// What is read for a transaction counts, and so does its answer until it is sent.
+TEST_F(KvAnswersTest, AnswersOfTransactionsCount) {
+  Put(fmt::format("key: \"k\" value: \"{}\"", std::string(100'000, 'v')));
+  ResponseBuffer out(budget_, std::chrono::milliseconds(0));
+  const auto request = Parse<TxnRequest>(
+      R"(success { request_range { key: "k" } } success { request_range { key: "k" } })");
+  ASSERT_EQ(EvaluateReadTxn(node_.store(), request, out).value(), Revision(2));
+  const rpc::SliceList answer = out.Finish();
+  TxnResponse response;
+  ASSERT_TRUE(response.ParseFromString(answer.Flatten()));
+  EXPECT_EQ(response.responses_size(), 2);
+  EXPECT_GE(budget_.used_bytes(), 200'000);
+  EXPECT_LT(budget_.used_bytes(), 250'000);
+  // Half of a budget is the most that one answer may have.
+  ResponseBudget small(300'000);
+  ResponseBuffer refused(small, std::chrono::milliseconds(0));
+  EXPECT_EQ(EvaluateReadTxn(node_.store(), request, refused).status().code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -222,16 +222,20 @@ void KvService::ReadTxn(std::unique_ptr<UnaryCall> call, TxnRequest request) {
   };
   auto pending = std::make_shared<Pending>(Pending{std::move(call), std::move(request)});
   const auto answer = [this, pending](std::chrono::milliseconds wait) {
-    absl::StatusOr<ReadTxnResult> result =
-        EvaluateReadTxn(context_.store, pending->request, context_.budget, wait);
-    if (!result.ok()) {
-      pending->call->Finish(result.status());
-      return;
+    ResponseBuffer out(context_.budget, wait);
+    const absl::StatusOr<Revision> revision =
+        EvaluateReadTxn(context_.store, pending->request, out);
+    // What is small here may still hold large values: where there is no room now, it can wait.
+    if (wait == kNoWait && revision.status().code() == absl::StatusCode::kUnavailable) return false;
+    if (revision.ok()) {
+      pending->call->Finish(out.FinishWithHeader(context_.Header(*revision)));
+    } else {
+      pending->call->Finish(revision.status());
     }
-    pending->call->Finish(WithHeader(context_.Header(result->revision), result->body));
+    return true;
   };
   const auto answer_where_it_fits = [this, pending, answer] {
-    if (IsSmallReadTxn(pending->request)) return answer(kNoWait);
+    if (IsSmallReadTxn(pending->request) && answer(kNoWait)) return;
     if (!context_.node.RunInReadPool([answer] { answer(kResponseBudgetWait); })) {
       pending->call->Finish(ToStatus(Error::kTooManyRequests));
     }

@@ -21,6 +21,7 @@
 #include "base/ids.h"
 #include "raft/core.h"
 #include "server/command.h"
+#include "server/rpc/slice.h"
 
 namespace cairn::rpc {
 class Call;
@@ -58,12 +59,14 @@ struct NodeStatus {
 
 class Node {
  public:
-  // What became of a proposal. `response` is the serialized response message without the ids and
-  // the term of its header (response.h adds them), present when `status` is OK.
+  // What became of a proposal. `response` and `rest`, one after the other, are the serialized
+  // response message without its header (response.h adds that), present when `status` is OK.
   struct Outcome {
     absl::Status status;
-    std::string response;
-    Revision revision;  // The header's revision.
+    std::string response = {};
+    Revision revision = {};  // The header's revision.
+    // What may be large: pieces that count against the budget of who made them until they are sent.
+    rpc::SliceList rest = {};
   };
   using ProposeDone = absl::AnyInvocable<void(Outcome)>;
   using BarrierDone = absl::AnyInvocable<void(absl::Status)>;

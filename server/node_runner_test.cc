@@ -85,7 +85,7 @@ TEST_F(NodeRunnerTest, AHundredProposersOfOneKeyMakeTheVersionsOneToN) {
       const Node::Outcome outcome = member_->Propose(CommandKind::kPut, request);
       ASSERT_TRUE(outcome.status.ok()) << outcome.status;
       etcdserverpb::PutResponse response;
-      ASSERT_TRUE(response.ParseFromString(outcome.response));
+      ASSERT_TRUE(response.ParseFromString(outcome.rest.Flatten()));
       versions[static_cast<size_t>(i)].push_back(response.prev_kv().version() + 1);
     }
   });
@@ -123,7 +123,7 @@ TEST_F(NodeRunnerTest, ConcurrentCompareAndSwapWinsOncePerRevision) {
       const Node::Outcome outcome = member_->Propose(CommandKind::kTxn, request);
       ASSERT_TRUE(outcome.status.ok()) << outcome.status;
       etcdserverpb::TxnResponse response;
-      ASSERT_TRUE(response.ParseFromString(outcome.response));
+      ASSERT_TRUE(response.ParseFromString(outcome.rest.Flatten()));
       if (!response.succeeded()) continue;
       base::MutexLock lock(mutex);
       won.insert(seen);

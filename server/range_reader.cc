@@ -68,14 +68,7 @@ KeyValueView Shown(const RangeRequest& request, KeyValueView kv) {
 
 // kv as an element of `kvs`. False when the budget refuses.
 bool AppendRow(ResponseBuffer& out, const KeyValueView& kv) {
-  const size_t row_bytes = mvcc::EncodedKeyValueBytes(kv);
-  const size_t field_bytes = wire::FieldBytes(row_bytes);
-  char* to = out.Reserve(field_bytes);
-  if (to == nullptr) return false;
-  to = wire::StoreFieldStart(to, RangeResponse::kKvsFieldNumber, row_bytes);
-  mvcc::StoreKeyValue(to, kv);
-  out.Advance(field_bytes);
-  return true;
+  return AppendKeyValue(out, RangeResponse::kKvsFieldNumber, kv);
 }
 
 bool AppendTail(ResponseBuffer& out, bool more, int64_t count) {
@@ -118,7 +111,13 @@ class SortedRows {
               [this](const Row& a, const Row& b) { return Before(a.View(), b.View()); });
     for (Row& row : rows_) {
       if (!out_.Append(row.encoded)) return false;
+      size_bytes_ -= row.encoded.size();
       row.encoded = std::string();
+      // What has moved to the answer is counted there.
+      while (charged_bytes_ > HeldBytes() + kSortChargeBytes) {
+        charges_.pop_back();
+        charged_bytes_ -= kSortChargeBytes;
+      }
     }
     return true;
   }
@@ -181,9 +180,10 @@ class SortedRows {
     size_bytes_ += row.encoded.size() + row.text.size();
   }
 
+  size_t HeldBytes() const { return size_bytes_ + rows_.size() * sizeof(Row); }
+
   bool Charge() {
-    const size_t held_bytes = size_bytes_ + rows_.size() * sizeof(Row);
-    while (charged_bytes_ + kSortChargeBytes < held_bytes) {
+    while (charged_bytes_ + kSortChargeBytes < HeldBytes()) {
       std::optional<ResponseBudget::Charge> charge = out_.Charge(kSortChargeBytes);
       if (!charge) return false;
       charges_.push_back(*std::move(charge));
@@ -376,6 +376,17 @@ class RangeRead {
 };
 
 }  // namespace
+
+bool AppendKeyValue(ResponseBuffer& out, uint32_t field, const KeyValueView& kv) {
+  const size_t message_bytes = mvcc::EncodedKeyValueBytes(kv);
+  const size_t field_bytes = wire::FieldBytes(message_bytes);
+  char* to = out.Reserve(field_bytes);
+  if (to == nullptr) return false;
+  to = wire::StoreFieldStart(to, field, message_bytes);
+  mvcc::StoreKeyValue(to, kv);
+  out.Advance(field_bytes);
+  return true;
+}
 
 absl::StatusOr<ReadPoint> ReadRange(const KvSource& source, const RangeRequest& request,
                                     ResponseBuffer& out) {

@@ -30,6 +30,9 @@ struct ReadEffort {
 // counts the keys behind a limit.
 inline constexpr ReadEffort kSmallRead = {.rows_max = 1000, .bytes_max = size_t{256} << 10};
 
+// `kv` as a field of a message. False when the budget refuses.
+bool AppendKeyValue(ResponseBuffer& out, uint32_t field, const mvcc::KeyValueView& kv);
+
 // Writes the response but its header (kvs, more, count) to `out`. Its header's revision is the
 // result's `current`. `out` must be empty and is unspecified after an error.
 // OUT_OF_RANGE: compacted or future revision, in etcd's words; UNAVAILABLE: the response budget is

@@ -31,11 +31,23 @@ void AppendHeaderField(std::string& to, const ResponseHeader& header) {
 }
 
 rpc::SliceList WithHeader(const ResponseHeader& header, std::string_view body) {
+  return WithHeader(header, body, rpc::SliceList());
+}
+
+rpc::SliceList WithHeader(const ResponseHeader& header, std::string_view body,
+                          const rpc::SliceList& rest) {
+  const bool copies = rest.size_bytes() < rpc::kShareFromBytes;
   std::string message;
-  message.reserve(kHeaderFieldBytesMax + body.size());
+  message.reserve(kHeaderFieldBytesMax + body.size() + (copies ? rest.size_bytes() : 0));
   AppendHeaderField(message, header);
   message.append(body);
-  return rpc::SliceList(std::move(message));
+  if (copies) {
+    for (const rpc::Slice& slice : rest.slices()) message.append(slice.bytes());
+    return rpc::SliceList(std::move(message));
+  }
+  rpc::SliceList list(std::move(message));
+  for (const rpc::Slice& slice : rest.slices()) list.Append(slice);
+  return list;
 }
 
 }  // namespace cairn::server

@@ -40,6 +40,9 @@ void AppendHeaderField(std::string& to, const ResponseHeader& header);
 
 // The response of `header` and `body`, in one slice: copies the body, for small ones.
 rpc::SliceList WithHeader(const ResponseHeader& header, std::string_view body);
+// The same with `rest` behind `body`: copied into the slice where that is cheaper than to share it.
+rpc::SliceList WithHeader(const ResponseHeader& header, std::string_view body,
+                          const rpc::SliceList& rest);
 
 }  // namespace cairn::server
 

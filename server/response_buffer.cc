@@ -1,6 +1,7 @@
 #include "server/response_buffer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <iterator>
 #include <string>
@@ -13,6 +14,12 @@
 namespace cairn::server {
 
 namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// One over what is kept for the beginnings of answers.
+constexpr int64_t kReservedPart = 4;
 
 // Chunks grow, so that a medium answer wastes little and a large one takes few steps.
 constexpr size_t kChunkBytes[] = {512, size_t{16} << 10};
@@ -43,6 +50,13 @@ struct ResponseBudget::Charge::State {
   base::ConditionVariable freed;
   int64_t used_bytes ABSL_GUARDED_BY(mutex) = 0;
   int waiting ABSL_GUARDED_BY(mutex) = 0;
+  std::chrono::steady_clock::time_point next_reclaim ABSL_GUARDED_BY(mutex);
+
+  bool TakeNow(int64_t size_bytes, int64_t available_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    if (used_bytes + size_bytes > available_bytes) return false;
+    used_bytes += size_bytes;
+    return true;
+  }
 };
 
 ResponseBudget::Charge::Charge(std::shared_ptr<State> state, int64_t size_bytes)
@@ -68,22 +82,47 @@ ResponseBudget::Charge::~Charge() {
 ResponseBudget::ResponseBudget(int64_t limit_bytes)
     : state_(std::make_shared<Charge::State>(limit_bytes)) {}
 
-std::optional<ResponseBudget::Charge> ResponseBudget::Take(int64_t size_bytes,
-                                                           std::chrono::milliseconds wait) {
-  std::optional<std::chrono::steady_clock::time_point> deadline;
-  base::MutexLock lock(state_->mutex);
-  while (state_->used_bytes + size_bytes > state_->limit_bytes) {
-    // What does not fit an empty budget is not worth waiting for.
-    if (wait.count() == 0 || size_bytes > state_->limit_bytes) return std::nullopt;
-    if (state_->waiting >= kResponseBudgetWaitersMax) return std::nullopt;
-    if (!deadline) deadline = std::chrono::steady_clock::now() + wait;
-    ++state_->waiting;
-    const bool in_time = state_->freed.WaitUntil(state_->mutex, *deadline);
-    --state_->waiting;
-    if (!in_time && state_->used_bytes + size_bytes > state_->limit_bytes) return std::nullopt;
+std::optional<ResponseBudget::Charge> ResponseBudget::Take(int64_t size_bytes, milliseconds wait,
+                                                           Part part) {
+  const int64_t limit_bytes = state_->limit_bytes;
+  const int64_t available_bytes =
+      part == Part::kBeginning ? limit_bytes : limit_bytes - limit_bytes / kReservedPart;
+  {
+    base::MutexLock lock(state_->mutex);
+    if (state_->TakeNow(size_bytes, available_bytes)) return Charge(state_, size_bytes);
   }
-  state_->used_bytes += size_bytes;
+  // What does not fit an empty budget is not worth waiting for.
+  if (size_bytes > available_bytes) return std::nullopt;
+  ReclaimIfDue();
+  const auto deadline = steady_clock::now() + wait;
+  base::MutexLock lock(state_->mutex);
+  bool is_taken = state_->TakeNow(size_bytes, available_bytes);
+  if (!is_taken && (wait.count() == 0 || state_->waiting >= kResponseBudgetWaitersMax)) {
+    return std::nullopt;
+  }
+  ++state_->waiting;
+  for (auto now = steady_clock::now(); !is_taken && now < deadline; now = steady_clock::now()) {
+    state_->freed.WaitUntil(state_->mutex, std::min(deadline, now + kReclaimPause));
+    is_taken = state_->TakeNow(size_bytes, available_bytes);
+    if (is_taken) break;
+    state_->mutex.Unlock();
+    ReclaimIfDue();
+    state_->mutex.Lock();
+  }
+  --state_->waiting;
+  if (!is_taken) return std::nullopt;
   return Charge(state_, size_bytes);
+}
+
+void ResponseBudget::ReclaimIfDue() {
+  if (reclaim_ == nullptr) return;
+  {
+    base::MutexLock lock(state_->mutex);
+    const auto now = steady_clock::now();
+    if (now < state_->next_reclaim) return;
+    state_->next_reclaim = now + kReclaimPause;
+  }
+  reclaim_();
 }
 
 int64_t ResponseBudget::used_bytes() const {
@@ -101,18 +140,36 @@ absl::Status ResponseBudgetSpent(const ResponseBudget& budget) {
 }
 
 absl::Status ResponseBuffer::refusal() const {
-  if (!is_too_large_) return ResponseBudgetSpent(budget_);
+  return is_too_large_ ? TooLarge() : ResponseBudgetSpent(budget_);
+}
+
+absl::Status ResponseBuffer::TooLarge() const {
   return base::Error(absl::StatusCode::kResourceExhausted,
                      "cairn: the answer is larger than {} MiB; read it in pieces (limit, or "
                      "RangeStream)",
-                     budget_.limit_bytes() / 2 >> 20);
+                     size_bytes_max() >> 20);
 }
 
 std::optional<ResponseBudget::Charge> ResponseBuffer::Take(size_t size_bytes) {
+  taken_bytes_ += size_bytes;
+  const auto part = taken_bytes_ <= static_cast<size_t>(kReservedAnswerBytes)
+                        ? ResponseBudget::Part::kBeginning
+                        : ResponseBudget::Part::kRest;
+  const auto began = steady_clock::now();
   std::optional<ResponseBudget::Charge> charge =
-      budget_.Take(static_cast<int64_t>(size_bytes), wait_);
+      budget_.Take(static_cast<int64_t>(size_bytes), wait_, part);
+  // Whoever has waited waits less for the next piece.
+  const auto waited = std::chrono::duration_cast<milliseconds>(steady_clock::now() - began);
+  wait_ -= std::min(wait_, waited);
   if (!charge) is_refused_ = true;
   return charge;
+}
+
+bool ResponseBuffer::Fits(size_t size_bytes) {
+  if (size_bytes_ + size_bytes <= size_bytes_max()) return true;
+  is_refused_ = true;
+  is_too_large_ = true;
+  return false;
 }
 
 char* ResponseBuffer::Reserve(size_t size_bytes) {
@@ -126,11 +183,7 @@ char* ResponseBuffer::Reserve(size_t size_bytes) {
     chunk_ = bytes.get() + headroom;
     owner_ = std::move(bytes);
   } else {
-    if (static_cast<int64_t>(size_bytes_ + size_bytes) > budget_.limit_bytes() / 2) {
-      is_refused_ = true;
-      is_too_large_ = true;
-      return nullptr;
-    }
+    if (!Fits(size_bytes)) return nullptr;
     std::optional<ResponseBudget::Charge> charge = Take(headroom + room);
     if (!charge) return nullptr;
     auto owner = std::make_shared<Chunk>(*std::move(charge), headroom + room);
@@ -156,17 +209,35 @@ bool ResponseBuffer::Append(std::string_view bytes) {
   return true;
 }
 
+bool ResponseBuffer::AppendSlice(const rpc::Slice& slice) {
+  if (slice.size_bytes() < rpc::kShareFromBytes) return Append(slice.bytes());
+  if (!Fits(slice.size_bytes())) return false;
+  // A header needs a piece of ours before everything else.
+  if (chunks_ == 0) Reserve(0);
+  ClosePiece();
+  rest_.Append(slice);
+  size_bytes_ += slice.size_bytes();
+  return true;
+}
+
+void ResponseBuffer::ClosePiece() {
+  const std::string_view piece(chunk_ + begin_, used_ - begin_);
+  begin_ = used_;
+  if (first_owner_ == nullptr) {
+    first_owner_ = owner_;
+    first_ = piece;
+  } else {
+    rest_.Append(rpc::Slice(owner_, piece));
+  }
+}
+
 void ResponseBuffer::CloseChunk() {
   if (chunk_ == nullptr) return;
-  if (chunks_ == 1) {
-    first_owner_ = std::move(owner_);
-    first_ = {chunk_, used_};
-  } else {
-    rest_.Append(rpc::Slice(std::move(owner_), {chunk_, used_}));
-  }
+  ClosePiece();
   owner_ = nullptr;
   chunk_ = nullptr;
   chunk_bytes_ = 0;
+  begin_ = 0;
   used_ = 0;
 }
 
@@ -174,9 +245,11 @@ void ResponseBuffer::Clear() {
   owner_ = nullptr;
   chunk_ = nullptr;
   chunk_bytes_ = 0;
+  begin_ = 0;
   used_ = 0;
   chunks_ = 0;
   size_bytes_ = 0;
+  taken_bytes_ = 0;
   is_refused_ = false;
   is_too_large_ = false;
   first_owner_ = nullptr;

@@ -30,6 +30,15 @@ TEST(ResponseHeader, IsWhatProtobufWouldWrite) {
     etcdserverpb::PutResponse rest = expected;
     rest.clear_header();
     EXPECT_EQ(WithHeader(header, rest.SerializeAsString()).Flatten(), expected.SerializeAsString());
+    for (const size_t value_bytes : {size_t{10}, size_t{10'000}}) {
+      expected.mutable_prev_kv()->set_value(std::string(value_bytes, 'v'));
+      rest.mutable_prev_kv()->set_value(expected.prev_kv().value());
+      const rpc::SliceList pieces(rest.SerializeAsString());
+      const rpc::SliceList answer = WithHeader(header, "", pieces);
+      EXPECT_EQ(answer.Flatten(), expected.SerializeAsString());
+      // Large pieces are shared.
+      EXPECT_EQ(answer.slices().size(), value_bytes > 1000 ? 2U : 1U);
+    }
     std::string field;
     AppendHeaderField(field, header);
     EXPECT_LE(field.size(), kHeaderFieldBytesMax);

@@ -47,7 +47,7 @@ void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::stri
           call->Finish(std::move(outcome.status));
           return;
         }
-        call->Finish(WithHeader(context.Header(outcome.revision), outcome.response));
+        call->Finish(WithHeader(context.Header(outcome.revision), outcome.response, outcome.rest));
       });
 }
 

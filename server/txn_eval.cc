@@ -1,6 +1,7 @@
 #include "server/txn_eval.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "api/errors.h"
@@ -98,23 +99,22 @@ absl::Status DecidePathInto(const KvSource& source, const TxnRequest& request, T
 }
 
 // Puts a response together in two passes over the same tree: sizes first, because a message's
-// length stands before it, then bytes, each copied once however deep they nest.
+// length stands before it, then bytes, each copied once at most however deep they nest.
 class TxnResponseEncoder {
  public:
-  TxnResponseEncoder(const TxnPath& path, const std::vector<OpResult>& results)
-      : path_(path), results_(results), body_bytes_(path.size()) {}
+  TxnResponseEncoder(const TxnPath& path, const std::vector<OpResult>& results, ResponseBuffer& out)
+      : path_(path), results_(results), body_bytes_(path.size()), out_(out) {}
 
-  std::string Encode(const TxnRequest& request) {
+  // False when the buffer refuses.
+  bool Encode(const TxnRequest& request) {
     const size_t size_bytes = Measure(request);
     CAIRN_CHECK_EQ(next_txn_, path_.size());
     CAIRN_CHECK_EQ(next_result_, results_.size());
-    std::string to;
-    to.reserve(size_bytes);
     next_txn_ = 0;
     next_result_ = 0;
-    Write(request, to);
-    CAIRN_CHECK_EQ(to.size(), size_bytes);
-    return to;
+    if (!Write(request)) return false;
+    CAIRN_CHECK_EQ(out_.size_bytes(), size_bytes);
+    return true;
   }
 
  private:
@@ -143,26 +143,36 @@ class TxnResponseEncoder {
     return size_bytes;
   }
 
-  void Write(const TxnRequest& request, std::string& to) {
+  bool Write(const TxnRequest& request) {
     const bool succeeded = path_[next_txn_++];
-    wire::AppendNumberField(to, TxnResponse::kSucceededFieldNumber, succeeded ? 1 : 0);
+    std::string start;
+    wire::AppendNumberField(start, TxnResponse::kSucceededFieldNumber, succeeded ? 1 : 0);
+    if (!out_.Append(start)) return false;
     for (const RequestOp& op : BranchOf(request, succeeded)) {
+      start.clear();
       if (op.request_case() == RequestOp::kRequestTxn) {
         const size_t message_bytes = kEmptyHeaderBytes + body_bytes_[next_txn_];
-        StartOp(ResponseOp::kResponseTxnFieldNumber, message_bytes, to);
-        wire::AppendFieldStart(to, TxnResponse::kHeaderFieldNumber, 0);
-        Write(op.request_txn(), to);
-        continue;
+        StartOp(ResponseOp::kResponseTxnFieldNumber, message_bytes, start);
+        wire::AppendFieldStart(start, TxnResponse::kHeaderFieldNumber, 0);
+        if (!out_.Append(start) || !Write(op.request_txn())) return false;
+      } else {
+        if (!WriteResult(op, results_[next_result_++], start)) return false;
       }
-      const OpResult& result = results_[next_result_++];
-      // The oneofs of request and response number their members alike.
-      StartOp(static_cast<uint32_t>(op.request_case()), MessageBytes(result), to);
-      wire::AppendFieldStart(to, TxnResponse::kHeaderFieldNumber, HeaderBytes(result));
-      wire::AppendNumberField(to, etcdserverpb::ResponseHeader::kRevisionFieldNumber,
-                              static_cast<uint64_t>(result.header_revision.value()));
-      to.append(result.small);
-      for (const rpc::Slice& slice : result.large.slices()) to.append(slice.bytes());
     }
+    return true;
+  }
+
+  bool WriteResult(const RequestOp& op, const OpResult& result, std::string& start) {
+    // The oneofs of request and response number their members alike.
+    StartOp(static_cast<uint32_t>(op.request_case()), MessageBytes(result), start);
+    wire::AppendFieldStart(start, TxnResponse::kHeaderFieldNumber, HeaderBytes(result));
+    wire::AppendNumberField(start, etcdserverpb::ResponseHeader::kRevisionFieldNumber,
+                            static_cast<uint64_t>(result.header_revision.value()));
+    start.append(result.small);
+    const std::span<const rpc::Slice> slices = result.large.slices();
+    return out_.Append(start) &&
+           std::all_of(slices.begin(), slices.end(),
+                       [this](const rpc::Slice& slice) { return out_.AppendSlice(slice); });
   }
 
   static void StartOp(uint32_t field, size_t message_bytes, std::string& to) {
@@ -173,6 +183,7 @@ class TxnResponseEncoder {
   const TxnPath& path_;
   const std::vector<OpResult>& results_;
   std::vector<size_t> body_bytes_;  // Of each transaction, without header.
+  ResponseBuffer& out_;
   size_t next_txn_ = 0;
   size_t next_result_ = 0;
 };
@@ -192,13 +203,18 @@ absl::Status CheckBranch(const TxnRequest& request, bool succeeded, mvcc::Publis
 
 absl::StatusOr<std::vector<OpResult>> ReadBranch(const KvSource& source, const TxnRequest& request,
                                                  bool succeeded, Revision header_revision,
-                                                 ResponseBudget& budget,
-                                                 std::chrono::milliseconds wait) {
+                                                 ResponseBuffer& out) {
   std::vector<OpResult> results;
+  size_t size_bytes = 0;
   for (const RequestOp& op : BranchOf(request, succeeded)) {
-    ResponseBuffer out(budget, wait);
-    CAIRN_RETURN_IF_ERROR(ReadRange(source, op.request_range(), out).status());
-    results.push_back({.header_revision = header_revision, .small = {}, .large = out.Finish()});
+    ResponseBuffer part = out.Another();
+    const absl::Status read = ReadRange(source, op.request_range(), part).status();
+    out.WaitedIn(part);
+    CAIRN_RETURN_IF_ERROR(read);
+    size_bytes += part.size_bytes();
+    // What will not be sent is not read to the end.
+    if (size_bytes > out.size_bytes_max()) return out.TooLarge();
+    results.push_back({.header_revision = header_revision, .small = {}, .large = part.Finish()});
   }
   return results;
 }
@@ -215,9 +231,9 @@ absl::StatusOr<TxnPath> DecidePath(const KvSource& source, const TxnRequest& req
   return path;
 }
 
-std::string EncodeTxnResponse(const TxnRequest& request, const TxnPath& path,
-                              const std::vector<OpResult>& results) {
-  return TxnResponseEncoder(path, results).Encode(request);
+bool EncodeTxnResponse(const TxnRequest& request, const TxnPath& path,
+                       const std::vector<OpResult>& results, ResponseBuffer& out) {
+  return TxnResponseEncoder(path, results, out).Encode(request);
 }
 
 absl::Status CheckTxnRange(const etcdserverpb::RangeRequest& request, mvcc::Published state) {
@@ -236,9 +252,8 @@ bool IsSmallReadTxn(const TxnRequest& request) {
          std::all_of(request.failure().begin(), request.failure().end(), is_small);
 }
 
-absl::StatusOr<ReadTxnResult> EvaluateReadTxn(const mvcc::Store& store, const TxnRequest& request,
-                                              ResponseBudget& budget,
-                                              std::chrono::milliseconds wait) {
+absl::StatusOr<Revision> EvaluateReadTxn(const mvcc::Store& store, const TxnRequest& request,
+                                         ResponseBuffer& out) {
   const StoreSource source(store);
   while (true) {
     const mvcc::Published state = store.published();
@@ -250,11 +265,11 @@ absl::StatusOr<ReadTxnResult> EvaluateReadTxn(const mvcc::Store& store, const Tx
     if (!path.ok()) return path.status();
     CAIRN_RETURN_IF_ERROR(CheckBranch(request, path->front(), state));
     absl::StatusOr<std::vector<OpResult>> results =
-        ReadBranch(pinned, request, path->front(), state.revision, budget, wait);
+        ReadBranch(pinned, request, path->front(), state.revision, out);
     if (IsCompacted(results.status())) continue;
     if (!results.ok()) return results.status();
-    return ReadTxnResult{.revision = state.revision,
-                         .body = EncodeTxnResponse(request, *path, *results)};
+    if (!EncodeTxnResponse(request, *path, *results, out)) return out.refusal();
+    return state.revision;
   }
 }
 

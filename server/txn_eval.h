@@ -9,7 +9,6 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
-#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -37,15 +36,16 @@ inline const auto& BranchOf(const etcdserverpb::TxnRequest& request, bool succee
 struct OpResult {
   // As the header of an operation shows it: the revision alone.
   Revision header_revision;
-  // Either of the two: small bodies as text, ranges as chunks.
+  // One after the other: a few fields as text, rows as chunks, which are counted already.
   std::string small;
   rpc::SliceList large;
 };
 
-// The TxnResponse, without header, of a transaction that took `path` and whose plain operations
-// answered `results`, in order of execution.
-std::string EncodeTxnResponse(const etcdserverpb::TxnRequest& request, const TxnPath& path,
-                              const std::vector<OpResult>& results);
+// Writes the TxnResponse, without header, of a transaction that took `path` and whose plain
+// operations answered `results`, in order of execution. Large results are shared, not copied. False
+// when `out` refuses.
+bool EncodeTxnResponse(const etcdserverpb::TxnRequest& request, const TxnPath& path,
+                       const std::vector<OpResult>& results, ResponseBuffer& out);
 
 // What the state refuses of a range in a transaction, told before anything is written:
 // OUT_OF_RANGE, in etcd's words, for a revision that `state`, the one before the transaction, does
@@ -56,17 +56,14 @@ absl::Status CheckTxnRange(const etcdserverpb::RangeRequest& request, mvcc::Publ
 // for an RPC thread.
 bool IsSmallReadTxn(const etcdserverpb::TxnRequest& request);
 
-// Evaluates a transaction that only reads (IsReadOnly) over one state of the published store. The
-// text is the TxnResponse without header.
-struct ReadTxnResult {
-  Revision revision;  // The header's.
-  std::string body;
-};
-// OUT_OF_RANGE in etcd's words; UNAVAILABLE: the response budget is spent.
-absl::StatusOr<ReadTxnResult> EvaluateReadTxn(const mvcc::Store& store,
-                                              const etcdserverpb::TxnRequest& request,
-                                              ResponseBudget& budget,
-                                              std::chrono::milliseconds wait);
+// Evaluates a transaction that only reads (IsReadOnly) over one state of the published store and
+// writes the TxnResponse without header to `out`, whose budget and wait also hold for what is read
+// on the way. Returns the header's revision. `out` must be empty and is unspecified after an error.
+// OUT_OF_RANGE in etcd's words; RESOURCE_EXHAUSTED: the answer is too large; UNAVAILABLE: the
+// response budget is spent.
+absl::StatusOr<Revision> EvaluateReadTxn(const mvcc::Store& store,
+                                         const etcdserverpb::TxnRequest& request,
+                                         ResponseBuffer& out);
 
 }  // namespace cairn::server
 

@@ -15,10 +15,6 @@
 
 namespace cairn::rpc {
 
-// Slices of at least this many bytes are passed by reference; below, copying beats the two
-// allocations that a reference costs.
-inline constexpr size_t kShareFromBytes = 2048;
-
 // The message as gRPC sends it. Large slices stay shared until gRPC has sent them.
 grpc::ByteBuffer ToByteBuffer(const SliceList& message);
 

@@ -18,6 +18,10 @@
 
 namespace cairn::rpc {
 
+// Slices of at least this many bytes are passed by reference; below, copying beats the two
+// allocations that a reference costs.
+inline constexpr size_t kShareFromBytes = 2048;
+
 class Slice {
  public:
   // No bytes.
