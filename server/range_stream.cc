@@ -14,7 +14,9 @@ RangeStreamSender::RangeStreamSender(const ServiceContext& context,
                                      etcdserverpb::RangeRequest request)
     : context_(context),
       call_(std::move(call)),
-      reader_(std::move(request), kRangeStreamMessageBytes) {}
+      reader_(std::move(request), kRangeStreamMessageBytes) {
+  call_->LimitSendTime();
+}
 
 void RangeStreamSender::Schedule(std::shared_ptr<RangeStreamSender> self) {
   if (!self->context_.node.RunInReadPool([self] { Send(self); })) {

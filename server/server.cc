@@ -403,6 +403,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                                    AskOverGrpc(rpc::GrpcConnector(kPeerMessageBytes))));
   LogRecovery(parts->member);
   parts->budget = std::make_unique<ResponseBudget>();
+  const auto reclaim = [calls = &parts->open_calls] {
+    calls->EndOverdue(std::chrono::steady_clock::now());
+  };
+  parts->budget->SetReclaim(reclaim);
+  parts->member.applier->response_budget().SetReclaim(reclaim);
   parts->feed = std::make_unique<WatchFeed>(parts->member.store->published().revision);
   parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));

@@ -95,6 +95,9 @@ class StreamCall : public Call {
   // Has `callback` run once, when the queue is (or if already) down to the low-water mark, half the
   // high one, or the call is cancelled. Runs like a read's callback. One at a time.
   virtual void OnWritable(std::function<void()> callback) = 0;
+  // From now on OpenCalls::EndOverdue ends the stream when a message takes longer to leave than it
+  // may: for streams whose messages hold memory that others wait for. Unary calls need no asking.
+  virtual void LimitSendTime() = 0;
   // What is queued and not yet handed to the transport, as counted for the high-water mark. A
   // sender that must bound the whole adds these up.
   virtual int64_t queued_bytes() const = 0;
@@ -118,6 +121,21 @@ inline constexpr int64_t kQueuedMessageOverheadBytes = 128;
 // Where a stream's queue asks its writer to stop: two messages of RangeStream's size or a few
 // thousand events, enough to keep a fast client busy, little enough for 10,000 slow ones at 10 GB.
 inline constexpr int64_t kStreamHighWaterBytes = int64_t{1} << 20;
+
+// What a message may take to leave once others wait for the memory that it holds: so long, and a
+// second more for each kSendBytesPerSecond. A client on a slow line that takes what it asked for
+// takes megabytes a second; one that has stopped takes nothing, and may not hold up the others for
+// longer than they wait with a few attempts.
+inline constexpr std::chrono::seconds kSendGrace{10};
+inline constexpr int64_t kSendBytesPerSecond = int64_t{4} << 20;
+
+constexpr std::chrono::milliseconds SendTimeMax(int64_t size_bytes) {
+  return kSendGrace + std::chrono::milliseconds(size_bytes * 1000 / kSendBytesPerSecond);
+}
+
+// What the client of a call hears that EndOverdue has ended.
+inline constexpr std::string_view kOverdueText =
+    "cairn: the answer was not taken in time, and others wait for the memory it holds";
 
 using UnaryHandler = std::function<void(std::unique_ptr<UnaryCall> call)>;
 using StreamHandler = std::function<void(std::shared_ptr<StreamCall> call)>;

@@ -311,6 +311,7 @@ class StreamFake : public StreamCall {
     base::MutexLock lock(state_->mutex);
     state_->high_water_bytes = bytes;
   }
+  void LimitSendTime() override {}
   int64_t queued_bytes() const override {
     base::MutexLock lock(state_->mutex);
     return state_->queued_bytes;

@@ -1,10 +1,12 @@
 #include "server/rpc/grpc_context.h"
 
+#include <grpc/grpc.h>
 #include <grpc/support/time.h>
 #include <grpcpp/server_context.h>
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,6 +63,17 @@ std::optional<std::string_view> GrpcCallContext::Find(std::string_view key) cons
 std::string_view GrpcCallContext::Peer() const {
   base::MutexLock lock(mutex_);
   return LoadPeer();
+}
+
+std::function<void()> GrpcCallContext::End(const char* text) const {
+  base::MutexLock lock(mutex_);
+  if (context_ == nullptr) return nullptr;
+  grpc_call* const call = context_->c_call();
+  grpc_call_ref(call);
+  const std::shared_ptr<grpc_call> share(call, grpc_call_unref);
+  return [share, text] {
+    grpc_call_cancel_with_status(share.get(), GRPC_STATUS_UNAVAILABLE, text, nullptr);
+  };
 }
 
 void GrpcCallContext::Detach() {

@@ -26,6 +26,11 @@ class GrpcCallContext {
   std::optional<std::string_view> Find(std::string_view key) const;
   std::string_view Peer() const;
 
+  // What ends the call on gRPC's side with UNAVAILABLE `text`, which lives for ever; null once
+  // detached. Whoever asks knows that gRPC has not let go of the call yet; what is returned keeps
+  // as much of it as it needs.
+  std::function<void()> End(const char* text) const;
+
   // Copies what is not copied yet; gRPC's context is not touched any more.
   void Detach();
 

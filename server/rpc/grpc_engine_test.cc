@@ -353,6 +353,109 @@ TEST_F(GrpcEngineTest, LargeResponseOfManySharedSlices) {
   EXPECT_EQ(response, expected);
 }
 
+// A client that takes nothing of what it asked for.
+class StoppedClient {
+ public:
+  StoppedClient(grpc::GenericStub& stub, const std::string& path) {
+    call_ = stub.PrepareCall(&context_, path, &queue_);
+    call_->StartCall(this);
+    Wait();
+    const grpc::Slice nothing;
+    call_->WriteLast(grpc::ByteBuffer(&nothing, 1), grpc::WriteOptions(), this);
+    Wait();
+  }
+  ~StoppedClient() {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+
+  // Takes what has come after all, and hears how the call ended.
+  grpc::Status Finish() {
+    grpc::ByteBuffer message;
+    do {
+      call_->Read(&message, this);
+    } while (Wait());
+    grpc::Status status;
+    call_->Finish(&status, this);
+    Wait();
+    return status;
+  }
+
+ private:
+  bool Wait() {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue_.Next(&tag, &ok));
+    return ok;
+  }
+
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+// More than a client's side of gRPC takes unasked.
+SliceList LargeMessage(std::weak_ptr<const void>& watched) {
+  auto bytes = std::make_shared<const std::string>(size_t{16} << 20, 'v');
+  watched = bytes;
+  const std::string_view view = *bytes;
+  return SliceList(Slice(std::move(bytes), view));
+}
+
+void WaitUntilGone(const std::weak_ptr<const void>& watched) {
+  const auto limit = std::chrono::steady_clock::now() + kPatience;
+  while (!watched.expired() && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST_F(GrpcEngineTest, AnswersThatDoNotLeaveAreEndedWhenOthersWait) {
+  OpenCalls open_calls;
+  GrpcEngineOptions options;
+  options.open_calls = &open_calls;
+  StartEngine(options);
+  {
+    grpc::GenericStub stub(grpc::CreateChannel(Target(), grpc::InsecureChannelCredentials()));
+    StoppedClient unary(stub, "/test.S/Park");
+    StoppedClient limited(stub, "/test.S/ParkStream");
+    std::weak_ptr<const void> unary_bytes;
+    std::weak_ptr<const void> limited_bytes;
+    std::weak_ptr<const void> queued_bytes;
+    std::weak_ptr<const void> unlimited_bytes;
+    for (auto& call : parked_.Take(1)) call->Finish(LargeMessage(unary_bytes));
+    const auto limited_calls = streams_.Take(1);
+    limited_calls[0]->LimitSendTime();
+    limited_calls[0]->Write(LargeMessage(limited_bytes));
+    limited_calls[0]->Write(LargeMessage(queued_bytes));
+    StoppedClient unlimited(stub, "/test.S/ParkStream");
+    const auto unlimited_calls = streams_.Take(1);
+    unlimited_calls[0]->Write(LargeMessage(unlimited_bytes));
+    // They may take their time.
+    open_calls.EndOverdue(std::chrono::steady_clock::now());
+    EXPECT_FALSE(unary_bytes.expired() || limited_bytes.expired() || queued_bytes.expired());
+    open_calls.EndOverdue(std::chrono::steady_clock::now() + std::chrono::hours(1));
+    WaitUntilGone(unary_bytes);
+    WaitUntilGone(limited_bytes);
+    WaitUntilGone(queued_bytes);
+    EXPECT_TRUE(limited_calls[0]->cancelled());
+    limited_calls[0]->Finish(absl::OkStatus());
+    // A stream that holds nothing of others is let be.
+    EXPECT_FALSE(unlimited_bytes.expired() || unlimited_calls[0]->cancelled());
+    unlimited_calls[0]->Finish(absl::OkStatus());
+    for (StoppedClient* client : {&unary, &limited}) {
+      const grpc::Status status = client->Finish();
+      EXPECT_FALSE(status.ok());
+      fmt::print("{}: {}\n", static_cast<int>(status.error_code()), status.error_message());
+    }
+  }
+  engine_.reset();
+}
+
 TEST_F(GrpcEngineTest, ThousandCallsAtATime) {
   constexpr int kCalls = 1000;
   constexpr int kConnections = 10;

@@ -50,6 +50,17 @@ class StreamReactor final : public Bidi,
             .queued_bytes = queued_bytes()};
   }
   std::shared_ptr<OpenCall> Share() override { return shared_from_this(); }
+  std::function<void()> EndOfOverdue(std::chrono::steady_clock::time_point now) override {
+    {
+      base::MutexLock lock(mutex_);
+      if (!has_send_limit_ || !writing_ || now < write_due_) return nullptr;
+    }
+    return context_.End(kOverdueText.data());
+  }
+  void LimitSendTime() {
+    base::MutexLock lock(mutex_);
+    has_send_limit_ = true;
+  }
   void EndIfWaiting() override;
   void ReadNext(StreamCall::ReadCallback callback);
   bool Send(SliceList message);
@@ -120,6 +131,9 @@ class StreamReactor final : public Bidi,
   int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t writing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  // When the write under way has to have ended, if that is limited.
+  bool has_send_limit_ ABSL_GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point write_due_ ABSL_GUARDED_BY(mutex_);
   grpc::ByteBuffer write_buffer_;
   std::function<void()> writable_callback_ ABSL_GUARDED_BY(mutex_);
 
@@ -201,6 +215,9 @@ void StreamReactor::Pump() {
   if (!queue_.empty()) {
     write_buffer_ = ToByteBuffer(queue_.front().message);
     writing_bytes_ = queue_.front().cost_bytes;
+    if (has_send_limit_) {
+      write_due_ = std::chrono::steady_clock::now() + SendTimeMax(writing_bytes_);
+    }
     queue_.pop_front();
     writing_ = true;
     grpc::WriteOptions options;
@@ -304,6 +321,7 @@ class StreamHandle final : public StreamCall {
   }
   void Abort(absl::Status status) override { reactor_->Abort(std::move(status)); }
   void SetHighWaterBytes(int64_t bytes) override { reactor_->SetHighWaterBytes(bytes); }
+  void LimitSendTime() override { reactor_->LimitSendTime(); }
   int64_t queued_bytes() const override { return reactor_->queued_bytes(); }
   void Finish(absl::Status status) override { reactor_->End(std::move(status)); }
 

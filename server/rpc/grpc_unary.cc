@@ -21,6 +21,9 @@
 namespace cairn::rpc {
 namespace {
 
+// Smaller answers leave with one write, or cost no more than the call that waits for them.
+constexpr size_t kDueFromBytes = size_t{16} << 10;
+
 // Counts two owners: gRPC until OnDone, and the service's handle.
 class UnaryReactor final : public grpc::ServerUnaryReactor, public OpenCall {
  public:
@@ -34,10 +37,20 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public OpenCall {
     return {.path = path_, .peer = std::string(context_.Peer()), .began = began_};
   }
 
+  std::function<void()> EndOfOverdue(std::chrono::steady_clock::time_point now) override {
+    const std::chrono::steady_clock::duration due = due_.load(std::memory_order_relaxed);
+    return now.time_since_epoch() < due ? nullptr : context_.End(kOverdueText.data());
+  }
+
   // Completes the call unless a cancellation was faster.
   void Answer(const SliceList& message) {
     notice_.Close();
     if (completed_.exchange(true)) return;
+    if (message.size_bytes() >= kDueFromBytes) {
+      const auto now = std::chrono::steady_clock::now().time_since_epoch();
+      due_.store(now + SendTimeMax(static_cast<int64_t>(message.size_bytes())),
+                 std::memory_order_relaxed);
+    }
     response_ = ToByteBuffer(message);
     Finish(grpc::Status());
   }
@@ -82,6 +95,9 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public OpenCall {
   ReceivedMessage request_;
   CancelNotice notice_;
   std::atomic<bool> completed_ = false;
+  // When the answer has to have left, if it is worth counting.
+  std::atomic<std::chrono::steady_clock::duration> due_ =
+      std::chrono::steady_clock::duration::max();
   std::atomic<int> owners_ = 2;
 };
 

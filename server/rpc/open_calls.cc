@@ -1,5 +1,7 @@
 #include "server/rpc/open_calls.h"
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -95,6 +97,18 @@ void OpenCalls::EndWaiting() {
       [&] {
         for (const std::shared_ptr<OpenCall>& call : held) call->EndIfWaiting();
         held.clear();
+      });
+}
+
+void OpenCalls::EndOverdue(std::chrono::steady_clock::time_point now) const {
+  std::vector<std::function<void()>> ends;
+  Walk(
+      [&](OpenCall& call) {
+        if (std::function<void()> end = call.EndOfOverdue(now)) ends.push_back(std::move(end));
+      },
+      [&] {
+        for (const std::function<void()>& end : ends) end();
+        ends.clear();
       });
 }
 

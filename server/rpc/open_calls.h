@@ -1,4 +1,5 @@
-// The calls that a transport has open: who made them, since when; also what a stop has to end.
+// The calls that a transport has open: who made them, since when, what a stop has to end, and whose
+// answers do not leave, so that what those hold can be taken back when others wait for it.
 //
 // Owned by whoever starts the transport; one per transport, outlives its calls. Thread-safe. Adding
 // and removing cost a lock among many and no memory, since every call pays for them. Looking does
@@ -13,6 +14,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +49,12 @@ class OpenCall {
   virtual std::shared_ptr<OpenCall> Share() { return nullptr; }
   // Ends the call if its service waits for the client: that has no end that a stop could wait for.
   virtual void EndIfWaiting() {}
+  // What ends the call if, at `now`, its answer has been on its way for longer than it may
+  // (SendTimeMax); null if not. As View; what it returns may outlive the call and is called without
+  // a lock.
+  virtual std::function<void()> EndOfOverdue(std::chrono::steady_clock::time_point /*now*/) {
+    return nullptr;
+  }
 
  private:
   friend class OpenCalls;
@@ -73,6 +81,9 @@ class OpenCalls {
   void Look(absl::FunctionRef<void(const OpenCallView&)> visit) const;
   // EndIfWaiting for every open call. Who begins to wait later has to end by itself.
   void EndWaiting();
+  // Ends every call whose answer is overdue, so that the memory it holds comes back. Cheap enough
+  // for a thread of the transport, some times a second: it looks at each call for a moment.
+  void EndOverdue(std::chrono::steady_clock::time_point now) const;
 
  private:
   // Enough for the transport's threads to meet rarely.

@@ -330,6 +330,49 @@ TEST_F(TransportTest, AnswerOfAWriteLargerThanAnAnswerMayBe) {
   EXPECT_EQ(found.kvs(1).key(), "x");
 }
 
+// Streams that never read hold as much as all answers may; whoever reads then is served all the
+// same, within seconds.
+TEST_F(TransportTest, StoppedReadersDoNotHoldUpOthers) {
+  Fill(4);
+  constexpr int kConnections = 3;
+  constexpr int kStreams = 300;
+  struct Stopped {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<etcdserverpb::RangeStreamResponse>> reader;
+  };
+  etcdserverpb::RangeRequest request;
+  SetAllKeys(request);
+  std::vector<Client> clients;
+  std::vector<std::unique_ptr<etcdserverpb::KV::Stub>> stubs;
+  for (int i = 0; i < kConnections; ++i) {
+    clients.emplace_back(server_->address());
+    stubs.push_back(etcdserverpb::KV::NewStub(clients.back().channel()));
+  }
+  std::vector<Stopped> stopped(kStreams);
+  for (int i = 0; i < kStreams; ++i) {
+    stopped[i].reader = stubs[i % kConnections]->RangeStream(&stopped[i].context, request);
+  }
+  Client client(server_->address());
+  const auto limit = std::chrono::steady_clock::now() + kServerDeadline;
+  bool was_refused = false;
+  grpc::Status status;
+  const auto read = [&] {
+    etcdserverpb::RangeResponse found;
+    status = client.Range(request, &found);
+    was_refused = was_refused || status.error_code() == grpc::UNAVAILABLE;
+    return status.ok() && found.kvs_size() == 4;
+  };
+  // First until they stand in the way, then until they do so no more.
+  while (!was_refused && std::chrono::steady_clock::now() < limit) read();
+  EXPECT_TRUE(was_refused);
+  while (!read() && std::chrono::steady_clock::now() < limit) {
+  }
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  for (Stopped& stream : stopped) stream.context.TryCancel();
+  stopped.clear();
+  EXPECT_TRUE(Put().ok());
+}
+
 TEST_F(TransportTest, WhatIsNotBuiltNamesItself) {
   Client client(server_->address());
   struct Case {
