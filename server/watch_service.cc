@@ -18,10 +18,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Below this a response is put together in one piece: a few hundred bytes are cheaper copied than
-// shared. The transport shares pieces from 2 KiB up.
-constexpr size_t kShareFromBytes = 2048;
-
 // Ranges on a page; with one more of up to two requests' size it stays within 4 MiB, which clients
 // take by default.
 constexpr size_t kPageRangeBytesMax = size_t{512} << 10;
@@ -334,7 +330,7 @@ rpc::SliceList WatchService::Encode(const watch::Message& message) const {
   const size_t events_bytes = message.events_bytes();
   std::string bytes;
   bytes.reserve(kHeaderFieldBytesMax + 32 + message.cancel_reason.size() +
-                (events_bytes < kShareFromBytes ? events_bytes : 0));
+                (events_bytes < options_.hub.shared_bytes_min ? events_bytes : 0));
   ResponseHeader header = header_;
   header.revision = message.revision;
   AppendHeaderField(bytes, header);
@@ -350,7 +346,8 @@ rpc::SliceList WatchService::Encode(const watch::Message& message) const {
     bytes += message.cancel_reason;
   }
   wire::AppendNumberField(bytes, WatchResponse::kFragmentFieldNumber, message.fragment);
-  if (events_bytes < kShareFromBytes) {
+  // A few hundred bytes are cheaper copied than shared, and so the transport has it.
+  if (events_bytes < options_.hub.shared_bytes_min) {
     for (const watch::SharedBytes& part : message.events) bytes += part.bytes;
     return rpc::SliceList(std::move(bytes));
   }

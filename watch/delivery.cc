@@ -11,6 +11,10 @@ namespace {
 // Newer batches that are never dropped, so that a revision of any size can be taken at all.
 constexpr size_t kRetainedAlways = 4;
 
+// Whoever has not sent a part of a batch keeps all of it: a part that is smaller than this share is
+// copied, so that what clients do not take costs a few times what they are sent at the most.
+constexpr size_t kPinnedFactor = 4;
+
 bool IsWanted(const Group& group, const mvcc::Event& event) {
   return event.kind == mvcc::ChangeKind::kDeletion ? !group.variant.skips_deletions
                                                    : !group.variant.skips_puts;
@@ -280,7 +284,7 @@ void Hub::TakeHistory(Watcher& watcher, Message& message) {
     message.events.push_back(
         {parcel->batch, parcel->batch->Bytes(EncodingOf(*parcel->group), run)});
   }
-  Flatten(parcel->number, parcel->number, message);
+  Flatten(parcel->number, parcel->number, parcel->batch->size_bytes(), message);
   Split(watcher, *parcel, message);
   Release(parcel);
 }
@@ -290,10 +294,12 @@ void Hub::TakePresent(Watcher& watcher, Message& message) {
   const uint64_t first = watcher.pending->number;
   uint64_t last = first;
   size_t bytes = 0;
+  size_t pinned_bytes = 0;
   while (watcher.pending != nullptr && !message.fragment) {
     Parcel* const parcel = watcher.pending;
     if (bytes > 0 && bytes + parcel->size_bytes > options_.response_bytes) break;
     bytes += parcel->size_bytes;
+    pinned_bytes += parcel->batch->size_bytes();
     last = parcel->number;
     for (const Run& run : parcel->runs) {
       message.events.push_back({parcel->batch, parcel->batch->Bytes(encoding, run)});
@@ -305,13 +311,15 @@ void Hub::TakePresent(Watcher& watcher, Message& message) {
     if (first == last) Split(watcher, *parcel, message);
     Release(parcel);
   }
-  Flatten(first, last, message);
+  Flatten(first, last, pinned_bytes, message);
 }
 
-void Hub::Flatten(uint64_t first, uint64_t last, Message& message) {
-  if (message.events.size() < 2 || message.fragment) return;
+void Hub::Flatten(uint64_t first, uint64_t last, size_t pinned_bytes, Message& message) {
+  if (message.fragment) return;
   const size_t bytes = message.events_bytes();
-  if (bytes > options_.response_bytes) return;
+  const bool joins = message.events.size() > 1 && bytes <= options_.response_bytes;
+  const bool unpins = bytes >= options_.shared_bytes_min && bytes < pinned_bytes / kPinnedFactor;
+  if (!joins && !unpins) return;
   if (body_.first != first || body_.last != last) {
     auto body = std::make_shared<std::string>();
     body->reserve(bytes);

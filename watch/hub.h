@@ -46,6 +46,8 @@ struct HubOptions {
   // Large enough that a message's cost no longer counts, small beside a stream's queue.
   size_t batch_bytes = size_t{64} << 10;
   size_t response_bytes = size_t{64} << 10;
+  // Events of fewer bytes are copied by whoever sends them; from this size on they are shared.
+  size_t shared_bytes_min = 2048;
   // From this size on a response is sent in fragments to who allows it (etcd: --max-request-bytes
   // plus 512 KiB).
   size_t fragment_bytes = size_t{2} << 20;
@@ -254,7 +256,7 @@ class Hub {
   Message TakeEvents(Watcher& watcher);
   void TakePresent(Watcher& watcher, Message& message);
   void TakeHistory(Watcher& watcher, Message& message);
-  void Flatten(uint64_t first, uint64_t last, Message& message);
+  void Flatten(uint64_t first, uint64_t last, size_t pinned_bytes, Message& message);
   void Split(Watcher& watcher, const Parcel& parcel, Message& message);
   std::optional<Message> TakeProgress(Stream& stream);
   bool IsWithheld(const Stream& stream, Revision revision) const;

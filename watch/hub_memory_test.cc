@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "mvcc/key_value.h"
 #include "watch/hub.h"
 
 namespace cairn::watch {
@@ -83,6 +87,43 @@ TEST(HubMemory, RangesAreBoundedByBytes) {
   EXPECT_FALSE(create(three, "a").canceled);
   hub.CloseStream(one);
   for (int i = 10; i < 12; ++i) EXPECT_FALSE(create(two, key_of(i)).canceled);
+}
+
+// A client that does not send what it was given keeps that and little more, whatever came in the
+// same batch; equal watchers share even the copy.
+TEST(HubMemory, APartOfABatchDoesNotKeepTheBatch) {
+  Hub hub({}, Revision(1), 0);
+  const StreamId one = hub.OpenStream();
+  const StreamId two = hub.OpenStream();
+  const StreamId all = hub.OpenStream();
+  hub.Create(one, {.key = "small"}, {.revision = Revision(1)});
+  hub.Create(two, {.key = "small"}, {.revision = Revision(1)});
+  hub.Create(all, {.key = "a", .range_end = "z"}, {.revision = Revision(1)});
+  for (const StreamId stream : {one, two, all}) hub.Take(stream);
+  const auto row = [](std::string_view key, size_t value_bytes) {
+    std::string bytes;
+    mvcc::AppendKeyValue(bytes, {.key = key, .value = std::string(value_bytes, 'v')});
+    return bytes;
+  };
+  const std::string small = row("small", 3000);
+  const std::string large = row("large", 1 << 20);
+  const mvcc::Event events[] = {{.revision = {Revision(2), 0}, .key = "large", .key_value = large},
+                                {.revision = {Revision(2), 1}, .key = "small", .key_value = small}};
+  hub.Notify(events, Revision(2), [](const mvcc::Event&, std::string&) { return false; });
+  const std::optional<Message> first = hub.Take(one);
+  const std::optional<Message> second = hub.Take(two);
+  std::optional<Message> whole = hub.Take(all);
+  ASSERT_TRUE(first.has_value() && second.has_value() && whole.has_value());
+  ASSERT_EQ(first->events.size(), 1u);
+  EXPECT_GE(first->events_bytes(), small.size());
+  const auto pinned = [&](const Message& message) { return message.events[0].owner; };
+  EXPECT_EQ(pinned(*first), pinned(*second));
+  EXPECT_NE(pinned(*first), pinned(*whole));
+  // The batch is gone with the last who has a large part of it.
+  const std::weak_ptr<const void> batch = pinned(*whole);
+  whole.reset();
+  EXPECT_TRUE(batch.expired());
+  EXPECT_EQ(hub.stats().retained_bytes, 0u);
 }
 
 // Deletions of large values: small themselves, large with what they replaced.
