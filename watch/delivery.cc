@@ -67,6 +67,7 @@ void Hub::Skip(Revision through) {
   for (auto& [id, stream] : streams_) {
     for (const auto& [watch_id, watcher] : stream->watchers) {
       if (!watcher->is_joined) continue;
+      ClearFuture(*watcher);
       if (watcher->state == Watcher::State::kSynced && !watcher->is_dirty) {
         watcher->next = std::max(watcher->next, told + 1);
       }
@@ -217,6 +218,8 @@ void Hub::DropParcel(Parcel* parcel) {
 }
 
 void Hub::FallBehind(Watcher& watcher) {
+  // Before its start is forgotten.
+  ClearFuture(watcher);
   if (watcher.state == Watcher::State::kSynced && watcher.history == nullptr &&
       watcher.pending != nullptr) {
     // Whatever came before the oldest parcel was taken.
@@ -364,11 +367,7 @@ void Hub::Split(Watcher& watcher, const Parcel& parcel, Message& message) {
 // --- Progress ---
 
 bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
-  if (stream.began_in_future_count == 0) return false;
-  return std::any_of(stream.watchers.begin(), stream.watchers.end(), [&](const auto& entry) {
-    const Watcher& watcher = *entry.second;
-    return watcher.began_in_future && watcher.next > revision;
-  });
+  return !stream.future_starts.empty() && stream.future_starts.rbegin()->first > revision;
 }
 
 bool Hub::IsDelivered(const Stream& stream, Revision revision) const {

@@ -159,7 +159,7 @@ void Hub::Create(StreamId stream_id, const CreateRequest& request, mvcc::Publish
   stream->range_bytes += watcher.group->range_bytes();
   if (request.start > now) {
     watcher.began_in_future = true;
-    ++stream->began_in_future_count;
+    ++stream->future_starts[watcher.next];
   }
   if (request.progress_notify) {
     watcher.progress_notify = true;
@@ -272,7 +272,8 @@ void Hub::RemoveFuture(Watcher& watcher) {
 void Hub::ClearFuture(Watcher& watcher) {
   if (!watcher.began_in_future) return;
   watcher.began_in_future = false;
-  --watcher.stream->began_in_future_count;
+  const auto found = watcher.stream->future_starts.find(watcher.next);
+  if (--found->second == 0) watcher.stream->future_starts.erase(found);
 }
 
 void Hub::ActivateFuture() {

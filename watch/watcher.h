@@ -194,7 +194,8 @@ struct Stream {
   WatcherList<&Watcher::by_stream> lagging;
   // Watchers in that state, with and without history to take.
   size_t lagging_count = 0;
-  size_t began_in_future_count = 0;
+  // Where watchers begin that began in the future and have not come there: how many by revision.
+  absl::btree_map<Revision, uint32_t> future_starts;
   size_t progress_watchers = 0;
   int64_t next_progress_ms = 0;
   // The client does not take what it was sent.
