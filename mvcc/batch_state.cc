@@ -33,6 +33,7 @@ void BatchState::Begin() {
   CAIRN_CHECK(!is_open_, "one batch at a time");
   is_open_ = true;
   is_committed_ = false;
+  keeps_previous_ = false;
   state_ = published_->Load();
 }
 
@@ -272,8 +273,9 @@ absl::Status BatchState::TakePrevious(std::string_view key, std::string_view row
   previous.exists = true;
   previous.row_bytes = static_cast<int64_t>(row.size());
   previous.row.landmarks = {};
-  previous.row.value =
-      values == Values::kFetch ? overlay_.arena().Copy(previous.row.value) : std::string_view();
+  const bool keeps_value =
+      values == Values::kFetch || (keeps_previous_ && previous.row.live && previous.row.has_value);
+  previous.row.value = keeps_value ? overlay_.arena().Copy(previous.row.value) : std::string_view();
   return absl::OkStatus();
 }
 
@@ -338,7 +340,21 @@ void BatchState::AddChange(size_t index, ChangeKind kind, const KeyValueView& kv
                       .previous_lease = previous.row.lease,
                       .lease = kv.lease,
                       .key = kv.key,
-                      .key_value = {middle, kv_bytes}});
+                      .key_value = {middle, kv_bytes},
+                      .previous_key_value = KeptPrevious(kv.key, previous)});
+}
+
+// Encoded, in the arena; empty where it is not to be kept or not at hand.
+std::string_view BatchState::KeptPrevious(std::string_view key, const Previous& previous) {
+  const bool is_at_hand = keeps_previous_ && previous.exists && previous.row.live &&
+                          previous.row.has_value &&
+                          previous.row.revision.main <= state_.published.revision;
+  if (!is_at_hand) return {};
+  const KeyValueView kv = PreviousView(key, previous);
+  const size_t kv_bytes = EncodedKeyValueBytes(kv);
+  char* const begin = overlay_.arena().Allocate(kv_bytes);
+  StoreKeyValue(begin, kv);
+  return {begin, kv_bytes};
 }
 
 std::string_view BatchState::StoreLatest(const KeyValueView& kv, ChangeKind kind,

@@ -37,6 +37,7 @@ class BatchState {
   void Begin();
   void End();
   bool is_open() const { return is_open_; }
+  void KeepPrevious() { keeps_previous_ = true; }
   const StateRow& state() const { return state_; }
   Overlay& overlay() { return overlay_; }
   std::span<const Change> changes() const { return changes_; }
@@ -77,6 +78,7 @@ class BatchState {
                             Previous& previous);
   absl::Status FetchPreviousValue(Previous& previous);
   void AddChange(size_t index, ChangeKind kind, const KeyValueView& kv, const Previous& previous);
+  std::string_view KeptPrevious(std::string_view key, const Previous& previous);
   std::string_view StoreLatest(const KeyValueView& kv, ChangeKind kind, RowRevision revision,
                                int64_t revision_row_bytes, const ChainPlace& place);
   KeyValueView PreviousView(std::string_view key, const Previous& previous) const;
@@ -89,6 +91,8 @@ class BatchState {
   bool is_open_ = false;
   bool is_committed_ = false;
   bool in_txn_ = false;
+  // Changes carry what they replaced where it is at hand.
+  bool keeps_previous_ = false;
   // As the batch will leave it; `applied` is set by Commit.
   StateRow state_;
   Overlay overlay_;

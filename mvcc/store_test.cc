@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "base/status.h"
+#include "mvcc/key_value.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/rocks_backend.h"
+#include "mvcc/schema.h"
 
 namespace cairn::mvcc {
 namespace {
@@ -109,6 +111,45 @@ class StoreTest : public ::testing::Test {
   uint64_t index_ = 0;
   std::unique_ptr<Store> store_;
 };
+
+// For whoever wants to know what an event replaced, without a read of its own.
+TEST_F(StoreTest, ChangesCarryWhatTheyReplacedWhereItIsAtHand) {
+  Put("small", "before", LeaseId(7));
+  Put("large", std::string(kInlineValueBytesLimit, 'v'));
+  Put("gone", "x");
+  Delete("gone");
+  const auto texts = [](const Batch& batch) {
+    std::vector<std::string> texts;
+    for (const Change& change : batch.changes()) {
+      KeyValueView kv;
+      const bool is_there = ParseKeyValue(change.previous_key_value, kv);
+      texts.push_back(change.previous_key_value.empty() ? "" : is_there ? Text(kv) : "?");
+    }
+    return texts;
+  };
+  const auto change_all = [](Batch& batch) {
+    WriteTxn txn = batch.BeginTxn();
+    for (const char* key : {"new", "small", "large", "gone"}) {
+      EXPECT_TRUE(txn.Put(key, "after", LeaseId(0)).ok());
+    }
+    // What this transaction made itself nobody has seen.
+    EXPECT_TRUE(txn.Delete("small").ok());
+    txn.Commit();
+    WriteTxn next = batch.BeginTxn();
+    EXPECT_TRUE(next.Delete("new").ok());
+    next.Commit();
+  };
+  {
+    Batch batch = store_->BeginBatch();
+    batch.KeepPrevious();
+    change_all(batch);
+    EXPECT_THAT(texts(batch),
+                ElementsAre("", "small=before@2.2.1:7", "", "", "", "new=after@6.6.1:0"));
+  }
+  Batch batch = store_->BeginBatch();
+  change_all(batch);
+  EXPECT_THAT(texts(batch), ElementsAre("", "", "", "", "", ""));
+}
 
 TEST_F(StoreTest, FreshStoreStandsAtRevisionOneAndWasNeverCompacted) {
   EXPECT_EQ(store_->published(), (Published{Revision(1), Revision(-1)}));

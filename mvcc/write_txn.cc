@@ -86,6 +86,7 @@ Batch::~Batch() {
   if (state_ != nullptr) state_->End();
 }
 
+void Batch::KeepPrevious() { state_->KeepPrevious(); }
 WriteTxn Batch::BeginTxn() { return WriteTxn(state_); }
 Published Batch::current() const { return state_->state().published; }
 

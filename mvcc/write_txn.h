@@ -48,6 +48,9 @@ struct Change {
   std::string_view key;
   // mvccpb.KeyValue as stored: for a deletion the key alone.
   std::string_view key_value;
+  // The same of what it replaced, if the batch keeps that (Batch::KeepPrevious) and it was at hand;
+  // otherwise empty.
+  std::string_view previous_key_value;
 };
 
 // What a put replaced. `previous.value` is filled only if asked for. Valid until the batch is gone.
@@ -111,6 +114,10 @@ class Batch {
   ~Batch();
   Batch(Batch&& other) noexcept;
   Batch& operator=(Batch&&) = delete;
+
+  // Has changes from here on carry what they replaced where it is at hand: not what was created, a
+  // value of kInlineValueBytesLimit or more, or what this very transaction made.
+  void KeepPrevious();
 
   // At most one at a time (checked).
   WriteTxn BeginTxn();

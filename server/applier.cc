@@ -89,6 +89,7 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
   CAIRN_CHECK_EQ(entries.front().index, store_.applied().index + 1);
   Result result;
   mvcc::Batch batch = store_.BeginBatch();
+  if (sink_ != nullptr && sink_->WantsPrevious()) batch.KeepPrevious();
   for (const raft::Entry& entry : entries) {
     if (absl::Status status = ApplyEntry(entry, batch, result); !status.ok()) {
       return base::Annotate(status, fmt::format("applying the entry at index {} of term {}",

@@ -15,6 +15,8 @@ class ChangeSink {
  public:
   virtual ~ChangeSink() = default;
 
+  // Whether changes should carry what they replaced (mvcc::Batch::KeepPrevious).
+  virtual bool WantsPrevious() const { return false; }
   // `changes` are all since the last call, never none, through `revision`; the views are valid
   // during the call.
   virtual void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) = 0;

@@ -122,6 +122,7 @@ class FakeNode final : public Node {
 
   Outcome Apply(CommandKind kind, std::string_view body) {
     mvcc::Batch batch = store_->BeginBatch();
+    if (sink != nullptr && sink->WantsPrevious()) batch.KeepPrevious();
     const raft::EntryId entry = {status_.term, store_->applied().index + 1};
     absl::StatusOr<Outcome> outcome = ApplyBody(kind, body, entry, batch);
     CAIRN_CHECK(outcome.ok(), std::string(outcome.status().message()));

@@ -1,5 +1,6 @@
 #include "server/watch_feed.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -13,11 +14,14 @@ void ChangeList::Add(const mvcc::Change& change) {
       bytes_.size() + 1 + static_cast<size_t>(base::VarintBytes(change.key.size()));
   bytes_.append(change.key_value);
   CAIRN_CHECK(std::string_view(bytes_).substr(key_offset, change.key.size()) == change.key);
+  const size_t key_value_end = bytes_.size();
+  bytes_.append(change.previous_key_value);
   items_.push_back({.kind = change.kind,
                     .revision = change.revision,
                     .previous = change.previous,
                     .key_offset = key_offset,
                     .key_bytes = change.key.size(),
+                    .key_value_end = key_value_end,
                     .end = bytes_.size()});
 }
 
@@ -36,10 +40,29 @@ std::vector<mvcc::Event> ChangeList::Events() const {
                       .revision = item.revision,
                       .previous = item.previous,
                       .key = bytes.substr(item.key_offset, item.key_bytes),
-                      .key_value = bytes.substr(begin, item.end - begin)});
+                      .key_value = bytes.substr(begin, item.key_value_end - begin)});
     begin = item.end;
   }
   return events;
+}
+
+std::optional<std::string_view> ChangeList::Previous(RowRevision revision) const {
+  const auto found = std::partition_point(
+      items_.begin(), items_.end(), [&](const Item& item) { return item.revision < revision; });
+  if (found == items_.end() || found->revision != revision || found->key_value_end == found->end) {
+    return std::nullopt;
+  }
+  return std::string_view(bytes_).substr(found->key_value_end, found->end - found->key_value_end);
+}
+
+bool WatchFeed::WantsPrevious() const {
+  base::MutexLock lock(mutex_);
+  return wants_previous_;
+}
+
+void WatchFeed::EnablePrevious() {
+  base::MutexLock lock(mutex_);
+  wants_previous_ = true;
 }
 
 void WatchFeed::OnCommitted(std::span<const mvcc::Change> changes, Revision revision) {
@@ -79,6 +102,7 @@ Revision WatchFeed::Enable(std::function<void()> wake) {
 void WatchFeed::Disable() {
   base::MutexLock lock(mutex_);
   is_enabled_ = false;
+  wants_previous_ = false;
   has_gap_ = false;
   changes_ = ChangeList();
 }

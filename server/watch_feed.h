@@ -11,8 +11,10 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -31,6 +33,8 @@ class ChangeList {
   size_t size_bytes() const { return bytes_.size() + items_.size() * sizeof(Item); }
   // The views are valid until the list changes.
   std::vector<mvcc::Event> Events() const;
+  // The encoded KeyValue that the change of this revision replaced, if it came along; a view.
+  std::optional<std::string_view> Previous(RowRevision revision) const;
 
  private:
   struct Item {
@@ -39,7 +43,8 @@ class ChangeList {
     RowRevision previous;
     size_t key_offset;
     size_t key_bytes;
-    size_t end;
+    size_t key_value_end;
+    size_t end;  // Of what it replaced, which is empty if that did not come along.
   };
 
   std::string bytes_;
@@ -54,12 +59,15 @@ class WatchFeed final : public ChangeSink {
   // `through`: the revision of the state before the first call of OnCommitted.
   explicit WatchFeed(Revision through) : through_(through) {}
 
+  bool WantsPrevious() const override;
   void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) override;
   void OnReplaced(Revision revision) override;
 
   // Collects from here on, and calls `wake` (on the apply thread; must not block) when there is
   // something to fetch after there was nothing. Returns the revision that the first batch follows.
   Revision Enable(std::function<void()> wake);
+  // Also collects what changes replaced, from some change on.
+  void EnablePrevious();
   // Collects no more; what was collected is dropped.
   void Disable();
 
@@ -74,9 +82,10 @@ class WatchFeed final : public ChangeSink {
   bool Fetch(Batch& batch);
 
  private:
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
   std::function<void()> wake_ ABSL_GUARDED_BY(mutex_);
   bool is_enabled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wants_previous_ ABSL_GUARDED_BY(mutex_) = false;
   Revision through_ ABSL_GUARDED_BY(mutex_);
   Revision fetched_ ABSL_GUARDED_BY(mutex_);
   bool has_gap_ ABSL_GUARDED_BY(mutex_) = false;

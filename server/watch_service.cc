@@ -247,6 +247,7 @@ void WatchService::Create(watch::StreamId id, const WatchCreateRequest& request)
     is_feed_enabled_ = true;
     hub_.Skip(feed_.Enable([queue = queue_] { queue->Add({.kind = Post::Kind::kChanges}); }));
   }
+  if (request.prev_kv()) feed_.EnablePrevious();
   watch::CreateRequest create = {.id = watch::WatchId(request.watch_id()),
                                  .key = request.key(),
                                  .range_end = request.range_end(),
@@ -268,6 +269,11 @@ void WatchService::TakeChanges() {
     return;
   }
   const auto find_previous = [&](const mvcc::Event& event, std::string& previous) {
+    if (const auto at_hand = batch_.changes.Previous(event.revision); at_hand.has_value()) {
+      previous = *at_hand;
+      return true;
+    }
+    // Large, or older than the first who asked.
     const absl::StatusOr<bool> found =
         context_.store.ReadPrevious(event.kind, event.revision, event.previous, previous);
     if (!found.ok()) Fatal(found.status());

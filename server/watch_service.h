@@ -3,8 +3,10 @@
 // One thread, the watch thread, owns the hub (watch/hub.h) and every stream. gRPC threads only post
 // to its queue what they read and that a stream ended or has room again; the apply thread hands
 // over changes through WatchFeed; the history reader hands back its steps. The watch thread never
-// waits for a client, a disk, or consensus. A stream is asked for its next request only when it
-// takes its answers, so its share of the queue is one message.
+// waits for a client or consensus, and for a disk only where somebody wants what an event replaced
+// and that was large (mvcc::kInlineValueBytesLimit): the rest comes along with the changes. A
+// stream is asked for its next request only when it takes its answers, so its share of the queue is
+// one message.
 #ifndef CAIRN_SERVER_WATCH_SERVICE_H_
 #define CAIRN_SERVER_WATCH_SERVICE_H_
 

@@ -251,6 +251,52 @@ TEST_F(ProgressTest, IdleWatchersHearThatNothingHappened) {
   }
 }
 
+// What small values replaced comes along; the rest is read.
+TEST_F(WatchServiceTest, WhatEventsReplacedIsToldWhateverItsSize) {
+  rpc::FakeStreamCall stream = Open();
+  Ask(stream, R"(create_request { key: "a" range_end: "b" prev_kv: true })");
+  EXPECT_TRUE(Next(stream).created());
+  const std::string values[] = {"small", std::string(10'000, 'v'), "small again"};
+  for (const std::string& value : values) Put("a", value);
+  std::vector<std::string> previous;
+  while (previous.size() < 3) {
+    const WatchResponse response = Next(stream);
+    ASSERT_GT(response.events_size(), 0);
+    for (const mvccpb::Event& event : response.events()) {
+      previous.push_back(event.has_prev_kv() ? event.prev_kv().value() : "none");
+    }
+  }
+  EXPECT_THAT(previous, testing::ElementsAre("none", values[0], values[1]));
+}
+
+// Nobody pays for what nobody wants.
+TEST(WatchFeed, CarriesWhatWasReplacedWhileItIsWanted) {
+  WatchFeed feed(Revision(1));
+  EXPECT_FALSE(feed.WantsPrevious());
+  feed.Enable([] {});
+  EXPECT_FALSE(feed.WantsPrevious());
+  feed.EnablePrevious();
+  EXPECT_TRUE(feed.WantsPrevious());
+  std::string key_value;
+  mvcc::AppendKeyValue(key_value, {.key = "k", .mod_revision = Revision(2), .value = "v"});
+  const mvcc::Change changes[] = {
+      {.revision = {Revision(2), 0}, .key = "k", .key_value = key_value},
+      {.revision = {Revision(3), 0},
+       .key = "k",
+       .key_value = key_value,
+       .previous_key_value = "before"}};
+  feed.OnCommitted(changes, Revision(3));
+  WatchFeed::Batch batch;
+  ASSERT_TRUE(feed.Fetch(batch));
+  EXPECT_EQ(batch.changes.Previous({Revision(2), 0}), std::nullopt);
+  EXPECT_EQ(batch.changes.Previous({Revision(3), 0}), "before");
+  EXPECT_EQ(batch.changes.Previous({Revision(4), 0}), std::nullopt);
+  ASSERT_EQ(batch.changes.Events().size(), 2u);
+  EXPECT_EQ(batch.changes.Events()[1].key_value, key_value);
+  feed.Disable();
+  EXPECT_FALSE(feed.WantsPrevious());
+}
+
 // The state was replaced: what had been collected is in the new history too.
 TEST(WatchFeed, AReplacedStateIsAGapUpToItsRevision) {
   WatchFeed feed{Revision(5)};
