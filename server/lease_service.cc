@@ -201,7 +201,7 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
   const LeaseId id(request.id());
   std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
   if (!view.has_value() || view->remaining_ms.has_value()) {
-    return AnswerTimeToLiveInTurn(std::move(call), request, view);
+    return AnswerTimeToLive(std::move(call), request, view, On::kTransport);
   }
   context_.node.FindLeaseOnLeader(
       id, [this, call = std::move(call), request,
@@ -212,27 +212,13 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
         } else {
           view.reset();
         }
-        AnswerTimeToLiveInTurn(std::move(call), request, view);
+        AnswerTimeToLive(std::move(call), request, view, On::kTransport);
       });
-}
-
-void LeaseService::AnswerTimeToLiveInTurn(std::unique_ptr<UnaryCall> call,
-                                          const LeaseTimeToLiveRequest& request,
-                                          const std::optional<lease::LeaseView>& view) {
-  if (!request.keys() || !view.has_value() || view->facts.key_count <= kSmallAnswerItems) {
-    return AnswerTimeToLive(std::move(call), request, view);
-  }
-  // The call goes along only when it is taken; otherwise it is refused here.
-  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  const auto answer = [this, shared, request, view] {
-    AnswerTimeToLive(std::move(*shared), request, view);
-  };
-  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
 void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
                                     const LeaseTimeToLiveRequest& request,
-                                    const std::optional<lease::LeaseView>& view) {
+                                    const std::optional<lease::LeaseView>& view, On thread) {
   const LeaseId id(request.id());
   const ResponseHeader header = context_.HeaderNow();
   std::string body;
@@ -250,7 +236,11 @@ void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
     call->Finish(WithHeader(header, body));
     return;
   }
-  ResponseBuffer out(context_.budget, kResponseBudgetWait);
+  // On a thread of the transport only little is read, and nothing is waited for.
+  if (thread == On::kTransport && view->facts.key_count > kSmallAnswerItems) {
+    return AnswerTimeToLiveInPool(std::move(call), request, view);
+  }
+  ResponseBuffer out(context_.budget, thread == On::kReadPool ? kResponseBudgetWait : kNoWait);
   bool has_room = out.Append(body);
   const std::string prefix = LeaseKeysPrefix(id);
   const absl::Status scanned =
@@ -261,11 +251,25 @@ void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
         has_room = has_room && out.Append(start) && out.Append(key);
         return has_room;
       });
+  if (scanned.ok() && !has_room && thread == On::kTransport && !out.is_too_large()) {
+    return AnswerTimeToLiveInPool(std::move(call), request, view);
+  }
   if (!scanned.ok() || !has_room) {
     call->Finish(scanned.ok() ? out.refusal() : scanned);
     return;
   }
   call->Finish(out.FinishWithHeader(header));
+}
+
+void LeaseService::AnswerTimeToLiveInPool(std::unique_ptr<UnaryCall> call,
+                                          const LeaseTimeToLiveRequest& request,
+                                          const std::optional<lease::LeaseView>& view) {
+  // The call goes along only when it is taken; otherwise it is refused here.
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const auto answer = [this, shared, request, view] {
+    AnswerTimeToLive(std::move(*shared), request, view, On::kReadPool);
+  };
+  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
 }
 
 void LeaseService::Leases(std::unique_ptr<UnaryCall> call) {

@@ -36,13 +36,14 @@ class LeaseService {
   // Asks the leader for what only it knows, if this member does not lead, then answers.
   void FindTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                       const etcdserverpb::LeaseTimeToLiveRequest& request);
-  // On this thread if that is quick, else in the read pool.
-  void AnswerTimeToLiveInTurn(std::unique_ptr<rpc::UnaryCall> call,
-                              const etcdserverpb::LeaseTimeToLiveRequest& request,
-                              const std::optional<lease::LeaseView>& view);
+  enum class On : bool { kTransport, kReadPool };
+  // Goes on in the pool where a thread of the transport would read much or wait for memory.
   void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                         const etcdserverpb::LeaseTimeToLiveRequest& request,
-                        const std::optional<lease::LeaseView>& view);
+                        const std::optional<lease::LeaseView>& view, On thread);
+  void AnswerTimeToLiveInPool(std::unique_ptr<rpc::UnaryCall> call,
+                              const etcdserverpb::LeaseTimeToLiveRequest& request,
+                              const std::optional<lease::LeaseView>& view);
   void Leases(std::unique_ptr<rpc::UnaryCall> call);
   void AnswerLeases(rpc::UnaryCall& call);
   // An id that no lease has now, above 0.

@@ -186,6 +186,20 @@ TEST_F(LeaseServiceTest, TimeToLiveTellsSecondsAndKeys) {
   EXPECT_EQ(TimeToLive(1).ttl(), -1);
 }
 
+// A few keys may be long: where there is no room now, it can be waited for in the pool.
+TEST_F(LeaseServiceTest, KeysThatThereIsNoRoomForAreReadInThePool) {
+  ASSERT_TRUE(Grant(1, 100).ok());
+  Put(std::string(50'000, 'k'), 1);
+  std::optional<ResponseBudget::Charge> all =
+      budget_.Take(budget_.limit_bytes(), std::chrono::milliseconds(0));
+  // Whoever waits is helped at the second look, so in the pool.
+  budget_.SetReclaim([&, looks = 0]() mutable {
+    if (++looks == 2) all.reset();
+  });
+  EXPECT_EQ(TimeToLive(1, true).keys_size(), 1);
+  EXPECT_EQ(node_.pooled, 1);
+}
+
 TEST_F(LeaseServiceTest, ManyKeysAreReadInThePool) {
   ASSERT_TRUE(Grant(1, 60).ok());
   for (int n = 0; n < 1001; ++n) Put(fmt::format("key {:04}", n), 1);
