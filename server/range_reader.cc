@@ -303,7 +303,7 @@ class RangeRead {
   absl::StatusOr<ReadPoint> CountAfterStop(const ReadPoint& point) {
     stop_key_.push_back('\0');
     absl::StatusOr<ReadPoint> counted = CountSome({stop_key_, range_.keys.limit}, point.revision);
-    if (!counted.ok() && at_ == mvcc::kCurrent) {
+    if (!counted.ok() && at_ <= mvcc::kCurrent) {
       // Lost to a compaction, which a read at the current revision never tells: begin again.
       too_large_ = true;
     }
