@@ -169,6 +169,35 @@ void KvHistoryTest::Compactions() {
 
 using KvAnswersTest = ServicesTest;
 
+// Nothing is read for a client that has gone while its call waited.
+TEST_F(KvAnswersTest, WhoHasGoneHearsThatItsRequestIsCanceled) {
+  node_.can_read_now = false;
+  const absl::Status canceled = api::ToStatus(Error::kRequestCanceled);
+  const std::string request = Parse<RangeRequest>(R"(key: "a")").SerializeAsString();
+  for (const std::string_view path : {"/etcdserverpb.KV/Range", "/etcdserverpb.Maintenance/Hash"}) {
+    SCOPED_TRACE(path);
+    rpc::FakeUnaryCall fake(path.ends_with("Range") ? request : "");
+    std::unique_ptr<rpc::UnaryCall> call = fake.TakeCall();
+    fake.Cancel();
+    std::get<rpc::UnaryHandler> (*services_.table().Find(path))(std::move(call));
+    EXPECT_EQ(fake.Wait().status(), canceled);
+  }
+  // It goes between the first message and the next.
+  node_.can_read_now = true;
+  for (int i = 0; i < 8; ++i) {
+    Put(fmt::format("key: \"a{}\" value: \"{}\"", i, std::string(600'000, 'v')));
+  }
+  rpc::FakeStreamCall all;
+  std::shared_ptr<rpc::StreamCall> call = all.TakeCall();
+  all.Send(Parse<RangeRequest>(R"(key: "a" range_end: "b")").SerializeAsString());
+  all.HalfClose();
+  std::get<rpc::StreamHandler> (*services_.table().Find("/etcdserverpb.KV/RangeStream"))(
+      std::move(call));
+  EXPECT_TRUE(all.Receive().has_value());
+  all.Cancel();
+  EXPECT_EQ(all.WaitStatus(), canceled);
+}
+
 // A single key may hold a value that there is no room for now; in the pool it can wait.
 TEST_F(KvAnswersTest, SmallTransactionsWaitForRoomInThePool) {
   Put(fmt::format("key: \"k\" value: \"{}\"", std::string(100'000, 'v')));

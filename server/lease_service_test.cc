@@ -200,6 +200,20 @@ TEST_F(LeaseServiceTest, KeysThatThereIsNoRoomForAreReadInThePool) {
   EXPECT_EQ(node_.pooled, 1);
 }
 
+TEST_F(LeaseServiceTest, ALearnerServesNoLeases) {
+  node_.status_.is_learner = true;
+  const absl::Status refused = ToStatus(Error::kNotSupportedForLearner);
+  for (const std::string_view method :
+       {"LeaseGrant", "LeaseRevoke", "LeaseTimeToLive", "LeaseLeases"}) {
+    EXPECT_EQ(rpc::CallUnary(services_.table(), fmt::format("/etcdserverpb.Lease/{}", method), "")
+                  .status(),
+              refused)
+        << method;
+  }
+  EXPECT_EQ(rpc::StartStream(services_.table(), "/etcdserverpb.Lease/LeaseKeepAlive").WaitStatus(),
+            refused);
+}
+
 TEST_F(LeaseServiceTest, ManyKeysAreReadInThePool) {
   ASSERT_TRUE(Grant(1, 60).ok());
   for (int n = 0; n < 1001; ++n) Put(fmt::format("key {:04}", n), 1);

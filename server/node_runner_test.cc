@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <future>
 #include <memory>
 #include <set>
@@ -458,6 +459,39 @@ TEST_F(LonelyNodeRunnerTest, ProposalsTimeOutAndReadsWait) {
   EXPECT_TRUE(runner_->Stop().ok());
   EXPECT_EQ(read.get_future().get(), api::ToStatus(Error::kServerStopped));
   EXPECT_EQ(fatal_.count(), 0);
+}
+
+// Three texts tell an operator where to look; which of them depends on the leaders there were.
+TEST_F(LonelyNodeRunnerTest, ATimeOutTellsItsLikelyReason) {
+  ASSERT_NO_FATAL_FAILURE(Start(size_t{1} << 20, milliseconds(50)));
+  uint64_t term = 5;
+  // A proposal that times out while the test says who leads, every few milliseconds.
+  const auto propose_under = [&](const std::function<MemberId()>& leader) {
+    std::promise<absl::Status> promise;
+    std::future<absl::Status> answer = promise.get_future();
+    runner_->Propose(CommandKind::kPut, "x",
+                     [&](Node::Outcome outcome) { promise.set_value(outcome.status); });
+    while (answer.wait_for(milliseconds(2)) != std::future_status::ready) {
+      runner_->Step(
+          {raft::Message{leader(), member_.identity.member, Term(term), raft::Heartbeat{}}});
+    }
+    return answer.get();
+  };
+  // A machine that stands still for an election has another try.
+  const auto expect = [&](Error error, const std::function<MemberId()>& leader) {
+    const auto deadline = std::chrono::steady_clock::now() + kTestPatience;
+    absl::Status status;
+    do {
+      status = propose_under(leader);
+      EXPECT_FALSE(status.ok());
+    } while (status != api::ToStatus(error) && std::chrono::steady_clock::now() < deadline);
+    EXPECT_EQ(status, api::ToStatus(error));
+  };
+  expect(Error::kTimeoutLeaderFailure, [&] { return MemberId(100 + ++term); });
+  ++term;
+  // It is known who leads, but there is no connection.
+  expect(Error::kTimeoutConnectionLost, [] { return kOther; });
+  EXPECT_TRUE(runner_->Stop().ok());
 }
 
 // A cluster without a leader is asked again and again by clients that give up: they leave nothing.

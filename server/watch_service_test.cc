@@ -178,6 +178,11 @@ TEST_F(WatchServiceTest, AStreamThatWantsALeaderIsRefusedWithoutOne) {
   EXPECT_EQ(stream.WaitStatus(), api::ToStatus(api::Error::kNoLeader));
 }
 
+TEST_F(WatchServiceTest, ALearnerServesNoWatches) {
+  node_.status_.is_learner = true;
+  EXPECT_EQ(Open().WaitStatus(), api::ToStatus(api::Error::kNotSupportedForLearner));
+}
+
 TEST_F(WatchServiceTest, AStreamThatWantsALeaderEndsWhenItIsLost) {
   rpc::FakeStreamCall asking = Open({.metadata = {{"hasleader", "true"}}});
   rpc::FakeStreamCall indifferent = Open();

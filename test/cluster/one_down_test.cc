@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
+#include "api/rpc.grpc.pb.h"
 #include "base/status.h"
 #include "test/cluster/cluster_fixture.h"
 
@@ -49,6 +51,39 @@ class OneDownTest : public ClusterFixture {
     } while (answer.find(expected) == std::string::npos &&
              std::chrono::steady_clock::now() < deadline);
     return answer;
+  }
+
+  // All but reads of its own state.
+  static void ExpectRefusedByLearner(const std::string& address) {
+    const Client client(address);
+    etcdserverpb::RangeRequest range;
+    range.set_key("a");
+    range.set_serializable(true);
+    etcdserverpb::RangeResponse read;
+    grpc::Status status = client.Range(range, &read);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    const auto expect_refused = [](const grpc::Status& refused) {
+      EXPECT_EQ(refused.error_code(), grpc::FAILED_PRECONDITION);
+      EXPECT_EQ(refused.error_message(), "etcdserver: rpc not supported for learner");
+    };
+    range.set_serializable(false);
+    expect_refused(client.Range(range, &read));
+    etcdserverpb::PutRequest put;
+    put.set_key("a");
+    etcdserverpb::PutResponse written;
+    expect_refused(client.Put(put, &written));
+    etcdserverpb::LeaseGrantRequest grant;
+    grant.set_ttl(100);
+    etcdserverpb::LeaseGrantResponse granted;
+    expect_refused(client.LeaseGrant(grant, &granted));
+    const auto deadline = std::chrono::system_clock::now() + kServerDeadline;
+    grpc::ClientContext watching;
+    watching.set_deadline(deadline);
+    expect_refused(etcdserverpb::Watch::NewStub(client.channel())->Watch(&watching)->Finish());
+    grpc::ClientContext renewing;
+    renewing.set_deadline(deadline);
+    expect_refused(
+        etcdserverpb::Lease::NewStub(client.channel())->LeaseKeepAlive(&renewing)->Finish());
   }
 
   int leader_ = 0;
@@ -105,6 +140,7 @@ TEST_F(OneDownTest, EtcdctlShowsWhoIsThereAndReplacesWhoIsNot) {
   ASSERT_OK(fresh.Launch());
   const std::string list = CtlUntil(leader_, {"member", "list"}, "started, m4");
   const size_t line = list.rfind('\n', list.find("started, m4")) + 1;
+  ASSERT_NO_FATAL_FAILURE(ExpectRefusedByLearner(fresh.address()));
   const std::string fresh_id = list.substr(line, list.find(',', line) - line);
   EXPECT_THAT(CtlUntil(leader_, {"member", "promote", fresh_id}, "promoted"),
               HasSubstr("promoted in cluster"));
