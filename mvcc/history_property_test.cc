@@ -17,9 +17,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
 #include "base/status.h"
+#include "mvcc/history_oracle.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/rocks_backend.h"
 #include "mvcc/schema.h"
@@ -29,98 +28,6 @@ namespace cairn::mvcc {
 namespace {
 
 constexpr StoreIdentity kIdentity = {ClusterId(1), MemberId(2)};
-
-// A key-value that owns its bytes.
-struct Owned {
-  std::string key;
-  int64_t create = 0;
-  int64_t mod = 0;
-  int64_t version = 0;
-  std::string value;
-  int64_t lease = 0;
-
-  friend bool operator==(const Owned&, const Owned&) = default;
-};
-
-Owned Own(const KeyValueView& kv) {
-  return {std::string(kv.key), kv.create_revision.value(), kv.mod_revision.value(),
-          kv.version,          std::string(kv.value),      kv.lease.value()};
-}
-
-std::string Bytes(const Owned& kv) {
-  std::string bytes;
-  AppendKeyValue(bytes, {.key = kv.key,
-                         .create_revision = Revision(kv.create),
-                         .mod_revision = Revision(kv.mod),
-                         .version = kv.version,
-                         .value = kv.value,
-                         .lease = LeaseId(kv.lease)});
-  return bytes;
-}
-
-void PrintTo(const Owned& kv, std::ostream* out) {
-  *out << kv.key << "=" << kv.value.substr(0, 8) << "@" << kv.create << "." << kv.mod << "."
-       << kv.version << ":" << kv.lease;
-}
-
-using Keys = std::map<std::string, Owned>;
-
-// Everything that ever happened. Copied whole to roll back; nothing here is clever.
-struct Oracle {
-  struct Record {
-    int64_t main;
-    int64_t sub;
-    bool is_deletion;
-    Owned kv;
-  };
-
-  int64_t revision = 1;
-  int64_t watermark = -1;
-  Keys now;
-  std::vector<Record> records;
-
-  Keys At(int64_t at) const {
-    Keys keys;
-    for (const Record& record : records) {
-      if (record.main > at) break;
-      if (record.is_deletion) {
-        keys.erase(record.kv.key);
-      } else {
-        keys[record.kv.key] = record.kv;
-      }
-    }
-    return keys;
-  }
-
-  // etcd-semantics.md section 19, read line by line.
-  uint32_t HashKv(int64_t at) const {
-    std::map<std::string, const Record*> newest;            // Per key, at or below `at`.
-    std::map<std::string, const Record*> newest_compacted;  // Per key, at or below the watermark.
-    for (const Record& record : records) {
-      if (record.main <= at) newest[record.kv.key] = &record;
-      if (record.main <= watermark) newest_compacted[record.kv.key] = &record;
-    }
-    const bool any_needed = std::any_of(newest.begin(), newest.end(),
-                                        [](const auto& it) { return !it.second->is_deletion; });
-    uint32_t hash = base::Crc32c("key");
-    for (const Record& record : records) {
-      if (record.main > at) break;
-      if (record.main <= watermark) {
-        const Record* keeper = any_needed ? newest[record.kv.key] : newest_compacted[record.kv.key];
-        if (keeper != &record) continue;
-        if (record.is_deletion && (any_needed || record.main != watermark)) continue;
-      }
-      std::string key;
-      base::AppendBig64(key, static_cast<uint64_t>(record.main));
-      key += '_';
-      base::AppendBig64(key, static_cast<uint64_t>(record.sub));
-      if (record.is_deletion) key += 't';
-      hash = base::ExtendCrc32c(hash, key);
-      hash = base::ExtendCrc32c(hash, Bytes(record.kv));
-    }
-    return hash;
-  }
-};
 
 // Where the store lives: in memory with honest crashes, or in RocksDB.
 class Home {

@@ -2,7 +2,7 @@
 //
 // Found beside the applier by walking `revisions` from a persistent cursor, committed by the
 // applier in an ordinary batch together with the cursor's move, so that a crash between any two
-// steps loses and repeats nothing. Values only.
+// steps loses and repeats nothing. Values only: no thread's in particular.
 #ifndef CAIRN_MVCC_REMOVAL_H_
 #define CAIRN_MVCC_REMOVAL_H_
 

@@ -1,7 +1,7 @@
 // `installed_at`: the row of the state that says it arrived as a snapshot, and through which entry.
 //
 // Absent in a state that grew here. As long as nothing was applied on top, a start compares it with
-// the log, which must say the same (bootstrap.h).
+// the log, which must say the same (bootstrap.h). Stateless; whoever may read the state.
 #ifndef CAIRN_SERVER_INSTALLED_AT_H_
 #define CAIRN_SERVER_INSTALLED_AT_H_
 

@@ -2,8 +2,8 @@
 //
 // Status answers locally; alarms are raised and cleared through the log and listed behind a read
 // barrier; Hash and HashKV read in the node's read pool; Defragment has nothing to
-// do, because removed rows give their space back by themselves. Registered once; outlives every
-// call, and so must its context.
+// do, because removed rows give their space back by themselves. Handlers run on the transport's
+// threads and never block. Registered once; outlives every call, and so must its context.
 #ifndef CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 #define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 

@@ -1,6 +1,6 @@
 // Who is in a new cluster: ids as etcd derives them, and the entries that its log begins with.
 //
-// Values in, values out. What a change does to a cluster: membership_change.h.
+// Values in, values out; any thread. What a change does to a cluster: membership_change.h.
 #ifndef CAIRN_SERVER_MEMBERSHIP_H_
 #define CAIRN_SERVER_MEMBERSHIP_H_
 

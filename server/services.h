@@ -1,6 +1,7 @@
 // Every service that a client can call, in one table.
 //
-// Made once by the server and handed to the transports; outlives them.
+// Made once by the server and handed to the transports; outlives them. Made on one thread and
+// constant afterwards.
 #ifndef CAIRN_SERVER_SERVICES_H_
 #define CAIRN_SERVER_SERVICES_H_
 

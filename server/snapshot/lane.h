@@ -2,7 +2,7 @@
 //
 // Owns the copies, the sender, the receiver and the installation's way to the node. Made before the
 // node runs, because streams and the node may ask for something at once; what they ask before
-// Start waits or is refused.
+// Start waits or is refused. Made, started and stopped by one thread; asked by any.
 #ifndef CAIRN_SERVER_SNAPSHOT_LANE_H_
 #define CAIRN_SERVER_SNAPSHOT_LANE_H_
 
