@@ -41,6 +41,7 @@ constexpr std::string_view kServiceName = "etcdserverpb.Lease";
 
 // Keys that an RPC thread reads itself; more goes to the read pool.
 constexpr int64_t kSmallAnswerItems = 1000;
+constexpr std::chrono::milliseconds kNoWait{0};
 
 uint64_t FirstId(MemberId member) {
   const auto now_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
