@@ -2,6 +2,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
@@ -79,6 +80,13 @@ class FlushGate final : public rocksdb::EventListener {
   const std::function<void()> on_flush_begin_;
 };
 
+// RocksDB's diary of a state that is only looked at.
+class NoDiary final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
 class RocksBatch final : public RowBatch {
  public:
   explicit RocksBatch(const Handles& handles) : handles_(handles) {}
@@ -133,8 +141,9 @@ class RocksIterator final : public RowIterator {
 
 class RocksBackend final : public Backend {
  public:
-  RocksBackend(std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> handles)
-      : db_(std::move(db)), all_handles_(std::move(handles)) {
+  RocksBackend(std::shared_ptr<rocksdb::Env> env, std::unique_ptr<rocksdb::DB> db,
+               std::vector<rocksdb::ColumnFamilyHandle*> handles)
+      : env_(std::move(env)), db_(std::move(db)), all_handles_(std::move(handles)) {
     for (size_t i = 0; i < kFamilies; ++i) handles_[i] = all_handles_[i];
     write_options_.disableWAL = true;
   }
@@ -164,6 +173,8 @@ class RocksBackend final : public Backend {
     return handles_[static_cast<size_t>(family)];
   }
 
+  // Before the database, which uses it to its end.
+  const std::shared_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   // The default family too, which is always there and always empty: a flush names all of them.
   const std::vector<rocksdb::ColumnFamilyHandle*> all_handles_;
@@ -213,10 +224,13 @@ int64_t RocksBackend::PhysicalSizeBytes() const {
   return static_cast<int64_t>(total);
 }
 
-rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemory& memory) {
+enum class Access : uint8_t { kReadWrite, kReadOnly };
+
+rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemory& memory,
+                                   Access access) {
   rocksdb::DBOptions database;
-  database.create_if_missing = true;
-  database.create_missing_column_families = true;
+  database.create_if_missing = access == Access::kReadWrite;
+  database.create_missing_column_families = access == Access::kReadWrite;
   // A flush takes the families together or not at all: the applied index never leaves its data.
   database.atomic_flush = true;
   // One writer: the plain skip list insert is cheaper, and fastest for ascending revisions.
@@ -228,6 +242,8 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemor
   database.info_log_level = rocksdb::WARN_LEVEL;
   database.max_log_file_size = kInfoLogBytes;
   database.keep_log_file_num = kInfoLogFiles;
+  if (options.env != nullptr) database.env = options.env.get();
+  if (access == Access::kReadOnly) database.info_log = std::make_shared<NoDiary>();
   if (options.on_flush_begin) {
     database.listeners.push_back(std::make_shared<FlushGate>(options.on_flush_begin));
   }
@@ -256,13 +272,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(bool filtered, const RocksMemory& mem
   return family;
 }
 
-}  // namespace
-
-std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes) {
-  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits, kWriteBufferDivisor);
-}
-
-absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options) {
+absl::StatusOr<std::unique_ptr<Backend>> OpenBackend(const RocksOptions& options, Access access) {
   if (options.directory.empty()) {
     return base::Error(absl::StatusCode::kInvalidArgument, "state: no directory given");
   }
@@ -283,8 +293,11 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& op
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(false, *memory));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(options, *memory),
-                                                   options.directory, families, &handles, &db);
+  const rocksdb::DBOptions database = DatabaseOptions(options, *memory, access);
+  const rocksdb::Status status =
+      access == Access::kReadOnly
+          ? rocksdb::DB::OpenForReadOnly(database, options.directory, families, &handles, &db)
+          : rocksdb::DB::Open(database, options.directory, families, &handles, &db);
   if (!status.ok()) {
     const std::string text = status.ToString();
     const bool locked = status.IsIOError() && text.find("lock") != std::string::npos;
@@ -292,7 +305,22 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& op
     return base::Error(locked ? absl::StatusCode::kUnavailable : error.code(), "state in {}: {}",
                        options.directory, text);
   }
-  return std::make_unique<RocksBackend>(std::unique_ptr<rocksdb::DB>(db), std::move(handles));
+  return std::make_unique<RocksBackend>(options.env, std::unique_ptr<rocksdb::DB>(db),
+                                        std::move(handles));
+}
+
+}  // namespace
+
+std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes) {
+  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits, kWriteBufferDivisor);
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options) {
+  return OpenBackend(options, Access::kReadWrite);
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackendForReading(const RocksOptions& options) {
+  return OpenBackend(options, Access::kReadOnly);
 }
 
 absl::Status RemoveRocksState(const std::string& directory) {

@@ -14,6 +14,10 @@
 
 #include "mvcc/backend.h"
 
+namespace rocksdb {
+class Env;
+}  // namespace rocksdb
+
 namespace cairn::mvcc {
 
 // Block cache and write buffers together, unless the operator says otherwise.
@@ -38,12 +42,18 @@ struct RocksOptions {
   // Batch::Commit, so that the state on disk never runs ahead of the log. Must not call the
   // backend. May be empty.
   std::function<void()> on_flush_begin;
+  // Where the files are; null: the file system (rocks_archive.h has another).
+  std::shared_ptr<rocksdb::Env> env;
 };
 
 // Opens or creates. INVALID_ARGUMENT for unusable options; UNAVAILABLE when another process holds
 // the directory; DATA_LOSS when the files do not check out; else INTERNAL with RocksDB's own words.
 // Every message names the directory. Destroying the backend flushes what is not durable yet.
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options);
+
+// Opens what is there for reading only, and changes nothing in the directory: no lock is taken, no
+// file made or removed. Writing, Flush and Checkpoint fail. Errors as OpenRocksBackend.
+absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackendForReading(const RocksOptions& options);
 
 // Removes a state that is not open, whole or in part; OK when there is none.
 absl::Status RemoveRocksState(const std::string& directory);

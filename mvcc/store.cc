@@ -1,5 +1,7 @@
 #include "mvcc/store.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -42,6 +44,9 @@ class Store::Impl {
 
   absl::Status Load(const StoreIdentity& identity);
   absl::Status Adopt(const StoreIdentity& identity);
+  absl::Status Restore(const RestoreOptions& options);
+  // Of a copy, which holds a state.
+  absl::StatusOr<FormatRow> ReadFormatOfCopy() const;
   absl::Status WriteRows(const StoreIdentity& identity, const StateRow* state);
   // False when there is none.
   absl::StatusOr<bool> ReadFormat(FormatRow& format) const;
@@ -112,12 +117,33 @@ absl::Status Store::Impl::Load(const StoreIdentity& identity) {
   return LoadState();
 }
 
-absl::Status Store::Impl::Adopt(const StoreIdentity& identity) {
+absl::StatusOr<FormatRow> Store::Impl::ReadFormatOfCopy() const {
   FormatRow format;
   CAIRN_ASSIGN_OR_RETURN(const bool is_there, ReadFormat(format));
-  if (!is_there) {
-    return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a snapshot without a state");
+  if (is_there) return format;
+  return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a snapshot without a state");
+}
+
+absl::Status Store::Impl::Restore(const RestoreOptions& options) {
+  CAIRN_CHECK_GE(options.raise_revision_by, 0);
+  CAIRN_RETURN_IF_ERROR(ReadFormatOfCopy().status());
+  CAIRN_ASSIGN_OR_RETURN(StateRow state, ReadStateRow(*generations.current().backend));
+  Published& published = state.published;
+  if (options.raise_revision_by >
+      std::numeric_limits<int64_t>::max() - published.revision.value()) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "state: revision {} cannot be raised by {}", published.revision,
+                       options.raise_revision_by);
   }
+  published.revision = published.revision + options.raise_revision_by;
+  if (options.is_compacted) published.watermark = published.revision;
+  state.applied = {std::max(state.applied.index, options.beyond) + 1, options.term};
+  CAIRN_RETURN_IF_ERROR(WriteRows(options.identity, &state));
+  return LoadState();
+}
+
+absl::Status Store::Impl::Adopt(const StoreIdentity& identity) {
+  CAIRN_ASSIGN_OR_RETURN(const FormatRow format, ReadFormatOfCopy());
   if (format.cluster != identity.cluster) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "state: a snapshot of cluster {:x}, not of cluster {:x}", format.cluster,
@@ -176,6 +202,22 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Adopt(std::unique_ptr<Backend> bac
                                                     const StoreOptions& options) {
   auto impl = std::make_unique<Impl>(std::move(backend));
   CAIRN_RETURN_IF_ERROR(impl->Adopt(options.identity));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Restore(std::unique_ptr<Backend> backend,
+                                                      const RestoreOptions& options) {
+  auto impl = std::make_unique<Impl>(std::move(backend));
+  CAIRN_RETURN_IF_ERROR(impl->Restore(options));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Inspect(std::unique_ptr<Backend> backend,
+                                                      StoreIdentity& identity) {
+  auto impl = std::make_unique<Impl>(std::move(backend));
+  CAIRN_ASSIGN_OR_RETURN(const FormatRow format, impl->ReadFormatOfCopy());
+  CAIRN_RETURN_IF_ERROR(impl->LoadState());
+  identity = {.cluster = format.cluster, .member = format.member};
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 

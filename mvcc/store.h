@@ -36,6 +36,20 @@ struct StoreOptions {
   StoreIdentity identity;
 };
 
+// What becomes of a copy of some cluster's state with which a new cluster begins.
+struct RestoreOptions {
+  StoreIdentity identity;
+  // Where the new cluster's log goes on: in this term, one entry behind the copy's last, and behind
+  // this index too.
+  Term term;
+  Index beyond;
+  // Not negative. Added to the revision, so that what clients saw after the copy was made is not
+  // given out again.
+  int64_t raise_revision_by = 0;
+  // The new revision is the compact watermark too: whoever goes on from an earlier one is told.
+  bool is_compacted = false;
+};
+
 struct ScanOptions {
   KeyRange range;
   // kCurrent, or a revision in [watermark, current].
@@ -81,6 +95,15 @@ class Store {
   // format is not ours; DATA_LOSS when there is no state or a row of the store's own is unreadable.
   static absl::StatusOr<std::unique_ptr<Store>> Adopt(std::unique_ptr<Backend> backend,
                                                       const StoreOptions& options);
+  // Takes a copy of any cluster's state and makes it the beginning of another one; durable only
+  // after Flush. Keys, history and side rows stay; whose of the latter do not fit the new cluster
+  // is for the caller to say. INVALID_ARGUMENT when the revision cannot be raised so far; else as
+  // Adopt.
+  static absl::StatusOr<std::unique_ptr<Store>> Restore(std::unique_ptr<Backend> backend,
+                                                        const RestoreOptions& options);
+  // Takes a state to look at it, whoever's it is: `identity` tells. Errors as Adopt's.
+  static absl::StatusOr<std::unique_ptr<Store>> Inspect(std::unique_ptr<Backend> backend,
+                                                        StoreIdentity& identity);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;

@@ -170,6 +170,8 @@ std::vector<std::string> SplitCommas(std::string_view text) {
   return parts;
 }
 
+}  // namespace
+
 absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view flag, std::string_view text) {
   std::vector<Url> urls;
   for (const std::string& part : SplitCommas(text)) {
@@ -187,6 +189,8 @@ absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view flag, std::string_vi
   return urls;
 }
 
+namespace {
+
 // A listener binds an address, so a name other than localhost would depend on name resolution.
 absl::Status CheckListenHost(std::string_view flag, const Url& url) {
   const bool is_address = url.host.find(':') != std::string::npos ||
@@ -203,6 +207,8 @@ absl::Status CheckName(std::string_view flag, std::string_view name) {
   return base::Error(absl::StatusCode::kInvalidArgument, "--{}: \"{}\" is no valid UTF-8", flag,
                      name);
 }
+
+}  // namespace
 
 absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view text) {
   std::map<std::string, std::set<std::string>> members;
@@ -230,6 +236,8 @@ absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view 
   }
   return result;
 }
+
+namespace {
 
 std::vector<std::string> SortedTexts(const std::vector<Url>& urls) {
   std::set<std::string> texts;

@@ -94,6 +94,13 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
                                         const EnvironmentLookup& environment,
                                         std::string_view working_directory, ConfigError& error);
 
+// The members that --initial-cluster names. INVALID_ARGUMENT for what does not parse,
+// FAILED_PRECONDITION when a URL stands for two.
+absl::StatusOr<std::vector<InitialMember>> ParseInitialCluster(std::string_view text);
+
+// A list of URLs with commas between. INVALID_ARGUMENT names the flag.
+absl::StatusOr<std::vector<Url>> ParseUrls(std::string_view flag, std::string_view text);
+
 // Which of the initial cluster a member is that has no log yet; afterwards --initial-cluster does
 // not count. FAILED_PRECONDITION, in etcd's words, when --name is none of them or its URLs are not
 // those that it advertises.

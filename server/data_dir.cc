@@ -85,6 +85,12 @@ absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path, std::strin
                          "its data in a directory of its own",
                          path, path);
     }
+    if (name == kRestoringFolder) {
+      return base::Error(absl::StatusCode::kFailedPrecondition,
+                         "--data-dir: {} holds a restore that did not end ({}/{}); run `cairnutl "
+                         "snapshot restore` again, or remove the directory",
+                         path, path, name);
+    }
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--data-dir: {} is not a data directory of Cairn: it holds \"{}\"; name an "
                        "empty or a new directory",

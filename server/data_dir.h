@@ -16,11 +16,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "server/config.h"
 #include "wal/fs.h"
 
 namespace cairn::server {
+
+// In a data directory (and a log's) that is being restored from a snapshot, until it is complete
+// (snapshot/restore.h).
+inline constexpr std::string_view kRestoringFolder = "restoring";
 
 class DataDir {
  public:

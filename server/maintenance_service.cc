@@ -28,6 +28,7 @@ using api::Error;
 using api::ToStatus;
 using etcdserverpb::AlarmRequest;
 using etcdserverpb::DowngradeRequest;
+using etcdserverpb::SnapshotRequest;
 using rpc::UnaryCall;
 
 constexpr std::string_view kServiceName = "etcdserverpb.Maintenance";
@@ -62,6 +63,18 @@ void MaintenanceService::Register(rpc::ServiceTable& table) {
   Add(table, "MoveLeader", OnLearner::kRefuse, &MaintenanceService::MoveLeader);
   Add(table, "Alarm", OnLearner::kRefuse, &MaintenanceService::Alarm);
   Add(table, "Downgrade", OnLearner::kRefuse, &MaintenanceService::Downgrade);
+  if (saver_ != nullptr) {
+    table.AddServerStream(
+        kServiceName, "Snapshot",
+        rpc::TypedServerStream<SnapshotRequest>(
+            [this](std::shared_ptr<rpc::StreamCall> call, const SnapshotRequest& /*request*/) {
+              if (absl::Status status = Admit(context_, *call, OnLearner::kServe); !status.ok()) {
+                call->Finish(std::move(status));
+                return;
+              }
+              saver_->Save(std::move(call), StorageVersion());
+            }));
+  }
   rpc::AddUnimplementedRest(*AlarmRequest::descriptor()->file()->FindServiceByName("Maintenance"),
                             table);
 }
@@ -72,10 +85,7 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   etcdserverpb::StatusResponse response;
   response.set_version(std::string(api::kEtcdVersion));
   const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
-  // Down with the cluster, so that an operator sees when members may be replaced by older ones.
-  const bool is_lowered = cluster->version.has_value() && cluster->downgrade_target.has_value();
-  response.set_storageversion(is_lowered ? FullText(*cluster->version)
-                                         : std::string(api::kStorageVersion));
+  response.set_storageversion(StorageVersion());
   const int64_t size_bytes = std::max<int64_t>(context_.store.physical_size_bytes(), 1);
   response.set_dbsize(size_bytes);
   // What is stored compresses, so the logical size may be the larger one; "in use" is a part of the
@@ -99,6 +109,13 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
     response.add_errors(AlarmText(alarm));
   }
   call->Finish(Response(context_.HeaderNow(), response));
+}
+
+std::string MaintenanceService::StorageVersion() const {
+  const std::shared_ptr<const ClusterState> cluster = context_.node.cluster_state();
+  // Down with the cluster, so that an operator sees when members may be replaced by older ones.
+  const bool is_lowered = cluster->version.has_value() && cluster->downgrade_target.has_value();
+  return is_lowered ? FullText(*cluster->version) : std::string(api::kStorageVersion);
 }
 
 // A hash reads everything, so it ends with its client's patience, and with the server.

@@ -2,8 +2,9 @@
 //
 // Status answers locally; alarms are raised and cleared through the log and listed behind a read
 // barrier; Hash and HashKV read in the node's read pool; Defragment has nothing to
-// do, because removed rows give their space back by themselves. Handlers run on the transport's
-// threads and never block. Registered once; outlives every call, and so must its context.
+// do, because removed rows give their space back by themselves; Snapshot is the saver's
+// (snapshot/saver.h). Handlers run on the transport's threads and never block. Registered once;
+// outlives every call, and so must its context.
 #ifndef CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 #define CAIRN_SERVER_MAINTENANCE_SERVICE_H_
 
@@ -15,12 +16,15 @@
 #include "server/rpc/call.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
+#include "server/snapshot/saver.h"
 
 namespace cairn::server {
 
 class MaintenanceService {
  public:
-  explicit MaintenanceService(ServiceContext context) : context_(context) {}
+  // Without `saver`, which must outlive this object, there is no Snapshot.
+  explicit MaintenanceService(ServiceContext context, SnapshotSaver* saver = nullptr)
+      : context_(context), saver_(saver) {}
   MaintenanceService(const MaintenanceService&) = delete;
   MaintenanceService& operator=(const MaintenanceService&) = delete;
 
@@ -37,6 +41,8 @@ class MaintenanceService {
            Handler<Request> handler);
 
   void Status(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::StatusRequest& request);
+  // The etcd version whose stored messages ours equal, as Status and Snapshot tell it.
+  std::string StorageVersion() const;
   void Hash(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::HashRequest& request);
   void HashKv(std::unique_ptr<rpc::UnaryCall> call, const etcdserverpb::HashKVRequest& request);
   void Defragment(std::unique_ptr<rpc::UnaryCall> call,
@@ -52,6 +58,7 @@ class MaintenanceService {
   void AnswerDowngrade(rpc::UnaryCall& call, const std::string& cluster_version);
 
   const ServiceContext context_;
+  SnapshotSaver* const saver_;
 };
 
 }  // namespace cairn::server

@@ -40,6 +40,7 @@
 #include "server/rpc/open_calls.h"
 #include "server/services.h"
 #include "server/snapshot/lane.h"
+#include "server/snapshot/saver.h"
 #include "server/watch_feed.h"
 #include "server/watch_service.h"
 #include "wal/posix_fs.h"
@@ -213,6 +214,7 @@ struct Server::Parts {
   std::unique_ptr<ClusterKeeper> keeper;
   std::unique_ptr<CorruptionChecker> checker;
   std::unique_ptr<WatchService> watch;
+  std::unique_ptr<SnapshotSaver> saver;
   rpc::OpenCalls open_calls;
   std::unique_ptr<Services> services;
   std::unique_ptr<rpc::GrpcEngine> engine;
@@ -359,7 +361,8 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watching.hub.progress_interval_ms = config.watch_progress_notify_interval.count();
   watching.on_fatal = on_fatal;
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
-  services = std::make_unique<Services>(context, watch.get(), &open_calls);
+  saver = std::make_unique<SnapshotSaver>(SnapshotSaverOptions{}, fs, *states, *member.store);
+  services = std::make_unique<Services>(context, watch.get(), &open_calls, saver.get());
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);
   options.max_concurrent_streams = kStreamsPerConnectionMax;
@@ -443,8 +446,9 @@ absl::Status Server::Stop() {
   parts_->stopped = true;
   // While everything still answers: what comes meanwhile waits for the new leader.
   if (parts_->runner != nullptr) parts_->runner->HandOver();
-  // Watches have no end of their own that the grace could wait for.
+  // Watches and snapshots have no end of their own that the grace could wait for.
   if (parts_->watch != nullptr) parts_->watch->Stop();
+  if (parts_->saver != nullptr) parts_->saver->Stop();
   if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->keeper != nullptr) parts_->keeper->Stop();

@@ -63,11 +63,11 @@ void AddUnimplementedFile(const google::protobuf::FileDescriptor& file, rpc::Ser
 }  // namespace
 
 Services::Services(const ServiceContext& context, WatchService* watch,
-                   const rpc::OpenCalls* open_calls)
+                   const rpc::OpenCalls* open_calls, SnapshotSaver* saver)
     : context_(context),
       kv_(context),
       lease_(context),
-      maintenance_(context),
+      maintenance_(context, saver),
       cluster_(context),
       admin_(context, watch, open_calls) {
   kv_.Register(table_);

@@ -13,16 +13,18 @@
 #include "server/rpc/open_calls.h"
 #include "server/rpc/service_table.h"
 #include "server/service_context.h"
+#include "server/snapshot/saver.h"
 #include "server/watch_service.h"
 
 namespace cairn::server {
 
 class Services {
  public:
-  // What `context` refers to, `watch` and `open_calls` must outlive this object. Without `watch`,
-  // Watch is not there either; without `open_calls` nobody can ask for clients.
+  // What `context` refers to, `watch`, `open_calls` and `saver` must outlive this object. Without
+  // `watch`, Watch is not there either; without `open_calls` nobody can ask for clients; without
+  // `saver` there is no Snapshot.
   explicit Services(const ServiceContext& context, WatchService* watch = nullptr,
-                    const rpc::OpenCalls* open_calls = nullptr);
+                    const rpc::OpenCalls* open_calls = nullptr, SnapshotSaver* saver = nullptr);
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 

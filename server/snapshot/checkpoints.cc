@@ -65,7 +65,8 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
   if (auto applied = store_.Checkpoint(made->path); applied.ok()) {
     made->applied = *applied;
     base::FailPoint("server.snapshot.checkpoint_made");
-    auto files = DescribeFiles(fs_, made->path);
+    auto files =
+        options_.has_checksums ? DescribeFiles(fs_, made->path) : ListFiles(fs_, made->path);
     status = files.status();
     if (files.ok()) made->files = *std::move(files);
   } else {

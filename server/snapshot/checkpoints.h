@@ -33,6 +33,8 @@ struct CheckpointsOptions {
   std::chrono::milliseconds age_max = std::chrono::hours(2);
   // How long after a copy's end the log behind it stays pinned: its receiver connects and asks.
   std::chrono::milliseconds pin_after{30'000};
+  // Whether the files' checksums are wanted, which takes reading all of them.
+  bool has_checksums = true;
   // The monotonic clock; a test brings its own.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
@@ -42,7 +44,7 @@ struct Checkpoint {
   std::string path;
   // It holds at least this entry.
   mvcc::EntryApplied applied;
-  std::vector<SnapshotFile> files;
+  std::vector<SnapshotFile> files;  // Checksums only with has_checksums.
   std::chrono::steady_clock::time_point made_at;
 };
 

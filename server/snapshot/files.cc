@@ -51,6 +51,19 @@ absl::StatusOr<std::vector<SnapshotFile>> DescribeFiles(wal::Fs& fs, const std::
   return files;
 }
 
+absl::StatusOr<std::vector<SnapshotFile>> ListFiles(wal::Fs& fs, const std::string& directory) {
+  std::vector<SnapshotFile> files;
+  CAIRN_ASSIGN_OR_RETURN(std::vector<std::string> names, fs.ListDirectory(directory));
+  for (std::string& name : names) {
+    CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<wal::File> file,
+                           fs.OpenForReading(fmt::format("{}/{}", directory, name)));
+    SnapshotFile listed{.name = std::move(name)};
+    CAIRN_ASSIGN_OR_RETURN(listed.size_bytes, file->SizeBytes());
+    files.push_back(std::move(listed));
+  }
+  return files;
+}
+
 absl::Status CheckFiles(std::span<const SnapshotFile> files) {
   if (files.empty() || files.size() > kSnapshotFilesMax) {
     return base::Error(absl::StatusCode::kInvalidArgument, "a snapshot of {} files", files.size());

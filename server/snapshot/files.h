@@ -30,6 +30,8 @@ inline constexpr size_t kSnapshotFilesMax = 100'000;
 
 // All files of `directory`, by name. Reads every byte.
 absl::StatusOr<std::vector<SnapshotFile>> DescribeFiles(wal::Fs& fs, const std::string& directory);
+// The same without their checksums, and without reading them.
+absl::StatusOr<std::vector<SnapshotFile>> ListFiles(wal::Fs& fs, const std::string& directory);
 
 // Whether a peer may name a snapshot's files so: plain names, each once, none too many.
 // INVALID_ARGUMENT otherwise.

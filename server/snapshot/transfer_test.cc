@@ -29,6 +29,7 @@
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/receiver.h"
 #include "server/snapshot/sender.h"
+#include "server/snapshot/test_state.h"
 #include "wal/posix_fs.h"
 
 namespace cairn::server {
@@ -37,70 +38,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-const Members kMembers = InitialMembers({{"n1", {"http://localhost:2380"}},
-                                         {"n2", {"http://localhost:2381"}},
-                                         {"n3", {"http://localhost:2382"}}},
-                                        "etcd-cluster");
-const ClusterId kCluster{0xc1};
 constexpr Term kTerm{3};
 constexpr uint64_t kLast = 60;
-
-void CheckOk(const absl::Status& status) { CAIRN_CHECK(status.ok(), status.ToString()); }
-
-std::vector<raft::Entry> History(uint64_t first, uint64_t last) {
-  std::vector<raft::Entry> entries;
-  for (uint64_t index = first; index <= last; ++index) {
-    if (index <= kMembers.size()) {
-      entries.push_back(BootstrapEntries(kMembers)[index - 1]);
-      continue;
-    }
-    etcdserverpb::PutRequest request;
-    request.set_key("key " + std::to_string(index));
-    request.set_value(std::string(3000, static_cast<char>('a' + index % 26)));
-    entries.push_back(
-        {Term(2), Index(index), raft::EntryKind::kCommand,
-         std::make_shared<const std::string>(EncodeCommand(
-             {.kind = CommandKind::kPut, .proposer = MemberId(9), .nonce = 1, .sequence = index},
-             request.SerializeAsString()))});
-  }
-  return entries;
-}
-
-// A member's states in RocksDB, and its applier.
-class State {
- public:
-  State(const std::string& directory, MemberId id, uint64_t last)
-      : directory_(directory), states_(wal::PosixFs(), Make(directory), 1, int64_t{16} << 20) {
-    CheckOk(PrepareStatePointer(wal::PosixFs(), directory, 1));
-    CheckOk(SwitchStatePointer(wal::PosixFs(), directory));
-    auto backend = states_.Open(states_.current_path());
-    CheckOk(backend.status());
-    auto store = mvcc::Store::Open(*std::move(backend), {.identity = {kCluster, id}});
-    CheckOk(store.status());
-    store_ = *std::move(store);
-    auto applier = Applier::Open(*store_, {.id = id, .nonce = 1});
-    CheckOk(applier.status());
-    applier_ = *std::move(applier);
-    CheckOk(applier_->Apply(History(1, last)).status());
-  }
-
-  RocksStates& states() { return states_; }
-  mvcc::Store& store() { return *store_; }
-  Applier& applier() { return *applier_; }
-  uint32_t Hash() const { return store_->HashKv(mvcc::kCurrent)->hash; }
-  std::vector<std::string> Names() const { return *wal::PosixFs().ListDirectory(directory_); }
-
- private:
-  static std::string Make(const std::string& directory) {
-    std::filesystem::create_directories(directory);
-    return directory;
-  }
-
-  const std::string directory_;
-  RocksStates states_;
-  std::unique_ptr<mvcc::Store> store_;
-  std::unique_ptr<Applier> applier_;
-};
 
 // A member without log and core.
 class Host final : public InstallHost {

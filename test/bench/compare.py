@@ -34,8 +34,8 @@ def parse_arguments(arguments):
                         help="comma-separated, of " + ",".join(_WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
     parser.add_argument("--long-rounds", type=int, default=3,
-                        help="the same for those that take minutes: R5, M1, O1, S1, H1, V1, C1, "
-                             "A6, A7, K4, N2")
+                        help="the same for those that take minutes: R5, M1, O1, O3, S1, H1, V1, "
+                             "C1, A6, A7, K4, N2")
     parser.add_argument("--seconds", type=float, default=5, help="measured time of one load")
     parser.add_argument("--warmup-seconds", type=float, default=2)
     parser.add_argument("--keys", type=int, default=1000000, help="of M1, O1, S1 and H1")
@@ -43,6 +43,10 @@ def parse_arguments(arguments):
     parser.add_argument("--compaction-rows", type=int, default=1000000, help="superseded, for C1")
     parser.add_argument("--compaction-put-rate", type=int, default=5000,
                         help="puts a second beside the compaction of C1")
+    parser.add_argument("--snapshot-mib", type=int, default=2048, help="values in the state of O3")
+    parser.add_argument("--snapshot-value-bytes", type=int, default=4096, help="of O3")
+    parser.add_argument("--snapshot-put-rate", type=int, default=1000,
+                        help="puts a second beside the save of O3")
     parser.add_argument("--watch-puts", type=int, default=400, help="of A1: each is 10,000 events")
     parser.add_argument("--matching-puts", type=int, default=4000,
                         help="of A5: each is 1,000 events")

@@ -89,6 +89,8 @@ BARS = [
     Bar("M1 memory, 1 version a key", "rss_mib", "ratio", at_most=1),
     Bar("O1 first read after SIGTERM", "seconds", "cairn", at_most=1),
     Bar("O1 first read after SIGKILL", "seconds", "cairn", at_most=5),
+    Bar("O3 snapshot save", "seconds", "ratio", at_most=1 / 3),
+    Bar("O3 puts while it is saved", "p99_ratio", "cairn", at_most=1.5),
     Bar("A1 watch, 100 streams x 100 watchers of one key", "throughput", "ratio", at_least=3),
     Bar("A1 watch, 100 streams x 100 watchers of one key", "server_cpu_us", "ratio",
         at_most=1 / 3),

@@ -6,6 +6,7 @@ figures.py knows which of them have a bar.
 
 import time
 
+import snapshot_workloads
 import stream_workloads
 from processes import Failure
 
@@ -268,4 +269,4 @@ SCENARIOS = [
     ({"M1", "O1", "S1", "H1", "M5"}, True, _million),
     ({"V1"}, True, _versions),
     ({"C1"}, True, _compaction),
-] + stream_workloads.SCENARIOS
+] + stream_workloads.SCENARIOS + snapshot_workloads.SCENARIOS

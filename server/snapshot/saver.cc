@@ -1,0 +1,290 @@
+#include "server/snapshot/saver.h"
+
+#include <glog/logging.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "api/errors.h"
+#include "api/snapshot.pb.h"
+#include "api/version.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "mvcc/rocks_backend.h"
+#include "server/rpc/slice.h"
+#include "server/snapshot/archive_stream.h"
+#include "server/snapshot/sha256.h"
+#include "server/wire.h"
+
+namespace cairn::server {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// Fields of etcdserverpb.SnapshotResponse.
+constexpr uint32_t kRemainingBytesField = 2;
+constexpr uint32_t kBlobField = 3;
+constexpr uint32_t kVersionField = 4;
+
+// How often it is looked at who stalls.
+constexpr milliseconds kStallPoll{1000};
+// Messages of one stream before the next has its turn: some milliseconds.
+constexpr int kTurnMessages = 16;
+// A step below what serves clients: where the processor is short, saving takes longer instead of
+// puts.
+constexpr int kNiceness = 5;
+
+// What the copy in `directory` says of itself: its own rows, since it may hold more than was asked
+// for.
+absl::StatusOr<snapshot::Manifest> Describe(const std::string& directory,
+                                            const std::vector<SnapshotFile>& files) {
+  CAIRN_ASSIGN_OR_RETURN(
+      std::unique_ptr<mvcc::Backend> backend,
+      mvcc::OpenRocksBackendForReading(
+          {.directory = directory, .memory_limit_bytes = mvcc::kMemoryLimitBytesMin}));
+  mvcc::StoreIdentity identity;
+  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<mvcc::Store> store,
+                         mvcc::Store::Inspect(std::move(backend), identity));
+  snapshot::Manifest manifest;
+  manifest.set_format_version(kArchiveFormatVersion);
+  manifest.set_cairn_version(std::string(api::kCairnVersion));
+  manifest.set_storage_version(std::string(api::kStorageVersion));
+  manifest.set_cluster_id(fmt::format("{:x}", identity.cluster));
+  manifest.set_member_id(fmt::format("{:x}", identity.member));
+  manifest.set_revision(store->published().revision.value());
+  manifest.set_compacted_revision(store->published().watermark.value());
+  manifest.set_applied_index(store->applied().index.value());
+  manifest.set_applied_term(store->applied().term.value());
+  manifest.set_logical_size_bytes(store->logical_size_bytes());
+  for (const SnapshotFile& file : files) {
+    snapshot::Manifest::File& described = *manifest.add_files();
+    described.set_name(file.name);
+    described.set_size_bytes(file.size_bytes);
+  }
+  return manifest;
+}
+
+}  // namespace
+
+// One stream. What is not guarded by the saver's mutex belongs to its thread.
+class SnapshotSaver::Transfer {
+ public:
+  Transfer(std::shared_ptr<rpc::StreamCall> call, std::string version, Index at_least)
+      : call_(std::move(call)), version_(std::move(version)), at_least_(at_least) {}
+
+  const std::shared_ptr<rpc::StreamCall>& call() const { return call_; }
+  bool has_begun() const { return archive_ != nullptr; }
+  // The digest has left.
+  bool is_done() const { return is_done_; }
+  const Checkpoint& copy() const { return *copy_; }
+
+  // Makes or shares a copy.
+  absl::Status Begin(wal::Fs& fs, Checkpoints& copies) {
+    CAIRN_ASSIGN_OR_RETURN(copy_, copies.Take(at_least_));
+    CAIRN_ASSIGN_OR_RETURN(const snapshot::Manifest manifest, Describe(copy_->path, copy_->files));
+    CAIRN_ASSIGN_OR_RETURN(archive_, ArchiveStream::Begin(fs, copy_->path, manifest));
+    LOG(INFO) << fmt::format("a snapshot of revision {}, {} MiB, is being saved by {}",
+                             manifest.revision(), archive_->left_bytes() >> 20, call_->peer());
+    return absl::OkStatus();
+  }
+
+  // The next message, of at most `size_bytes` of the archive; the digest when all has left.
+  absl::StatusOr<rpc::SliceList> NextMessage(size_t size_bytes) {
+    if (archive_->left_bytes() == 0) {
+      is_done_ = true;
+      return MakeMessage(rpc::Slice::FromString(sha256_.Finish()));
+    }
+    const size_t size = std::min<uint64_t>(size_bytes, archive_->left_bytes());
+    // Not cleared before it is read into.
+    const std::shared_ptr<char[]> buffer = std::make_shared_for_overwrite<char[]>(size);
+    CAIRN_RETURN_IF_ERROR(archive_->Read(buffer.get(), size).status());
+    const std::string_view bytes(buffer.get(), size);
+    sha256_.Update(bytes);
+    return MakeMessage(rpc::Slice(buffer, bytes));
+  }
+
+  // Lets go of the copy: on the saver's thread, whoever else still holds this object.
+  void Release() {
+    archive_.reset();
+    copy_.reset();
+  }
+
+  // Since when it waits for its client; none while it is ready or at work. The saver's mutex.
+  std::optional<steady_clock::time_point> waiting_since;
+
+ private:
+  // `blob` leaves as it is, behind the other fields.
+  rpc::SliceList MakeMessage(rpc::Slice blob) const {
+    std::string head;
+    wire::AppendNumberField(head, kRemainingBytesField, archive_->left_bytes());
+    wire::AppendFieldStart(head, kVersionField, version_.size());
+    head += version_;
+    wire::AppendFieldStart(head, kBlobField, blob.size_bytes());
+    rpc::SliceList message(std::move(head));
+    message.Append(std::move(blob));
+    return message;
+  }
+
+  const std::shared_ptr<rpc::StreamCall> call_;
+  const std::string version_;
+  const Index at_least_;
+  std::shared_ptr<const Checkpoint> copy_;
+  std::unique_ptr<ArchiveStream> archive_;
+  Sha256 sha256_;
+  bool is_done_ = false;
+};
+
+SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states,
+                             mvcc::Store& store)
+    : options_(options),
+      fs_(fs),
+      store_(store),
+      copies_({.age_max = options.age_max, .pin_after = milliseconds(0), .has_checksums = false},
+              fs, states, store),
+      thread_([this] { Run(); }) {}
+
+SnapshotSaver::~SnapshotSaver() { Stop(); }
+
+void SnapshotSaver::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.SignalAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void SnapshotSaver::Save(std::shared_ptr<rpc::StreamCall> call, std::string version) {
+  call->SetHighWaterBytes(options_.queue_bytes);
+  auto transfer = std::make_shared<Transfer>(call, std::move(version), store_.applied().index);
+  absl::Status refused;
+  {
+    base::MutexLock lock(mutex_);
+    if (stopping_) {
+      refused = api::ToStatus(api::Error::kServerStopped);
+    } else if (transfers_.size() >= options_.saves_max) {
+      refused = base::Error(absl::StatusCode::kResourceExhausted,
+                            "{} snapshots are being saved from this member already; wait for one "
+                            "to end, or save from another member",
+                            transfers_.size());
+    } else {
+      transfers_.push_back(transfer);
+      ready_.push_back(std::move(transfer));
+      wake_.SignalAll();
+    }
+  }
+  if (!refused.ok()) call->Finish(std::move(refused));
+}
+
+void SnapshotSaver::Run() {
+  base::NameThread("snapshot-save");
+  // A refusal costs nothing but the courtesy.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
+  while (const std::shared_ptr<Transfer> transfer = Next()) Advance(transfer);
+  std::vector<std::shared_ptr<Transfer>> rest;
+  {
+    base::MutexLock lock(mutex_);
+    rest = transfers_;
+  }
+  for (const std::shared_ptr<Transfer>& transfer : rest) {
+    End(transfer, api::ToStatus(api::Error::kServerStopped));
+  }
+}
+
+std::shared_ptr<SnapshotSaver::Transfer> SnapshotSaver::Next() {
+  while (true) {
+    std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
+    {
+      base::MutexLock lock(mutex_);
+      while (!stopping_ && ready_.empty() && stalled.empty()) {
+        if (transfers_.empty()) {
+          wake_.Wait(mutex_);
+        } else {
+          wake_.WaitUntil(mutex_, steady_clock::now() + std::min(kStallPoll, options_.stall_max));
+        }
+        stalled = TakeStalled();
+      }
+      if (stopping_) return nullptr;
+      if (!ready_.empty()) {
+        std::shared_ptr<Transfer> next = std::move(ready_.front());
+        ready_.pop_front();
+        // Who stalls is found again.
+        return next;
+      }
+    }
+    // They come back as ready, cancelled.
+    for (const std::shared_ptr<rpc::StreamCall>& call : stalled) {
+      call->Abort(base::Error(absl::StatusCode::kAborted,
+                              "nothing of the snapshot was taken for {} s",
+                              options_.stall_max.count() / 1000));
+    }
+  }
+}
+
+std::vector<std::shared_ptr<rpc::StreamCall>> SnapshotSaver::TakeStalled() {
+  std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
+  const steady_clock::time_point now = steady_clock::now();
+  for (const std::shared_ptr<Transfer>& transfer : transfers_) {
+    const std::optional<steady_clock::time_point>& since = transfer->waiting_since;
+    if (since.has_value() && now - *since > options_.stall_max) {
+      stalled.push_back(transfer->call());
+    }
+  }
+  return stalled;
+}
+
+void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
+  rpc::StreamCall& call = *transfer->call();
+  for (int i = 0; i < kTurnMessages; ++i) {
+    if (stopping()) return;
+    if (call.cancelled()) return End(transfer, api::ToStatus(api::Error::kRequestCanceled));
+    if (!transfer->has_begun()) {
+      if (absl::Status begun = transfer->Begin(fs_, copies_); !begun.ok()) {
+        return End(transfer, std::move(begun));
+      }
+    }
+    if (copies_.IsTooOld(transfer->copy())) {
+      return End(transfer, base::MakeStatus(absl::StatusCode::kAborted,
+                                            "saving this snapshot takes too long"));
+    }
+    absl::StatusOr<rpc::SliceList> message = transfer->NextMessage(options_.message_bytes);
+    if (!message.ok()) return End(transfer, std::move(message).status());
+    const bool has_room = call.Write(*std::move(message));
+    if (transfer->is_done()) return End(transfer, absl::OkStatus());
+    if (has_room) continue;
+    {
+      base::MutexLock lock(mutex_);
+      transfer->waiting_since = steady_clock::now();
+    }
+    call.OnWritable([this, transfer] { MakeReady(transfer); });
+    return;
+  }
+  MakeReady(transfer);
+}
+
+void SnapshotSaver::MakeReady(const std::shared_ptr<Transfer>& transfer) {
+  base::MutexLock lock(mutex_);
+  transfer->waiting_since.reset();
+  ready_.push_back(transfer);
+  wake_.SignalAll();
+}
+
+void SnapshotSaver::End(const std::shared_ptr<Transfer>& transfer, absl::Status status) {
+  if (!status.ok()) {
+    LOG(WARNING) << fmt::format("the snapshot for {} ends: {}", transfer->call()->peer(),
+                                base::Message(status));
+  }
+  {
+    base::MutexLock lock(mutex_);
+    std::erase(transfers_, transfer);
+  }
+  transfer->Release();
+  transfer->call()->Finish(std::move(status));
+}
+
+}  // namespace cairn::server

@@ -1,0 +1,103 @@
+// Maintenance.Snapshot: the member's state as one file, sent to clients that save it.
+//
+// A copy of the state (checkpoints.h) leaves as an archive (archive_stream.h) in messages of one
+// size, and the SHA-256 of everything behind them. One thread of its own makes copies, reads and
+// hashes, at a lower priority than what serves, and goes from stream to stream: a stream whose
+// client is slow waits for room and costs nothing meanwhile. The state is read and written as
+// always.
+//
+// Clients have copies of their own, apart from those for members: one who saves slowly must never
+// keep a follower from its snapshot. They pin nothing of the log, because a restored cluster begins
+// a log of its own.
+#ifndef CAIRN_SERVER_SNAPSHOT_SAVER_H_
+#define CAIRN_SERVER_SNAPSHOT_SAVER_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "mvcc/store.h"
+#include "server/rpc/call.h"
+#include "server/snapshot/checkpoints.h"
+#include "server/state_home.h"
+#include "wal/fs.h"
+
+namespace cairn::server {
+
+struct SnapshotSaverOptions {
+  // Large enough that a message costs little beside its bytes, and far below the 4 MiB that gRPC's
+  // clients accept by default. A multiple of 512.
+  size_t message_bytes = size_t{256} << 10;
+  // What a stream queues: what a fast client takes while the thread serves others.
+  int64_t queue_bytes = int64_t{4} << 20;
+  // Streams at a time: together they queue 32 MiB.
+  size_t saves_max = 8;
+  // A client that takes nothing for so long is given up: its copy keeps what the state drops.
+  std::chrono::milliseconds stall_max = std::chrono::minutes(10);
+  // How long one copy may be in use: 100 GB at 1.2 MB/s.
+  std::chrono::milliseconds age_max = std::chrono::hours(24);
+};
+
+class SnapshotSaver {
+ public:
+  // All outlive this object.
+  SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store);
+  // Stops. The transports whose calls it served have stopped before.
+  ~SnapshotSaver();
+  SnapshotSaver(const SnapshotSaver&) = delete;
+  SnapshotSaver& operator=(const SnapshotSaver&) = delete;
+
+  // Sends a snapshot that holds everything applied by now, and finishes the call. `version` goes
+  // with every message. Any thread; never blocks.
+  //   RESOURCE_EXHAUSTED  as many as may be are being saved
+  //   DATA_LOSS           a file of the copy cannot be read
+  //   ABORTED             the client took nothing for too long
+  //   UNAVAILABLE         the server stops
+  void Save(std::shared_ptr<rpc::StreamCall> call, std::string version);
+
+  // Ends all streams. Idempotent.
+  void Stop();
+
+ private:
+  class Transfer;
+
+  void Run();
+  // Waits for the next one that can go on; null to end. Gives up those that stall meanwhile.
+  std::shared_ptr<Transfer> Next();
+  std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sends until the stream is full or done.
+  void Advance(const std::shared_ptr<Transfer>& transfer);
+  void MakeReady(const std::shared_ptr<Transfer>& transfer);
+  void End(const std::shared_ptr<Transfer>& transfer, absl::Status status);
+  bool stopping() const {
+    base::MutexLock lock(mutex_);
+    return stopping_;
+  }
+
+  const SnapshotSaverOptions options_;
+  wal::Fs& fs_;
+  mvcc::Store& store_;
+  Checkpoints copies_;
+
+  mutable base::Mutex mutex_;
+  base::ConditionVariable wake_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // All that are not finished, and those of them that can go on.
+  std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_SNAPSHOT_SAVER_H_

@@ -1,0 +1,230 @@
+#include "server/snapshot/saver.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/rpc.pb.h"
+#include "base/fail_point.h"
+#include "server/rpc/fake_call.h"
+#include "server/snapshot/inspect.h"
+#include "server/snapshot/test_state.h"
+
+namespace cairn::server {
+namespace {
+
+using etcdserverpb::SnapshotResponse;
+using testing::HasSubstr;
+
+constexpr uint64_t kLast = 60;
+
+bool GoOn() { return false; }
+
+class SaverTest : public testing::Test {
+ protected:
+  SaverTest() : directory_(testing::TempDir() + "/saver_" + Name()) {
+    std::filesystem::remove_all(directory_);
+    state_ = std::make_unique<State>(directory_ + "/state", kMembers[0].id, kLast);
+    // Small, so that a stream has many messages and waits for its client often.
+    options_.message_bytes = 512;
+    options_.queue_bytes = 4096;
+    MakeSaver();
+  }
+  static std::string Name() {
+    return testing::UnitTest::GetInstance()->current_test_info()->name();
+  }
+  void MakeSaver() {
+    saver_.reset();
+    saver_ = std::make_unique<SnapshotSaver>(options_, wal::PosixFs(), state_->states(),
+                                             state_->store());
+  }
+
+  struct Saved {
+    std::string data;
+    std::string digest;
+    absl::Status status;
+  };
+  // Takes what comes until the stream ends, and checks each message.
+  static Saved Receive(rpc::FakeStreamCall& call) {
+    Saved saved;
+    uint64_t left = 0;
+    while (const std::optional<std::string> message = call.WaitReceive()) {
+      SnapshotResponse response;
+      EXPECT_TRUE(response.ParseFromString(*message));
+      EXPECT_FALSE(response.has_header());
+      EXPECT_EQ(response.version(), "3.7.0");
+      EXPECT_TRUE(saved.digest.empty());
+      if (response.blob().size() == 32) {
+        saved.digest = response.blob();
+        EXPECT_EQ(response.remaining_bytes(), 0U);
+        EXPECT_EQ(left, 0U);
+        continue;
+      }
+      if (!saved.data.empty()) {
+        EXPECT_EQ(response.remaining_bytes() + response.blob().size(), left);
+      }
+      left = response.remaining_bytes();
+      saved.data += response.blob();
+    }
+    saved.status = call.WaitStatus();
+    return saved;
+  }
+  std::string Keep(const Saved& saved) {
+    const std::string path = directory_ + "/saved";
+    std::ofstream(path, std::ios::binary) << saved.data << saved.digest;
+    return path;
+  }
+  int Copies() const {
+    int copies = 0;
+    for (const std::string& name : state_->Names()) copies += name.starts_with(kCheckpointPrefix);
+    return copies;
+  }
+  // The directory of the only copy.
+  std::string CopyPath() const {
+    for (const std::string& name : state_->Names()) {
+      if (name.starts_with(kCheckpointPrefix)) return directory_ + "/state/" + name;
+    }
+    return {};
+  }
+
+  const std::string directory_;
+  SnapshotSaverOptions options_;
+  std::unique_ptr<State> state_;
+  std::unique_ptr<SnapshotSaver> saver_;
+};
+
+TEST_F(SaverTest, SendsTheStateAsItIs) {
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(saved.status.ok()) << saved.status;
+  EXPECT_EQ(saved.data.size() % 512, 0U);
+  const std::string path = Keep(saved);
+  const auto verified = VerifySnapshot(wal::PosixFs(), path, Digest::kCheck, GoOn);
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->counts.live_keys, int64_t{kLast} - 3);
+  EXPECT_EQ(verified->manifest.revision(), state_->store().published().revision.value());
+  EXPECT_EQ(verified->manifest.applied_index(), kLast);
+  const auto facts = InspectSnapshot(wal::PosixFs(), path, GoOn);
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(facts->hash, state_->Hash());
+  EXPECT_EQ(facts->live_keys, int64_t{kLast} - 3);
+  EXPECT_EQ(facts->manifest.storage_version(), "3.7.0");
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, ASlowClientHoldsUpNobodyAndSeesTheStateOfItsBeginning) {
+  rpc::FakeStreamCall slow;
+  saver_->Save(slow.TakeCall(), "3.7.0");
+  ASSERT_TRUE(slow.WaitReceive().has_value());
+  CheckOk(state_->applier().Apply(History(kLast + 1, kLast + 20)).status());
+  rpc::FakeStreamCall fast;
+  saver_->Save(fast.TakeCall(), "3.7.0");
+  const Saved later = Receive(fast);
+  EXPECT_TRUE(later.status.ok()) << later.status;
+  // Never more than a message beyond what may be queued.
+  EXPECT_LE(slow.queued_bytes(), 4096 + 1024);
+  const auto found = InspectSnapshot(wal::PosixFs(), Keep(later), GoOn);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->live_keys, int64_t{kLast} + 17);
+  const Saved first = Receive(slow);
+  EXPECT_TRUE(first.status.ok()) << first.status;
+}
+
+TEST_F(SaverTest, CopiesAreSharedAndBounded) {
+  std::vector<rpc::FakeStreamCall> calls(options_.saves_max + 1);
+  for (rpc::FakeStreamCall& call : calls) saver_->Save(call.TakeCall(), "3.7.0");
+  const absl::Status refused = calls.back().WaitStatus();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  for (size_t i = 0; i < options_.saves_max; ++i) ASSERT_TRUE(calls[i].WaitReceive().has_value());
+  EXPECT_EQ(Copies(), 1);
+  for (rpc::FakeStreamCall& call : calls) call.Cancel();
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, AClientThatGoesLeavesNothing) {
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  ASSERT_TRUE(call.WaitReceive().has_value());
+  EXPECT_EQ(Copies(), 1);
+  call.Cancel();
+  EXPECT_FALSE(call.WaitStatus().ok());
+  // The next one finds the thread free, so the copy has gone before.
+  rpc::FakeStreamCall next;
+  saver_->Save(next.TakeCall(), "3.7.0");
+  EXPECT_TRUE(Receive(next).status.ok());
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, AStopEndsWhatIsUnderWay) {
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  ASSERT_TRUE(call.WaitReceive().has_value());
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(absl::IsUnavailable(saved.status)) << saved.status;
+  EXPECT_TRUE(saved.digest.empty());
+  rpc::FakeStreamCall late;
+  saver_->Save(late.TakeCall(), "3.7.0");
+  EXPECT_TRUE(absl::IsUnavailable(late.WaitStatus()));
+}
+
+TEST_F(SaverTest, ABrokenFileEndsTheStreamWithDataLoss) {
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  ASSERT_TRUE(call.WaitReceive().has_value());
+  // Half a file, of all those that have not left yet.
+  const std::string copy = CopyPath();
+  for (const auto& entry : std::filesystem::directory_iterator(copy)) {
+    // Not the tables, which the state uses too.
+    if (entry.path().extension() == ".sst") {
+      std::filesystem::remove(entry.path());
+    } else {
+      std::filesystem::resize_file(entry.path(), 1);
+    }
+  }
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(absl::IsDataLoss(saved.status)) << saved.status;
+  EXPECT_TRUE(saved.digest.empty());
+  EXPECT_THAT(std::string(saved.status.message()), HasSubstr(copy));
+}
+
+TEST_F(SaverTest, ACopyThatIsNoStateIsNotSent) {
+  const base::ScopedFailPointObserver observer([this](std::string_view name) {
+    if (name == "server.snapshot.checkpoint_made") {
+      std::filesystem::resize_file(CopyPath() + "/CURRENT", 0);
+    }
+  });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(saved.data.empty());
+  EXPECT_TRUE(absl::IsDataLoss(saved.status)) << saved.status;
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, WhoTakesNothingIsGivenUp) {
+  options_.stall_max = std::chrono::milliseconds(20);
+  MakeSaver();
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const absl::Status status = call.WaitStatus();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+}  // namespace
+}  // namespace cairn::server
