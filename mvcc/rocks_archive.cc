@@ -118,7 +118,8 @@ class ArchiveFileSystem final : public rocksdb::FileSystemWrapper {
   }
   IOStatus FileExists(const std::string& path, const IOOptions& /*options*/,
                       IODebugContext* /*debug*/) override {
-    return path == kDirectory || Find(path) != nullptr ? IOStatus::OK() : Missing(path);
+    // The word that RocksDB asks for here, and only here.
+    return path == kDirectory || Find(path) != nullptr ? IOStatus::OK() : IOStatus::NotFound(path);
   }
   IOStatus GetChildren(const std::string& directory, const IOOptions& /*options*/,
                        std::vector<std::string>* names, IODebugContext* /*debug*/) override {

@@ -31,27 +31,37 @@ constexpr StoreIdentity kNew = {ClusterId(0xc2), MemberId(0xa9)};
 void CheckOk(const absl::Status& status) { CAIRN_CHECK(status.ok(), status.ToString()); }
 bool GoOn() { return false; }
 
+void ApplyEntry(Store& store, uint64_t index) {
+  Batch batch = store.BeginBatch();
+  WriteTxn txn = batch.BeginTxn();
+  const std::string key = "key" + std::to_string(index % 12);
+  if (index % 7 == 0) {
+    CheckOk(txn.Delete(key).status());
+  } else {
+    CheckOk(txn.Put(key, std::string(index % 5 == 0 ? 5000 : 20, 'v'), LeaseId(0)).status());
+  }
+  txn.Commit();
+  batch.PutMeta("c/test", std::to_string(index));
+  if (index == 50) CheckOk(batch.SetCompactWatermark(Revision(30)));
+  CheckOk(batch.Commit({Index(index), Term(2)}));
+}
+
+// At most `rows_max` rows of what a compaction left; false when there is nothing.
+bool RemoveSome(Store& store, int rows_max) {
+  const auto step = store.FindRemovalStep(rows_max);
+  CheckOk(step.status());
+  if (step->empty()) return false;
+  Batch batch = store.BeginBatch();
+  CAIRN_CHECK(*batch.ApplyRemoval(*step));
+  CheckOk(batch.Commit(store.applied()));
+  return true;
+}
+
 // Keys with several versions, large and small, deleted ones, and a compaction half done.
 void Fill(Store& store) {
   for (uint64_t index = 1; index <= 60; ++index) {
-    Batch batch = store.BeginBatch();
-    WriteTxn txn = batch.BeginTxn();
-    const std::string key = "key" + std::to_string(index % 12);
-    if (index % 7 == 0) {
-      CheckOk(txn.Delete(key).status());
-    } else {
-      CheckOk(txn.Put(key, std::string(index % 5 == 0 ? 5000 : 20, 'v'), LeaseId(0)).status());
-    }
-    txn.Commit();
-    batch.PutMeta("c/test", std::to_string(index));
-    if (index == 50) CheckOk(batch.SetCompactWatermark(Revision(30)));
-    CheckOk(batch.Commit({Index(index), Term(2)}));
-    if (index < 55) continue;
-    auto step = store.FindRemovalStep(5);
-    CheckOk(step.status());
-    Batch removal = store.BeginBatch();
-    CAIRN_CHECK(*removal.ApplyRemoval(*step));
-    CheckOk(removal.Commit(store.applied()));
+    ApplyEntry(store, index);
+    if (index >= 58) CAIRN_CHECK(RemoveSome(store, 5));
   }
   CheckOk(store.Flush().status());
 }
@@ -197,13 +207,7 @@ TEST_F(StateCheckTest, RevisionAndWatermarkCanBeRaised) {
     EXPECT_TRUE(IsCompacted((*store)->Count(KeyRange::All(), published_.revision).status()));
     EXPECT_TRUE((*store)->HashKv(kCurrent).ok());
     // Removal comes to its end, and the next write goes on behind the raised revision.
-    for (int steps = 0; steps < 1000; ++steps) {
-      auto step = (*store)->FindRemovalStep(100);
-      CheckOk(step.status());
-      if (step->empty()) break;
-      Batch batch = (*store)->BeginBatch();
-      ASSERT_TRUE(*batch.ApplyRemoval(*step));
-      CheckOk(batch.Commit((*store)->applied()));
+    while (RemoveSome(**store, 100)) {
     }
     EXPECT_GE((*store)->removed_through(), raised);
     Batch batch = (*store)->BeginBatch();

@@ -294,7 +294,8 @@ void AddSnapshotCommand(CLI::App& app, Tool& tool) {
   restore.add_flag("--mark-compacted", options->mark_compacted,
                    "compact everything before the raised revision (with --bump-revision)");
   // etcdutl's, for its scripts: there is no map of memory here.
-  restore.add_option("--initial-memory-map-size", "accepted, without effect");
+  restore.add_option("--initial-memory-map-size", options->initial_memory_map_size,
+                     "accepted, without effect");
   restore.callback([options, &tool] { tool.exit_code = SnapshotRestore(*options, tool); });
 }
 

@@ -31,6 +31,8 @@ struct SnapshotRestoreOptions {
   bool skip_hash_check = false;
   int64_t bump_revision = 0;
   bool mark_compacted = false;
+  // Without effect.
+  uint64_t initial_memory_map_size = 0;
 };
 
 // Each returns the exit code.

@@ -17,7 +17,6 @@
 #include "server/membership_rows.h"
 #include "server/snapshot/restore_site.h"
 #include "server/state_home.h"
-#include "wal/types.h"
 #include "wal/wal.h"
 
 namespace cairn::server {
@@ -165,10 +164,10 @@ absl::Status RewriteState(const std::string& directory, const RestoreRequest& re
   return absl::OkStatus();
 }
 
-absl::Status WriteLog(wal::Fs& fs, const std::string& directory, const NewCluster& cluster,
-                      raft::EntryId at) {
+absl::Status WriteLog(wal::Fs& fs, const std::string& directory, const wal::Options& options,
+                      const NewCluster& cluster, raft::EntryId at) {
   CAIRN_ASSIGN_OR_RETURN(const wal::Wal::Opened log,
-                         wal::Wal::Create(fs, directory, {}, cluster.self));
+                         wal::Wal::Create(fs, directory, options, cluster.self));
   std::array<wal::Append, 2> appends;
   appends[0].entries = BootstrapEntries(cluster.members);
   appends[0].commit = appends[0].entries.back().index;
@@ -224,7 +223,7 @@ absl::StatusOr<RestoredMember> Build(wal::Fs& fs, ArchiveReader& archive, const 
   CAIRN_RETURN_IF_ERROR(PrepareStatePointer(fs, states, kFirstState));
   CAIRN_RETURN_IF_ERROR(SwitchStatePointer(fs, states));
   const std::string log = wal != nullptr ? wal->folder() : data.folder() + "/wal";
-  CAIRN_RETURN_IF_ERROR(WriteLog(fs, log, cluster, at));
+  CAIRN_RETURN_IF_ERROR(WriteLog(fs, log, request.log, cluster, at));
   if (is_stopping()) return base::MakeStatus(absl::StatusCode::kCancelled, "interrupted");
   return restored;
 }

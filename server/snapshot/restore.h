@@ -29,6 +29,7 @@
 #include "server/config.h"
 #include "server/snapshot/archive_reader.h"
 #include "wal/fs.h"
+#include "wal/types.h"
 
 namespace cairn::server {
 
@@ -39,6 +40,8 @@ struct RestoreRequest {
   // take revisions that are given out twice for the ones they have seen.
   int64_t bump_revision = 0;
   bool mark_compacted = false;
+  // Of the first segment of the log: small ones are for tests.
+  wal::Options log;
 };
 
 struct RestoredMember {

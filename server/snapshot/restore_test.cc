@@ -136,6 +136,7 @@ class RestoreTest : public testing::Test {
     AddToHistory();
     Save(root_ + "/snapshot");
     request_.snapshot_path = root_ + "/snapshot";
+    request_.log.segment_bytes = 16384;
     files::create_directory(root_ + "/site");
   }
   static std::string Name() {
@@ -300,7 +301,9 @@ TEST_F(RestoreTest, ARestoreIsAClusterOfItsOwn) {
   request_.bump_revision = 1;
   request_.mark_compacted = true;
   EXPECT_NE(id_of(config), first);
-  request_ = {.snapshot_path = root_ + "/later"};
+  request_.bump_revision = 0;
+  request_.mark_compacted = false;
+  request_.snapshot_path = root_ + "/later";
   CheckOk(state_->applier()
               .Apply(std::vector<raft::Entry>{
                   CommandEntry(state_->store().applied().index.value() + 1, CommandKind::kPut, {})})

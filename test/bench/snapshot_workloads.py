@@ -24,12 +24,12 @@ def _save(run):
     """Saves once; returns the seconds it took and the size of the file in MiB."""
     path = os.path.join(run.settings.directory, "saved")
     # Where the driver runs.
-    command = ["taskset", "-c", run.settings.client_cpus,
-               _ETCDCTL, f"--endpoints={run.server.endpoint}", "snapshot", "save", path]
+    command = ["taskset", "--cpu-list", run.settings.client_cpus]
+    command += [_ETCDCTL, f"--endpoints={run.server.endpoint}", "snapshot", "save", path]
     started = time.monotonic()
     answer = subprocess.run(
-        command, env={**os.environ, "ETCDCTL_API": "3"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, check=False,
+        command, env={**os.environ, "ETCDCTL_API": "3"}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False,
     )
     seconds = time.monotonic() - started
     if answer.returncode != 0:
