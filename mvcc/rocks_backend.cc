@@ -11,6 +11,7 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <array>
+#include <cstdarg>
 #include <filesystem>
 #include <limits>
 #include <system_error>
@@ -282,6 +283,12 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenBackend(const RocksOptions& options
     return base::Error(absl::StatusCode::kInvalidArgument,
                        "state in {}: a memory limit of {} bytes is below the least of {}",
                        options.directory, limit_bytes, kMemoryLimitBytesMin);
+  }
+  // RocksDB would be less clear about it.
+  if (std::error_code error;
+      access == Access::kReadOnly && options.env == nullptr &&
+      !std::filesystem::exists(std::filesystem::path(options.directory) / "CURRENT", error)) {
+    return base::Error(absl::StatusCode::kNotFound, "there is no state in {}", options.directory);
   }
   const auto memory = options.memory != nullptr ? options.memory : MakeRocksMemory(limit_bytes);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;

@@ -52,7 +52,9 @@ struct RocksOptions {
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options);
 
 // Opens what is there for reading only, and changes nothing in the directory: no lock is taken, no
-// file made or removed. Writing, Flush and Checkpoint fail. Errors as OpenRocksBackend.
+// file made or removed. Sees what was flushed when it was opened; beside a process that has the
+// directory open a file may vanish meanwhile, which is an error. Writing, Flush and Checkpoint
+// fail. Errors as OpenRocksBackend, and NOT_FOUND when there is no state.
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackendForReading(const RocksOptions& options);
 
 // Removes a state that is not open, whole or in part; OK when there is none.

@@ -10,6 +10,7 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "wal/format.h"
+#include "wal/replay.h"
 
 namespace cairn::wal {
 
@@ -83,9 +84,9 @@ class Opening {
           base::Annotate(ReadExactly(*file, 0, size_bytes, bytes), PathOf(directory_, name)));
       scans_.push_back(ScanSegment(
           *sequence, bytes, previous,
-          [this](const SegmentHeader& header) { return OnHeader(header); },
+          [this](const SegmentHeader& header) { return replay_.OnHeader(header); },
           [this](const BatchHeader& header, uint64_t offset, std::string_view body) {
-            return OnBatch(header, offset, body);
+            return replay_.OnBatch(header, offset, body);
           }));
       previous = scans_.back().chain;
       files_.push_back({.sequence = *sequence,
@@ -100,7 +101,9 @@ class Opening {
   absl::Status DecideOn(const std::optional<Identity>& expected) {
     verdict_ = Judge(scans_, expected);
     if (verdict_.kind == VerdictKind::kWhole || verdict_.kind == VerdictKind::kTorn) {
-      return CheckStart();
+      const std::string problem = replay_.CheckStart();
+      if (problem.empty()) return absl::OkStatus();
+      return base::Error(absl::StatusCode::kDataLoss, "log in {}: {}", directory_, problem);
     }
     return base::Error(CodeOf(verdict_.kind), "log in {}: {}", directory_, verdict_.message);
   }
@@ -128,56 +131,16 @@ class Opening {
     const SegmentScan& last = scans_[verdict_.last];
     opened.chain = last.chain;
     // Whole segments behind a cut one were proven by the header of the segment that was cut.
-    opened.is_proven = last_batch_is_empty_ && last.proven + kSectorBytes == last.end_offset;
+    opened.is_proven =
+        replay_.last_batch_is_empty() && last.proven + kSectorBytes == last.end_offset;
     opened.segments.assign(files_.begin(),
                            files_.begin() + static_cast<std::ptrdiff_t>(verdict_.last) + 1);
     Describe(opened);
-    opened.state = std::move(state_);
+    opened.state = replay_.TakeState();
     return opened;
   }
 
  private:
-  std::string OnHeader(const SegmentHeader& header) {
-    if (!has_state_) {
-      state_ = LogState(header.before_first);
-      has_state_ = true;
-    } else if (header.before_first != state_.last()) {
-      return fmt::format("it continues entry {}, but the segment before it ends with entry {}",
-                         header.before_first.index, state_.last().index);
-    }
-    identity_ = header.identity;
-    begins_ = header.sequence;
-    return {};
-  }
-
-  std::string OnBatch(const BatchHeader& header, uint64_t offset, std::string_view body) {
-    if (begins_) state_.BeginSegment(*std::exchange(begins_, std::nullopt));
-    state_.BeginBatch(offset, header.commit);
-    last_batch_is_empty_ = body.size() == 1;
-    Record record;
-    do {
-      if (!TakeRecord(body, record)) return "a record is malformed";
-      if (std::string problem = state_.Apply(record); !problem.empty()) return problem;
-    } while (record.type != RecordType::kEnd);
-    return {};
-  }
-
-  // What is below the first entry must be covered, or older segments were lost.
-  absl::Status CheckStart() {
-    Index covered;
-    if (state_.marker()) covered = state_.marker()->id.index;
-    if (state_.snapshot_installed()) {
-      covered = std::max(covered, state_.snapshot_installed()->id.index);
-    }
-    if (state_.before_first().index <= covered) return absl::OkStatus();
-    return base::Error(
-        absl::StatusCode::kDataLoss,
-        "log in {}: {} at offset 0: it continues entry {}, but the segments before it "
-        "are missing and the state is marked durable only through entry {}; put the "
-        "missing segments back, or restore this member from a backup",
-        directory_, SegmentName(files_.front().sequence), state_.before_first().index, covered);
-  }
-
   absl::Status KeepWhatIsCut(Recovered& recovered) {
     const SegmentFile& segment = files_[verdict_.cut];
     const uint64_t bytes = scans_[verdict_.cut].nonzero_end - verdict_.cut_offset;
@@ -246,14 +209,14 @@ class Opening {
 
   void Describe(OpenedLog& opened) const {
     Recovered& recovered = opened.recovered;
-    recovered.identity = identity_;
-    recovered.hard_state = {
-        .term = state_.term(), .vote = state_.vote(), .commit = state_.commit()};
-    recovered.before_first = state_.before_first();
-    recovered.last = state_.last();
-    recovered.marker = state_.marker();
-    recovered.snapshot_installed = state_.snapshot_installed();
-    recovered.configuration = state_.configuration();
+    const LogState& state = replay_.state();
+    recovered.identity = replay_.identity();
+    recovered.hard_state = {.term = state.term(), .vote = state.vote(), .commit = state.commit()};
+    recovered.before_first = state.before_first();
+    recovered.last = state.last();
+    recovered.marker = state.marker();
+    recovered.snapshot_installed = state.snapshot_installed();
+    recovered.configuration = state.configuration();
     recovered.segments = opened.segments.size();
     recovered.first_segment = SegmentName(opened.segments.front().sequence);
     recovered.last_segment = SegmentName(opened.segments.back().sequence);
@@ -266,11 +229,7 @@ class Opening {
   std::vector<SegmentFile> files_;  // Parallel to scans_.
   std::vector<SegmentScan> scans_;
   Verdict verdict_;
-  LogState state_;
-  bool has_state_ = false;
-  Identity identity_;
-  std::optional<uint64_t> begins_;  // A segment whose first batch has not come yet.
-  bool last_batch_is_empty_ = false;
+  Replay replay_;
 };
 
 }  // namespace

@@ -1,0 +1,192 @@
+#include "cmd/cairnutl/opened_state.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "cmd/cairnutl/layered_backend.h"
+#include "mvcc/rocks_backend.h"
+#include "server/applier.h"
+#include "server/bootstrap.h"
+#include "wal/inspector.h"
+#include "wal/posix_fs.h"
+
+namespace cairn::cairnutl {
+
+namespace {
+
+// A tool reads once: little is worth keeping.
+constexpr int64_t kMemoryBytes = int64_t{64} << 20;
+// What is applied as one batch in a replay.
+constexpr size_t kReplayEntriesMax = 1000;
+constexpr size_t kReplayBytesMax = size_t{4} << 20;
+
+bool ShowNothing(const wal::SeenBatch&) { return true; }
+
+// Nothing when there is no such row, as in a state of which nothing was ever flushed.
+absl::StatusOr<std::optional<mvcc::FormatRow>> ReadFormatRow(const mvcc::Backend& backend) {
+  mvcc::FormatRow format;
+  bool is_readable = false;
+  CAIRN_ASSIGN_OR_RETURN(
+      const bool is_there,
+      backend.Get(mvcc::Family::kMeta, mvcc::kFormatKey,
+                  [&](std::string_view row) { is_readable = mvcc::DecodeFormatRow(row, format); }));
+  if (!is_there) return std::optional<mvcc::FormatRow>();
+  if (is_readable) return format;
+  return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is unreadable",
+                     mvcc::kFormatKey);
+}
+
+// Whether `log` and a state of `format` that is applied through `applied` are of one member and one
+// history.
+absl::Status CheckFits(const wal::LogReport& log, const mvcc::FormatRow& format,
+                       mvcc::EntryApplied applied) {
+  if (!log.is_readable()) {
+    return base::Error(absl::StatusCode::kDataLoss, "the log cannot be replayed: {}",
+                       log.verdict.message);
+  }
+  if (log.identity.cluster != format.cluster || log.identity.member != format.member) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "the log is of member {:x} of cluster {:x}, the state of member {:x} of "
+                       "cluster {:x}; name --wal-dir of the same member",
+                       log.identity.member, log.identity.cluster, format.member, format.cluster);
+  }
+  CAIRN_RETURN_IF_ERROR(server::CheckLogMeetsState(log.state.before_first(), log.last, applied));
+  if (!log.state.Knows(applied.index) || applied.index == Index(0)) return absl::OkStatus();
+  const Term term = log.state.TermAt(applied.index);
+  if (term == applied.term) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     "the state has applied index {} at term {}, but the log has term {} there",
+                     applied.index, applied.term, term);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenRows(const std::string& state_path) {
+  return mvcc::OpenRocksBackendForReading(
+      {.directory = state_path, .memory_limit_bytes = kMemoryBytes});
+}
+
+absl::StatusOr<mvcc::StateRow> ReadStateRow(const mvcc::Backend& backend) {
+  mvcc::StateRow state;
+  bool is_readable = false;
+  CAIRN_RETURN_IF_ERROR(
+      backend
+          .Get(mvcc::Family::kMeta, mvcc::kStateKey,
+               [&](std::string_view row) { is_readable = mvcc::DecodeStateRow(row, state); })
+          .status());
+  if (is_readable) return state;
+  return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is missing or unreadable",
+                     mvcc::kStateKey);
+}
+
+absl::StatusOr<mvcc::StateRow> ReadStateRow(const std::string& state_path) {
+  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<mvcc::Backend> backend, OpenRows(state_path));
+  return ReadStateRow(*backend);
+}
+
+absl::StatusOr<OpenedState> OpenedState::Open(const StateOptions& options, const Tool& tool) {
+  std::error_code error;
+  if (std::filesystem::is_regular_file(options.where.directory, error)) {
+    return base::Error(absl::StatusCode::kInvalidArgument,
+                       "{} is a file: name a data directory or a state's directory",
+                       options.where.directory);
+  }
+  OpenedState state;
+  state.name_ = options.where.directory;
+  CAIRN_ASSIGN_OR_RETURN(state.located_, Locate(options.where, tool));
+  CAIRN_ASSIGN_OR_RETURN(const std::string path, StateOf(state.located_, options.where));
+  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend, OpenRows(path));
+  if (options.replay) backend = std::make_unique<LayeredBackend>(std::move(backend));
+  std::optional<wal::LogReport> log;
+  if (const std::string& log_path = state.located_.wal_path; !log_path.empty()) {
+    CAIRN_ASSIGN_OR_RETURN(log, wal::InspectLog(wal::PosixFs(), log_path, ShowNothing));
+  } else if (options.replay) {
+    CAIRN_RETURN_IF_ERROR(WalOf(state.located_, options.where).status());
+  }
+  CAIRN_RETURN_IF_ERROR(state.OpenStore(std::move(backend), log, options));
+  CAIRN_RETURN_IF_ERROR(state.MeetLog(log, options, tool));
+  return state;
+}
+
+absl::StatusOr<OpenedState> OpenedState::Adopt(std::string name,
+                                               std::unique_ptr<mvcc::Backend> backend,
+                                               std::shared_ptr<void> holds) {
+  OpenedState state;
+  state.name_ = std::move(name);
+  state.holds_ = std::move(holds);
+  CAIRN_RETURN_IF_ERROR(state.OpenStore(std::move(backend), std::nullopt, {}));
+  return state;
+}
+
+absl::Status OpenedState::OpenStore(std::unique_ptr<mvcc::Backend> backend,
+                                    const std::optional<wal::LogReport>& log,
+                                    const StateOptions& options) {
+  CAIRN_ASSIGN_OR_RETURN(const std::optional<mvcc::FormatRow> format, ReadFormatRow(*backend));
+  if (format.has_value()) {
+    format_ = *format;
+  } else if (options.replay && log->is_readable()) {
+    format_.cluster = log->identity.cluster;
+    format_.member = log->identity.member;
+  } else {
+    return base::Error(
+        absl::StatusCode::kNotFound,
+        "the state in {} is empty: nothing was flushed into it yet; what was written "
+        "is in the log (--replay)",
+        name_);
+  }
+  backend_ = backend.get();
+  CAIRN_ASSIGN_OR_RETURN(
+      store_,
+      mvcc::Store::Open(std::move(backend), {.identity = {format_.cluster, format_.member}}));
+  return absl::OkStatus();
+}
+
+absl::Status OpenedState::MeetLog(const std::optional<wal::LogReport>& log,
+                                  const StateOptions& options, const Tool& tool) {
+  if (!log.has_value()) return absl::OkStatus();
+  const mvcc::EntryApplied applied = store_->applied();
+  const Index last = std::min(log->state.commit(), log->last.index);
+  if (options.replay) {
+    CAIRN_RETURN_IF_ERROR(CheckFits(*log, format_, applied));
+    return last > applied.index ? Replay(*log, last) : absl::OkStatus();
+  }
+  if (!log->is_readable()) {
+    tool.note(fmt::format("Note: the log does not check out: {}", log->verdict.message));
+  } else if (last > applied.index) {
+    tool.note(fmt::format(
+        "Note: the state was flushed through entry {}; the log has committed {} entries more, "
+        "through {}, which a start would apply (--replay does so in memory)",
+        applied.index, last - applied.index, last));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenedState::Replay(const wal::LogReport& log, Index last) {
+  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<server::Applier> applier,
+                         server::Applier::Open(*store_, {.id = format_.member, .nonce = 0}));
+  std::vector<raft::Entry> entries;
+  size_t bytes = 0;
+  absl::Status applied;
+  const auto apply = [&] {
+    applied = applier->Apply(entries).status();
+    replayed_ += entries.size();
+    entries.clear();
+    bytes = 0;
+    return applied.ok();
+  };
+  CAIRN_RETURN_IF_ERROR(wal::ForEachEntry(
+      wal::PosixFs(), located_.wal_path, log, store_->applied().index + 1, last,
+      [&](const raft::Entry& entry) {
+        entries.push_back(entry);
+        bytes += entry.data_bytes();
+        return (entries.size() < kReplayEntriesMax && bytes < kReplayBytesMax) || apply();
+      }));
+  if (applied.ok() && !entries.empty()) apply();
+  return applied;
+}
+
+}  // namespace cairn::cairnutl
