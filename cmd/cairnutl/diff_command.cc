@@ -298,7 +298,12 @@ int SnapshotDiff(const DiffOptions& options, const Tool& tool) {
   return result->is_same() ? kExitOk : kExitDifferent;
 }
 
-void AddSnapshotDiffCommand(CLI::App& snapshot, Tool& tool) {
+void AddSnapshotDiffCommand(CLI::App& app, Tool& tool) {
+  const std::vector<CLI::App*> groups =
+      app.get_subcommands([](const CLI::App* group) { return group->get_name() == "snapshot"; });
+  CLI::App& snapshot =
+      groups.empty() ? *app.add_subcommand("snapshot", "Compare states") : *groups.front();
+  snapshot.require_subcommand(1);
   const auto options = std::make_shared<DiffOptions>();
   CLI::App& command =
       *snapshot.add_subcommand("diff", "Compare two states: 0 the same, 1 different, 2 trouble");

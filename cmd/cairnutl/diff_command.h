@@ -60,8 +60,9 @@ absl::StatusOr<DiffResult> Diff(const OpenedState& a, const OpenedState& b, uint
 // Returns the exit code: kExitOk, kExitDifferent, or kExitUsage in trouble, as diff(1) has it.
 int SnapshotDiff(const DiffOptions& options, const Tool& tool);
 
-// Adds `diff` to the group `snapshot`. `tool` outlives it.
-void AddSnapshotDiffCommand(CLI::App& snapshot, Tool& tool);
+// Adds `diff` to the group `snapshot` of `app`, which is made if nobody has made it yet. `tool`
+// outlives `app`.
+void AddSnapshotDiffCommand(CLI::App& app, Tool& tool);
 
 }  // namespace cairn::cairnutl
 

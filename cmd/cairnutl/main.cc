@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   AddRaftStateCommand(app, tool);
   AddHashKvCommand(app, tool);
   AddSnapshotCommand(app, tool);
-  AddSnapshotDiffCommand(*app.get_subcommand("snapshot"), tool);
+  AddSnapshotDiffCommand(app, tool);
 
   try {
     app.parse(argc, argv);

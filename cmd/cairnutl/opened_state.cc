@@ -11,6 +11,7 @@
 #include "mvcc/rocks_backend.h"
 #include "server/applier.h"
 #include "server/bootstrap.h"
+#include "server/installed_at.h"
 #include "wal/inspector.h"
 #include "wal/posix_fs.h"
 
@@ -63,6 +64,60 @@ absl::Status CheckFits(const wal::LogReport& log, const mvcc::FormatRow& format,
                      applied.index, applied.term, term);
 }
 
+// Whether the log says that the state is durable through `id`, or arrived as a snapshot there.
+bool Records(const wal::LogReport& log, raft::EntryId id) {
+  const auto& marker = log.state.marker();
+  const auto& installed = log.state.snapshot_installed();
+  return (marker.has_value() && marker->id == id) || (installed.has_value() && installed->id == id);
+}
+
+// Applies what a start would: what is known to be committed, and, where this member is the sole
+// voter, everything, because what its own log holds is committed.
+class Replayer {
+ public:
+  Replayer(server::Applier& applier, MemberId self, Index committed)
+      : applier_(applier), self_(self), committed_(committed) {}
+
+  // False when nothing more is to be applied.
+  bool Take(const raft::Entry& entry) {
+    if (entry.index > committed_ && !is_sole_voter_) {
+      if (!Apply() || !IsSoleVoter()) return false;
+      is_sole_voter_ = true;
+    }
+    // It may change who votes.
+    if (entry.kind == raft::EntryKind::kConfiguration) is_sole_voter_ = false;
+    entries_.push_back(entry);
+    bytes_ += entry.data_bytes();
+    return (entries_.size() < kReplayEntriesMax && bytes_ < kReplayBytesMax) || Apply();
+  }
+
+  absl::Status Finish() {
+    Apply();
+    return status_;
+  }
+
+ private:
+  bool IsSoleVoter() const {
+    const raft::Configuration& configuration = applier_.membership().configuration;
+    return configuration.voters == std::vector{self_} && configuration.outgoing.empty();
+  }
+
+  bool Apply() {
+    if (status_.ok() && !entries_.empty()) status_ = applier_.Apply(entries_).status();
+    entries_.clear();
+    bytes_ = 0;
+    return status_.ok();
+  }
+
+  server::Applier& applier_;
+  const MemberId self_;
+  const Index committed_;
+  bool is_sole_voter_ = false;  // As of the entries taken so far.
+  std::vector<raft::Entry> entries_;
+  size_t bytes_ = 0;
+  absl::Status status_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenRows(const std::string& state_path) {
@@ -81,11 +136,6 @@ absl::StatusOr<mvcc::StateRow> ReadStateRow(const mvcc::Backend& backend) {
   if (is_readable) return state;
   return base::Error(absl::StatusCode::kDataLoss, "state: the row {} is missing or unreadable",
                      mvcc::kStateKey);
-}
-
-absl::StatusOr<mvcc::StateRow> ReadStateRow(const std::string& state_path) {
-  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<mvcc::Backend> backend, OpenRows(state_path));
-  return ReadStateRow(*backend);
 }
 
 absl::StatusOr<OpenedState> OpenedState::Open(const StateOptions& options, const Tool& tool) {
@@ -148,12 +198,9 @@ absl::Status OpenedState::OpenStore(std::unique_ptr<mvcc::Backend> backend,
 absl::Status OpenedState::MeetLog(const std::optional<wal::LogReport>& log,
                                   const StateOptions& options, const Tool& tool) {
   if (!log.has_value()) return absl::OkStatus();
-  const mvcc::EntryApplied applied = store_->applied();
   const Index last = std::min(log->state.commit(), log->last.index);
-  if (options.replay) {
-    CAIRN_RETURN_IF_ERROR(CheckFits(*log, format_, applied));
-    return last > applied.index ? Replay(*log, last) : absl::OkStatus();
-  }
+  if (options.replay) return Replay(*log, last);
+  const mvcc::EntryApplied applied = store_->applied();
   if (!log->is_readable()) {
     tool.note(fmt::format("Note: the log does not check out: {}", log->verdict.message));
   } else if (last > applied.index) {
@@ -165,28 +212,26 @@ absl::Status OpenedState::MeetLog(const std::optional<wal::LogReport>& log,
   return absl::OkStatus();
 }
 
-absl::Status OpenedState::Replay(const wal::LogReport& log, Index last) {
+absl::Status OpenedState::Replay(const wal::LogReport& log, Index committed) {
+  const mvcc::EntryApplied applied = store_->applied();
+  CAIRN_ASSIGN_OR_RETURN(const std::optional<raft::EntryId> installed,
+                         server::ReadInstalledAt(*store_));
+  // A state that arrived as a snapshot of which the log knows nothing: a start records that first,
+  // which drops every entry.
+  if (installed == raft::EntryId{applied.term, applied.index} && !Records(log, *installed)) {
+    return absl::OkStatus();
+  }
+  CAIRN_RETURN_IF_ERROR(CheckFits(log, format_, applied));
+  if (applied.index >= log.last.index) return absl::OkStatus();
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<server::Applier> applier,
                          server::Applier::Open(*store_, {.id = format_.member, .nonce = 0}));
-  std::vector<raft::Entry> entries;
-  size_t bytes = 0;
-  absl::Status applied;
-  const auto apply = [&] {
-    applied = applier->Apply(entries).status();
-    replayed_ += entries.size();
-    entries.clear();
-    bytes = 0;
-    return applied.ok();
-  };
-  CAIRN_RETURN_IF_ERROR(wal::ForEachEntry(
-      wal::PosixFs(), located_.wal_path, log, store_->applied().index + 1, last,
-      [&](const raft::Entry& entry) {
-        entries.push_back(entry);
-        bytes += entry.data_bytes();
-        return (entries.size() < kReplayEntriesMax && bytes < kReplayBytesMax) || apply();
-      }));
-  if (applied.ok() && !entries.empty()) apply();
-  return applied;
+  Replayer replayer(*applier, format_.member, committed);
+  CAIRN_RETURN_IF_ERROR(
+      wal::ForEachEntry(wal::PosixFs(), located_.wal_path, log, applied.index + 1, log.last.index,
+                        [&](const raft::Entry& entry) { return replayer.Take(entry); }));
+  CAIRN_RETURN_IF_ERROR(replayer.Finish());
+  replayed_ = store_->applied().index - applied.index;
+  return absl::OkStatus();
 }
 
 }  // namespace cairn::cairnutl

@@ -23,8 +23,8 @@ namespace cairn::cairnutl {
 
 struct StateOptions {
   WhereToLook where;
-  // First apply, in memory, what the log has committed and the state does not hold yet, as a start
-  // would. Needs the log.
+  // First apply, in memory, what a start would: what the log has committed and the state does not
+  // hold yet, and everything if this member is the sole voter. Needs the log.
   bool replay = false;
 };
 
@@ -55,7 +55,7 @@ class OpenedState {
   // Compares with the log, if there is one: replays what the state lacks, or notes it.
   absl::Status MeetLog(const std::optional<wal::LogReport>& log, const StateOptions& options,
                        const Tool& tool);
-  absl::Status Replay(const wal::LogReport& log, Index last);
+  absl::Status Replay(const wal::LogReport& log, Index committed);
 
   std::string name_;
   Located located_;
@@ -69,8 +69,7 @@ class OpenedState {
 // The rows of a state, for whoever wants them also when the store's own rows are damaged.
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenRows(const std::string& state_path);
 
-// Where the state at `state_path` stands; DATA_LOSS when that row is missing or unreadable.
-absl::StatusOr<mvcc::StateRow> ReadStateRow(const std::string& state_path);
+// Where a state stands; DATA_LOSS when that row is missing or unreadable.
 absl::StatusOr<mvcc::StateRow> ReadStateRow(const mvcc::Backend& backend);
 
 }  // namespace cairn::cairnutl

@@ -313,8 +313,10 @@ void AddStateCommand(CLI::App& app, Tool& tool) {
   CLI::App& scan_command = *state.add_subcommand("scan", "Print rows, decoded");
   AddStateOptions(scan_command, scan->state);
   scan_command.add_option("--family", scan->families, "only rows of this family; may be repeated")
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"keys", "revisions", "meta"}));
   scan_command.add_option("--row", scan->rows, "only rows of this name; may be repeated")
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(RowNames()));
   scan_command.add_option("--prefix", scan->prefix, "only rows whose key begins with this");
   scan_command.add_flag("--hex", scan->is_hex, "--prefix is written in hexadecimal digits");

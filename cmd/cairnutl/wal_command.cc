@@ -57,17 +57,18 @@ int RefuseFormat(const Tool& tool) {
   return kExitUsage;
 }
 
-// The last entry that is known to be committed: by the log itself, or by the state, which has
-// applied nothing else.
-Index KnownCommit(const LookedAt& looked, const Tool& tool) {
+// The last entry that a start would apply: what the log knows to be committed and, where the state
+// is there to tell, what it has applied and what a sole voter has in its log.
+Index LastCommitted(const DumpOptions& options, const LookedAt& looked, const Tool& tool) {
   Index commit = looked.log.state.commit();
-  if (!looked.located.state_path.empty()) {
-    const absl::StatusOr<mvcc::StateRow> state = ReadStateRow(looked.located.state_path);
+  if (looked.log.is_readable() && !looked.located.state_path.empty()) {
+    const absl::StatusOr<OpenedState> state =
+        OpenedState::Open({.where = options.where, .replay = true}, tool);
     if (state.ok()) {
-      commit = std::max(commit, state->applied.index);
+      commit = std::max(commit, state->store().applied().index);
     } else {
-      tool.note(fmt::format("Note: the state could not be asked what it has applied: {}",
-                            base::Message(state.status())));
+      tool.note(fmt::format("Note: only what the log itself knows to be committed, through {}: {}",
+                            commit, base::Message(state.status())));
     }
   }
   return std::min(commit, looked.log.last.index);
@@ -79,7 +80,7 @@ int DumpRequests(const DumpOptions& options, const Tool& tool) {
   const wal::LogReport& log = looked->log;
   const int code = NoteDamage(log, tool);
   Index first = log.state.before_first().index + 1;
-  Index last = KnownCommit(*looked, tool);
+  Index last = LastCommitted(options, *looked, tool);
   if (options.filter.first_index) first = std::max(first, Index(*options.filter.first_index));
   if (options.filter.last_index) last = std::min(last, Index(*options.filter.last_index));
   if (first > last) return code;
@@ -185,6 +186,7 @@ void AddWalCommand(CLI::App& app, Tool& tool) {
   dump.add_option("--to", options->filter.last_index, "last index to show");
   dump.add_option("--term", options->filter.term, "only records of this term");
   dump.add_option("--type", options->filter.types, "only records of this type; may be repeated")
+      ->allow_extra_args(false)
       ->check(
           CLI::IsMember({"entry", "hard-state", "configuration", "marker", "snapshot-installed"}));
   dump.add_flag("--batches", options->filter.with_batches, "show the headers of batches too");

@@ -18,8 +18,9 @@ namespace cairn::cairnutl {
 struct DumpOptions {
   WhereToLook where;
   DumpFilter filter;
-  // Only applied requests, in order, as lines of JSON: no entry that was superseded, none above the
-  // commit index, none of the empty ones with which leaders begin.
+  // Only applied requests, in order, as lines of JSON: no entry that was superseded, none of the
+  // empty ones with which leaders begin, and none that is not committed: by the log's own commit
+  // index or, in a data directory, by what a start would apply (StateOptions::replay).
   bool requests = false;
 };
 

@@ -111,7 +111,10 @@ std::string VerdictName(VerdictKind kind) {
   return "unknown";
 }
 
-int ExitCodeOf(const LogReport& log) { return log.is_readable() ? kExitOk : kExitDamaged; }
+int ExitCodeOf(const LogReport& log) {
+  if (log.is_readable()) return kExitOk;
+  return log.verdict.kind == VerdictKind::kNoLog ? kExitError : kExitDamaged;
+}
 
 Report SegmentsReport(const LogReport& log) {
   Report report({"name", "state", "bytes", "used", "batches", "records", "first index",

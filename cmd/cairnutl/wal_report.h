@@ -20,7 +20,8 @@ namespace cairn::cairnutl {
 // "whole", "torn", "corrupt", "foreign", "newer", "no log".
 std::string VerdictName(wal::VerdictKind kind);
 
-// kExitOk for a log that a start would take, kExitDamaged for one that it would refuse.
+// kExitOk for a log that a start would take, kExitError when there is none, kExitDamaged for one
+// that a start would refuse.
 int ExitCodeOf(const wal::LogReport& log);
 
 // One row for each file of the log.
