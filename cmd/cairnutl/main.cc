@@ -7,9 +7,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "api/version.h"
 #include "cmd/cairnutl/diff_command.h"
@@ -22,6 +25,11 @@
 
 int main(int argc, char** argv) {
   using namespace cairn::cairnutl;  // The commands.
+  // `bazel run` starts in its own folder and tells where the user was.
+  if (const char* const where = std::getenv("BUILD_WORKING_DIRECTORY"); where != nullptr) {
+    std::error_code error;
+    std::filesystem::current_path(where, error);
+  }
   Tool tool;
   tool.out = [](std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); };
   tool.note = [](std::string_view line) {
