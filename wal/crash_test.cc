@@ -4,48 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <limits>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "base/fail_point.h"
 #include "base/status.h"
 #include "wal/fault_fs.h"
-#include "wal/format.h"
+#include "wal/log_model.h"
 #include "wal/test_log.h"
 
 namespace cairn::wal {
 namespace {
-
-constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
-
-// What the log must hold, kept the dumb way: versions of the whole content, one per batch written.
-struct Model {
-  std::map<uint64_t, raft::Entry> entries;
-  raft::HardState hard_state;
-  uint64_t marker = 0;
-  uint64_t snapshot = 0;
-
-  void Apply(const Append& append) {
-    if (append.snapshot_installed) {
-      entries.clear();
-      snapshot = append.snapshot_installed->id.index.value();
-    }
-    for (const raft::Entry& entry : append.entries) {
-      entries.erase(entries.lower_bound(entry.index.value()), entries.end());
-      entries[entry.index.value()] = entry;
-    }
-    if (append.hard_state) hard_state = *append.hard_state;
-    if (append.marker) marker = append.marker->id.index.value();
-    hard_state.commit = std::max(hard_state.commit, append.commit);
-  }
-  uint64_t last() const { return entries.empty() ? snapshot : entries.rbegin()->first; }
-  uint64_t last_term() const {
-    return entries.empty() ? hard_state.term.value() : entries.rbegin()->second.term.value();
-  }
-};
 
 class CrashRun {
  public:
@@ -97,7 +66,7 @@ class CrashRun {
   void Check(const Recovered& recovered) {
     std::string problems;
     for (size_t i = 0; i < versions_.size(); ++i) {
-      const std::string problem = Compare(versions_[i], recovered);
+      const std::string problem = Difference(versions_[i], recovered, *wal_);
       if (problem.empty()) {
         versions_ = {versions_[i]};
         return;
@@ -105,35 +74,6 @@ class CrashRun {
       problems += "\n  version " + std::to_string(i) + ": " + problem;
     }
     FAIL() << "what came back is none of " << versions_.size() << " versions:" << problems;
-  }
-
-  std::string Compare(const Model& model, const Recovered& recovered) {
-    if (recovered.hard_state != model.hard_state) return "hard state";
-    if (recovered.last.index.value() != model.last()) {
-      return "last " + std::to_string(recovered.last.index.value()) + " instead of " +
-             std::to_string(model.last());
-    }
-    if (recovered.marker.value_or(Marker()).id.index.value() != model.marker) return "marker";
-    // Whoever restarts in the middle of an installation asks for one of the two.
-    const bool is_marked = model.marker >= model.snapshot;
-    if (!is_marked && (!recovered.snapshot_installed.has_value() ||
-                       recovered.snapshot_installed->id.index.value() != model.snapshot)) {
-      return "the record of the snapshot";
-    }
-    const uint64_t before = recovered.before_first.index.value();
-    if (before > std::max(model.marker, model.snapshot)) return "begins too late";
-    if (before == model.last()) return {};
-    auto read = wal_->ReadEntries(Index(before + 1), Index(model.last() + 1), kNoLimit);
-    if (!read.ok()) return std::string(base::Message(read.status()));
-    if (read->size() != model.last() - before) return "entries are missing";
-    for (const raft::Entry& entry : *read) {
-      const auto expected = model.entries.find(entry.index.value());
-      if (expected == model.entries.end() || expected->second.term != entry.term ||
-          *expected->second.data != *entry.data) {
-        return "entry " + std::to_string(entry.index.value());
-      }
-    }
-    return {};
   }
 
   // False once the power is off.
@@ -146,7 +86,7 @@ class CrashRun {
       return wal_->CollectCovered(Index(versions_.back().marker), tail).ok();
     }
     std::vector<Append> appends;
-    Model next = versions_.back();
+    LogModel next = versions_.back();
     for (uint64_t i = 0; i <= random_() % 3; ++i) {
       appends.push_back(RandomAppend(next));
       next.Apply(appends.back());
@@ -162,7 +102,7 @@ class CrashRun {
     return true;
   }
 
-  Append RandomAppend(const Model& model) {
+  Append RandomAppend(const LogModel& model) {
     Append append;
     const uint64_t last = model.last();
     const uint64_t commit = model.hard_state.commit.value();
@@ -202,7 +142,7 @@ class CrashRun {
   std::unique_ptr<Wal> wal_;
   bool is_created_ = false;
   // The last acknowledged one and everything written since.
-  std::vector<Model> versions_ = {Model()};
+  std::vector<LogModel> versions_ = {LogModel()};
 };
 
 TEST(CrashTest, NothingAcknowledgedIsLostAndNoPowerCutIsRefused) {

@@ -62,57 +62,60 @@ class FaultLock : public FileLock {
   const std::string path_;
 };
 
-absl::Status FaultFs::Enter(FaultOperation operation, std::string_view path) {
+absl::Status FaultFs::Enter(const FaultStep& step) {
   if (operations_ >= power_off_at_) {
-    return base::Error(absl::StatusCode::kInternal, "{}: the power is off", path);
+    return base::Error(absl::StatusCode::kInternal, "{}: the power is off", step.path);
   }
-  const auto fault = faults_.find(operation);
+  const auto fault = faults_.find(step.operation);
   if (fault != faults_.end() && fault->second.after-- == 0) {
     const absl::StatusCode code = fault->second.code;
     faults_.erase(fault);
-    return base::Error(code, "{}: failed on cue", path);
+    return base::Error(code, "{}: failed on cue", step.path);
   }
-  if (operation != FaultOperation::kRead) ++operations_;
-  if (operations_ >= power_off_at_ && operation != FaultOperation::kRead &&
-      operation != FaultOperation::kWrite) {
-    return base::Error(absl::StatusCode::kInternal, "{}: the power fails", path);
+  if (step.operation == FaultOperation::kRead || step.operation == FaultOperation::kOpen) {
+    return absl::OkStatus();
+  }
+  if (step_observer_) step_observer_(step, disk_);
+  ++operations_;
+  if (operations_ >= power_off_at_ && step.operation != FaultOperation::kWrite) {
+    return base::Error(absl::StatusCode::kInternal, "{}: the power fails", step.path);
   }
   return absl::OkStatus();
 }
 
 FaultFs::Directory* FaultFs::FindDirectory(std::string_view file) {
-  const auto directory = directories_.find(Split(file).first);
-  return directory == directories_.end() ? nullptr : &directory->second;
+  const auto directory = disk_.directories().find(Split(file).first);
+  return directory == disk_.directories().end() ? nullptr : &directory->second;
+}
+
+std::string FaultFs::NameNow(const Node& node, std::string_view path) const {
+  if (!step_observer_) return std::string(path);
+  const auto directory = disk_.directories().find(Split(path).first);
+  if (directory == disk_.directories().end()) return std::string(path);
+  for (const auto& [name, entry] : directory->second.now) {
+    if (entry.get() == &node) return fmt::format("{}/{}", directory->first, name);
+  }
+  return std::string(path);
 }
 
 std::shared_ptr<FaultFs::Node> FaultFs::FindNode(std::string_view file) const {
   const auto [parent, name] = Split(file);
-  const auto directory = directories_.find(parent);
-  if (directory == directories_.end()) return nullptr;
+  const auto directory = disk_.directories().find(parent);
+  if (directory == disk_.directories().end()) return nullptr;
   const auto node = directory->second.now.find(name);
   return node == directory->second.now.end() ? nullptr : node->second;
 }
 
-void FaultFs::Apply(const Change& change, Entries& entries) {
-  if (!change.from.empty()) {
-    const auto from = entries.find(change.from);
-    // What a lost change should have brought cannot be renamed or removed.
-    if (from == entries.end() || from->second != change.node) return;
-    entries.erase(from);
-  }
-  if (!change.to.empty()) entries[change.to] = change.node;
-}
-
 absl::Status FaultFs::CreateDirectory(std::string_view path) {
   base::MutexLock lock(mutex_);
-  directories_.try_emplace(std::string(path));
+  disk_.directories().try_emplace(std::string(path));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> FaultFs::ListDirectory(std::string_view path) {
   base::MutexLock lock(mutex_);
-  const auto directory = directories_.find(path);
-  if (directory == directories_.end()) return NotFound(path);
+  const auto directory = disk_.directories().find(path);
+  if (directory == disk_.directories().end()) return NotFound(path);
   std::vector<std::string> names;
   for (const auto& [name, node] : directory->second.now) names.push_back(name);
   return names;
@@ -120,10 +123,10 @@ absl::StatusOr<std::vector<std::string>> FaultFs::ListDirectory(std::string_view
 
 absl::Status FaultFs::SyncDirectory(std::string_view path) {
   base::MutexLock lock(mutex_);
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kSyncDirectory, path));
-  const auto directory = directories_.find(path);
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kSyncDirectory, .path = path}));
+  const auto directory = disk_.directories().find(path);
   // Parents are durable at once.
-  if (directory == directories_.end()) return absl::OkStatus();
+  if (directory == disk_.directories().end()) return absl::OkStatus();
   directory->second.durable = directory->second.now;
   directory->second.changes.clear();
   return absl::OkStatus();
@@ -136,10 +139,10 @@ absl::StatusOr<std::unique_ptr<File>> FaultFs::Create(std::string_view path) {
   if (FindNode(path) != nullptr) {
     return base::Error(absl::StatusCode::kAlreadyExists, "{}: exists", path);
   }
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kCreate, path));
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kCreate, .path = path}));
   const Change change{
       .from = "", .to = std::string(Split(path).second), .node = std::make_shared<Node>()};
-  Apply(change, directory->now);
+  FaultDisk::Apply(change, directory->now);
   directory->changes.push_back(change);
   return std::make_unique<FaultFile>(*this, change.node, generation_, path);
 }
@@ -148,6 +151,7 @@ absl::StatusOr<std::unique_ptr<File>> FaultFs::Open(std::string_view path) {
   base::MutexLock lock(mutex_);
   std::shared_ptr<Node> node = FindNode(path);
   if (node == nullptr) return NotFound(path);
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kOpen, .path = path}));
   return std::make_unique<FaultFile>(*this, std::move(node), generation_, path);
 }
 
@@ -176,12 +180,12 @@ absl::Status FaultFs::RenameLocked(std::string_view from, std::string_view to) {
   CAIRN_CHECK(Split(from).first == Split(to).first, "only within one directory");
   std::shared_ptr<Node> node = FindNode(from);
   if (node == nullptr) return NotFound(from);
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kRename, from));
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kRename, .path = from, .to = to}));
   Directory* directory = FindDirectory(from);
   const Change change{.from = std::string(Split(from).second),
                       .to = std::string(Split(to).second),
                       .node = std::move(node)};
-  Apply(change, directory->now);
+  FaultDisk::Apply(change, directory->now);
   directory->changes.push_back(change);
   return absl::OkStatus();
 }
@@ -190,10 +194,10 @@ absl::Status FaultFs::Remove(std::string_view path) {
   base::MutexLock lock(mutex_);
   std::shared_ptr<Node> node = FindNode(path);
   if (node == nullptr) return NotFound(path);
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kRemove, path));
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kRemove, .path = path}));
   Directory* directory = FindDirectory(path);
   const Change change{.from = std::string(Split(path).second), .to = "", .node = std::move(node)};
-  Apply(change, directory->now);
+  FaultDisk::Apply(change, directory->now);
   directory->changes.push_back(change);
   return absl::OkStatus();
 }
@@ -211,7 +215,7 @@ absl::StatusOr<size_t> FaultFs::ReadNode(const Node& node, uint64_t generation,
                                          size_t size_bytes) {
   base::MutexLock lock(mutex_);
   CAIRN_CHECK_EQ(generation, generation_);
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kRead, path));
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kRead, .path = path}));
   if (offset_bytes >= node.now.size()) return size_t{0};
   const size_t bytes = std::min<size_t>(size_bytes, node.now.size() - offset_bytes);
   std::memcpy(to, node.now.data() + offset_bytes, bytes);
@@ -222,7 +226,11 @@ absl::Status FaultFs::WriteNode(Node& node, uint64_t generation, std::string_vie
                                 uint64_t offset_bytes, std::string_view bytes) {
   base::MutexLock lock(mutex_);
   CAIRN_CHECK_EQ(generation, generation_);
-  CAIRN_RETURN_IF_ERROR(Enter(FaultOperation::kWrite, path));
+  const std::string name = NameNow(node, path);
+  CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kWrite,
+                               .path = name,
+                               .offset_bytes = offset_bytes,
+                               .bytes = bytes}));
   const uint64_t limit = offset_bytes + bytes.size();
   if (limit > node.now.size()) {
     if (UsedBytes() + limit - node.now.size() > capacity_bytes_) {
@@ -243,7 +251,8 @@ absl::Status FaultFs::WriteNode(Node& node, uint64_t generation, std::string_vie
 absl::Status FaultFs::SyncNode(Node& node, uint64_t generation, std::string_view path) {
   base::MutexLock lock(mutex_);
   CAIRN_CHECK_EQ(generation, generation_);
-  absl::Status entered = Enter(FaultOperation::kSync, path);
+  const std::string name = NameNow(node, path);
+  absl::Status entered = Enter({.operation = FaultOperation::kSync, .path = name});
   if (!entered.ok()) {
     if (operations_ < power_off_at_) node.dirty.clear();
     return entered;
@@ -279,34 +288,28 @@ void FaultFs::Crash(uint64_t seed) {
   // Some crashes keep nearly all, some nearly nothing: both find other mistakes than a fair coin.
   const uint64_t keep_of_16 = random() % 17;
   const auto keep = [&] { return random() % 16 < keep_of_16; };
-  std::set<Node*> seen;
-  for (auto& [path, directory] : directories_) {
-    for (const Change& change : directory.changes) {
-      if (keep()) Apply(change, directory.durable);
-    }
-    directory.changes.clear();
-    directory.now = directory.durable;
-    for (auto& [name, node] : directory.now) {
-      if (!seen.insert(node.get()).second) continue;
-      for (const uint64_t sector : node->dirty) {
-        if (!keep()) continue;
-        const uint64_t at = sector * kSectorBytes;
-        const size_t bytes = std::min<size_t>(kSectorBytes, node->now.size() - at);
-        if (node->durable.size() < at + bytes) node->durable.resize(at + bytes, '\0');
-        node->durable.replace(at, bytes, node->now, at, bytes);
-      }
-      node->dirty.clear();
-      node->now = node->durable;
-    }
-  }
-  locks_.clear();
-  faults_.clear();
-  power_off_at_ = std::numeric_limits<uint64_t>::max();
-  ++generation_;
+  disk_.Crash(keep);
+  ComeBack();
+}
+
+void FaultFs::CrashKeeping(const std::vector<bool>& kept) {
+  base::MutexLock lock(mutex_);
+  disk_.CrashKeeping(kept);
+  ComeBack();
+}
+
+void FaultFs::CrashKeepingNothing() {
+  base::MutexLock lock(mutex_);
+  disk_.Crash([] { return false; });
+  ComeBack();
 }
 
 void FaultFs::Restart() {
   base::MutexLock lock(mutex_);
+  ComeBack();
+}
+
+void FaultFs::ComeBack() {
   locks_.clear();
   faults_.clear();
   power_off_at_ = std::numeric_limits<uint64_t>::max();
@@ -316,6 +319,21 @@ void FaultFs::Restart() {
 void FaultFs::FailOnce(FaultOperation operation, absl::StatusCode code, uint64_t after) {
   base::MutexLock lock(mutex_);
   faults_[operation] = {.code = code, .after = after};
+}
+
+bool FaultFs::has_fault() const {
+  base::MutexLock lock(mutex_);
+  return !faults_.empty();
+}
+
+void FaultFs::set_step_observer(StepObserver observer) {
+  base::MutexLock lock(mutex_);
+  step_observer_ = std::move(observer);
+}
+
+FaultDisk FaultFs::disk() const {
+  base::MutexLock lock(mutex_);
+  return disk_;
 }
 
 void FaultFs::set_capacity_bytes(uint64_t bytes) {
@@ -329,6 +347,11 @@ std::string FaultFs::Content(std::string_view path) const {
   return node == nullptr ? std::string() : node->now;
 }
 
+std::map<std::string, std::string> FaultFs::Contents() const {
+  base::MutexLock lock(mutex_);
+  return disk_.Contents();
+}
+
 bool FaultFs::Exists(std::string_view path) const {
   base::MutexLock lock(mutex_);
   return FindNode(path) != nullptr;
@@ -339,7 +362,7 @@ void FaultFs::SetContent(std::string_view path, std::string content) {
   std::shared_ptr<Node> node = FindNode(path);
   if (node == nullptr) {
     node = std::make_shared<Node>();
-    Directory& directory = directories_[std::string(Split(path).first)];
+    Directory& directory = disk_.directories()[std::string(Split(path).first)];
     directory.now[std::string(Split(path).second)] = node;
     directory.durable[std::string(Split(path).second)] = node;
   }
@@ -363,7 +386,7 @@ uint64_t FaultFs::used_bytes() const {
 std::vector<FaultFs::SectorPlace> FaultFs::UnsyncedSectors() const {
   base::MutexLock lock(mutex_);
   std::vector<SectorPlace> places;
-  for (const auto& [path, directory] : directories_) {
+  for (const auto& [path, directory] : disk_.directories()) {
     for (const auto& [name, node] : directory.now) {
       for (const uint64_t sector : node->dirty) {
         places.push_back({fmt::format("{}/{}", path, name), sector * kSectorBytes});
@@ -375,7 +398,7 @@ std::vector<FaultFs::SectorPlace> FaultFs::UnsyncedSectors() const {
 
 uint64_t FaultFs::UsedBytes() const {
   uint64_t bytes = 0;
-  for (const auto& [path, directory] : directories_) {
+  for (const auto& [path, directory] : disk_.directories()) {
     for (const auto& [name, node] : directory.now) bytes += node->now.size();
   }
   return bytes;

@@ -10,15 +10,18 @@
 #define CAIRN_WAL_FAULT_FS_H_
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
+#include "wal/fault_disk.h"
 #include "wal/fs.h"
 
 namespace cairn::wal {
@@ -30,12 +33,25 @@ enum class FaultOperation : uint8_t {
   kSync,
   kRename,
   kRemove,
-  kSyncDirectory
+  kSyncDirectory,
+  kOpen,
+};
+
+// A call that changes something, as an observer sees it.
+struct FaultStep {
+  FaultOperation operation;
+  std::string_view path;
+  std::string_view to;        // kRename.
+  uint64_t offset_bytes = 0;  // kWrite, with the bytes.
+  std::string_view bytes;
 };
 
 class FaultFs : public Fs {
  public:
   FaultFs() = default;
+  // A machine that comes up with this disk; with what is unsynced there it is one that was not
+  // without power, where only the processes died.
+  explicit FaultFs(FaultDisk disk) : disk_(std::move(disk)) {}
 
   // Fs.
   absl::Status CreateDirectory(std::string_view path) override;
@@ -56,20 +72,33 @@ class FaultFs : public Fs {
   void PowerOffAfter(uint64_t operations);
   // Calls so far that change something.
   uint64_t operations() const;
+  // Called before each of them takes effect, with the disk as it is: a point at which the power can
+  // fail. On the calling thread, while every other call waits; it must not call this object. None
+  // once the power is off, nor for a call that fails on cue.
+  using StepObserver = std::function<void(const FaultStep& step, const FaultDisk& before)>;
+  void set_step_observer(StepObserver observer);
+  FaultDisk disk() const;
 
   // What the disk holds after a power cut, chosen by `seed`; power is on again. Open files are
   // dead.
   void Crash(uint64_t seed);
+  // The same, with effect i of disk().Unsynced() kept if kept[i].
+  void CrashKeeping(const std::vector<bool>& kept);
+  // And with none kept.
+  void CrashKeepingNothing();
   // What a killed process leaves: everything that was written. Open files are dead.
   void Restart();
 
   // Lets `after` calls of `operation` pass and fails the next one with `code`.
   void FailOnce(FaultOperation operation, absl::StatusCode code, uint64_t after = 0);
+  // Whether there is one that has not struck yet.
+  bool has_fault() const;
   // Files together hold no more than this; kResourceExhausted beyond it.
   void set_capacity_bytes(uint64_t bytes);
 
   // The content of a file as a reader sees it; empty when there is none.
   std::string Content(std::string_view path) const;
+  std::map<std::string, std::string> Contents() const;  // Of all of them, by path.
   bool Exists(std::string_view path) const;
   // Replaces a file's content, on the disk too.
   void SetContent(std::string_view path, std::string content);
@@ -86,28 +115,12 @@ class FaultFs : public Fs {
   friend class FaultFile;
   friend class FaultLock;
 
-  struct Node {
-    std::string now;           // What readers see.
-    std::string durable;       // What is on the disk.
-    std::set<uint64_t> dirty;  // Sectors of `now` that the next sync brings to the disk.
-  };
-  using Entries = std::map<std::string, std::shared_ptr<Node>, std::less<>>;
-
-  // A change of a directory that is not synced yet.
-  struct Change {
-    std::string from;  // Empty: creation.
-    std::string to;    // Empty: removal.
-    std::shared_ptr<Node> node;
-  };
-  struct Directory {
-    Entries now;
-    Entries durable;
-    std::vector<Change> changes;
-  };
+  using Node = FaultDisk::Node;
+  using Change = FaultDisk::Change;
+  using Directory = FaultDisk::Directory;
 
   // Counts a call; an error when it must fail.
-  absl::Status Enter(FaultOperation operation, std::string_view path)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Enter(const FaultStep& step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Directory* FindDirectory(std::string_view file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status RenameLocked(std::string_view from, std::string_view to)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -119,7 +132,10 @@ class FaultFs : public Fs {
                          uint64_t offset_bytes, std::string_view bytes);
   absl::Status SyncNode(Node& node, uint64_t generation, std::string_view path);
   uint64_t UsedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void Apply(const Change& change, Entries& entries);
+  // The name that the node of an open file has now, which was opened as `path`.
+  std::string NameNow(const Node& node, std::string_view path) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ComeBack() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   struct Fault {
     absl::StatusCode code;
@@ -127,7 +143,8 @@ class FaultFs : public Fs {
   };
 
   mutable base::Mutex mutex_;
-  std::map<std::string, Directory, std::less<>> directories_ ABSL_GUARDED_BY(mutex_);
+  FaultDisk disk_ ABSL_GUARDED_BY(mutex_);
+  StepObserver step_observer_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string, std::less<>> locks_ ABSL_GUARDED_BY(mutex_);
   std::map<FaultOperation, Fault> faults_ ABSL_GUARDED_BY(mutex_);
   uint64_t capacity_bytes_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<uint64_t>::max();
