@@ -1,8 +1,10 @@
 #include "wal/opening.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,6 +52,9 @@ struct BrokenFile {
   friend auto operator<=>(const BrokenFile&, const BrokenFile&) = default;
 };
 
+// Beside segments: what the process that holds the log locks, and the file system's own.
+constexpr std::array<std::string_view, 2> kOtherNames = {"lock", "lost+found"};
+
 absl::StatusCode CodeOf(VerdictKind kind) {
   switch (kind) {
     case VerdictKind::kNoLog:
@@ -73,10 +78,11 @@ class Opening {
     std::optional<Chain> previous;
     std::string bytes;
     for (const std::string& name : names) {
-      if (IsUnfinishedSegmentName(name)) unfinished_.push_back(name);
-      if (const auto broken = BrokenFile::Parse(name)) broken_.push_back(*broken);
       const std::optional<uint64_t> sequence = SegmentSequence(name);
-      if (!sequence) continue;
+      if (!sequence) {
+        CAIRN_RETURN_IF_ERROR(TakeOther(name));
+        continue;
+      }
       CAIRN_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
                              fs_.OpenForWriting(PathOf(directory_, name)));
       CAIRN_ASSIGN_OR_RETURN(const uint64_t size_bytes, file->SizeBytes());
@@ -141,6 +147,21 @@ class Opening {
   }
 
  private:
+  // A file that is no segment. Somebody's own may be a segment under another name: nothing is
+  // begun beside it.
+  absl::Status TakeOther(const std::string& name) {
+    if (IsUnfinishedSegmentName(name)) {
+      unfinished_.push_back(name);
+    } else if (const auto broken = BrokenFile::Parse(name)) {
+      broken_.push_back(*broken);
+    } else if (std::find(kOtherNames.begin(), kOtherNames.end(), name) == kOtherNames.end()) {
+      return base::Error(absl::StatusCode::kFailedPrecondition,
+                         "log in {}: {} is none of the log's files; move it elsewhere", directory_,
+                         name);
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status KeepWhatIsCut(Recovered& recovered) {
     const SegmentFile& segment = files_[verdict_.cut];
     const uint64_t bytes = scans_[verdict_.cut].nonzero_end - verdict_.cut_offset;
@@ -176,6 +197,8 @@ class Opening {
         continue;
       }
       CAIRN_RETURN_IF_ERROR(Remove(fs_, directory_, SegmentName(files_[i].sequence)));
+      // Before the next one goes: an older one must never be missing while a younger one is there.
+      CAIRN_RETURN_IF_ERROR(fs_.SyncDirectory(directory_));
     }
     return absl::OkStatus();
   }

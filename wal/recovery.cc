@@ -195,8 +195,9 @@ std::optional<Verdict> CheckIdentity(std::span<const SegmentScan> scans,
       return Verdict{
           .kind = VerdictKind::kForeign,
           .message = fmt::format(
-              "{} belongs to member {:x} of cluster {:x}, but this is member {:x} of cluster {:x}; "
-              "check the data directory, the name, the initial cluster and its token",
+              "{} at offset 16: it belongs to member {:x} of cluster {:x}, but this is member {:x} "
+              "of cluster {:x}; check the data directory, the name, the initial cluster and its "
+              "token",
               SegmentName(scan.sequence), found.member, found.cluster, identity->member,
               identity->cluster)};
     }
@@ -205,11 +206,28 @@ std::optional<Verdict> CheckIdentity(std::span<const SegmentScan> scans,
   return std::nullopt;
 }
 
-// The last segment that was begun: whole, or torn, or never finished.
+// Files that no crash leaves: a segment has its full size before it has its name, and the numbers
+// rise by one, the spare's too.
+std::optional<Verdict> FindImpossibleFile(std::span<const SegmentScan> scans) {
+  for (const SegmentScan& scan : scans) {
+    if (scan.file_bytes >= kSegmentBytesMin) continue;
+    return Refuse(VerdictKind::kCorrupt, scan, 0,
+                  fmt::format("the file has {} bytes, and no segment is made with fewer than {}",
+                              scan.file_bytes, kSegmentBytesMin));
+  }
+  for (size_t i = 1; i < scans.size(); ++i) {
+    if (scans[i].sequence == scans[i - 1].sequence + 1) continue;
+    return Refuse(
+        VerdictKind::kCorrupt, scans[i], 0,
+        fmt::format("the segment before it, {}, is missing", SegmentName(scans[i].sequence - 1)));
+  }
+  return std::nullopt;
+}
+
+// The last segment that was begun, not damaged: whole, or torn, or never finished.
 Verdict JudgeLast(std::span<const SegmentScan> begun) {
   const size_t last = begun.size() - 1;
   const SegmentScan& scan = begun[last];
-  if (auto damage = FindDamage(scan)) return *damage;
   if (scan.batches > 0) {
     if (scan.end == ScanEnd::kClean)
       return {.kind = VerdictKind::kWhole, .last = last, .message = {}};
@@ -240,6 +258,7 @@ SegmentScan ScanSegment(uint64_t sequence, std::string_view bytes,
 }
 
 Verdict Judge(std::span<const SegmentScan> scans, const std::optional<Identity>& expected) {
+  if (auto impossible = FindImpossibleFile(scans)) return *impossible;
   size_t begun = scans.size();
   while (begun > 0 && scans[begun - 1].is_all_zero) --begun;
   if (begun == 0) {
@@ -251,17 +270,12 @@ Verdict Judge(std::span<const SegmentScan> scans, const std::optional<Identity>&
     return {.kind = VerdictKind::kNoLog, .message = "there is no log"};
   }
   const std::span<const SegmentScan> live = scans.first(begun);
-  for (size_t i = 1; i < live.size(); ++i) {
-    if (live[i].sequence != live[i - 1].sequence + 1) {
-      return Refuse(
-          VerdictKind::kCorrupt, live[i], 0,
-          fmt::format("the segment before it, {}, is missing", SegmentName(live[i].sequence - 1)));
-    }
-  }
   if (auto foreign = CheckIdentity(live, expected)) return *foreign;
+  for (const SegmentScan& scan : live) {
+    if (auto damage = FindDamage(scan)) return *damage;
+  }
   // A segment is begun only when all before it are synced, so nothing may be missing there.
   for (const SegmentScan& scan : live.first(begun - 1)) {
-    if (auto damage = FindDamage(scan)) return *damage;
     if (scan.end != ScanEnd::kClean || scan.batches == 0) {
       return Refuse(VerdictKind::kCorrupt, scan, scan.end_offset,
                     scan.reason.empty() ? "batches are missing" : scan.reason);
