@@ -253,6 +253,26 @@ void MemDisk::Copy(const MemDisk& from, std::string_view path, std::string_view 
   state->visible = state->durable = std::move(rows);
 }
 
+void MemDisk::BecomeCrashed(const MemDisk& from, size_t kept) {
+  std::map<std::string, std::unique_ptr<State>, std::less<>> states;
+  {
+    base::MutexLock disk_lock(from.mutex_);
+    for (const auto& [path, state] : from.states_) {
+      auto left = std::make_unique<State>();
+      base::MutexLock lock(state->mutex);
+      base::MutexLock left_lock(left->mutex);
+      left->durable = state->durable;
+      for (size_t i = 0; i < std::min(kept, state->unflushed.size()); ++i) {
+        for (const Entry& entry : state->unflushed[i]) ApplyEntry(left->durable, entry);
+      }
+      left->visible = left->durable;
+      states.emplace(path, std::move(left));
+    }
+  }
+  base::MutexLock lock(mutex_);
+  states_ = std::move(states);
+}
+
 void MemDisk::Remove(std::string_view path) {
   base::MutexLock lock(mutex_);
   states_.erase(std::string(path));

@@ -37,6 +37,9 @@ class MemDisk {
   // Puts a copy of what is durable at `path` of `from` here, durably, replacing what was there. No
   // backend may stand on either.
   void Copy(const MemDisk& from, std::string_view path, std::string_view to);
+  // This disk comes to hold what a power cut would leave of `from` now, if it kept the first `kept`
+  // batches of each open state since its last flush. `from` goes on. No backend may stand on this.
+  void BecomeCrashed(const MemDisk& from, size_t kept);
   // No backend may stand on it.
   void Remove(std::string_view path);
 

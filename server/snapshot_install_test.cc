@@ -17,206 +17,13 @@
 #include "base/status.h"
 #include "server/installed_at.h"
 #include "server/membership.h"
-#include "server/test_member.h"
+#include "server/test_follower.h"
 
 namespace cairn::server {
 namespace {
 
-constexpr char kCopy[] = "copy";
-
-Config ThreeMembers() {
-  Config config = TestConfig();
-  config.initial_cluster = {{"n1", {"http://localhost:2380"}},
-                            {"n2", {"http://localhost:2381"}},
-                            {"n3", {"http://localhost:2382"}}};
-  return config;
-}
-
-const Members kMembers = InitialMembers(ThreeMembers().initial_cluster, "etcd-cluster");
-const MemberId kSelf = DeriveMemberId({"http://localhost:2380"}, "etcd-cluster");
-const MemberId kLeader = DeriveMemberId({"http://localhost:2381"}, "etcd-cluster");
-const ClusterId kCluster = DeriveClusterId({kMembers[0].id, kMembers[1].id, kMembers[2].id});
-constexpr Term kLeaderTerm{5};
-
-void CheckOk(const absl::Status& status) { CAIRN_CHECK(status.ok(), status.ToString()); }
-
-raft::Entry Put(uint64_t index, Term term, const std::string& key) {
-  etcdserverpb::PutRequest request;
-  request.set_key(key);
-  request.set_value("value " + std::to_string(index));
-  return {term, Index(index), raft::EntryKind::kCommand,
-          std::make_shared<const std::string>(EncodeCommand(
-              {.kind = CommandKind::kPut, .proposer = kLeader, .nonce = 1, .sequence = index},
-              request.SerializeAsString()))};
-}
-
-Term TermOf(uint64_t index) { return Term(index <= 3 ? 1 : index <= 10 ? 3 : 5); }
-
-// The cluster's history: the bootstrap entries, then a put each.
-std::vector<raft::Entry> History(uint64_t first, uint64_t last) {
-  std::vector<raft::Entry> entries;
-  for (uint64_t index = first; index <= last; ++index) {
-    entries.push_back(index <= kMembers.size()
-                          ? BootstrapEntries(kMembers)[index - 1]
-                          : Put(index, TermOf(index), "k" + std::to_string(index % 7)));
-  }
-  return entries;
-}
-
-// Another member, far ahead, and a checkpoint of its state.
-class Ahead {
- public:
-  explicit Ahead(uint64_t last, ClusterId cluster = kCluster) {
-    auto store = mvcc::Store::Open(disk_.Open(), {.identity = {cluster, kLeader}});
-    CheckOk(store.status());
-    store_ = *std::move(store);
-    auto applier = Applier::Open(*store_, {.id = kLeader, .nonce = 1});
-    CheckOk(applier.status());
-    applier_ = *std::move(applier);
-    if (last > 0) CheckOk(applier_->Apply(History(1, last)).status());
-    CheckOk(store_->Checkpoint(kCopy).status());
-  }
-
-  // Puts the checkpoint where `to` expects a fresh state.
-  void Send(TestDisk& to) { to.rows().Copy(disk_, kCopy, to.states()->fresh_path()); }
-  const mvcc::Store& store() const { return *store_; }
-
- private:
-  mvcc::MemDisk disk_;
-  std::unique_ptr<mvcc::Store> store_;
-  std::unique_ptr<Applier> applier_;
-};
-
-// A follower without threads: the real core, log and applier, driven by hand.
-class Follower final : public InstallHost {
- public:
-  explicit Follower(TestDisk& disk) {
-    auto opened = Bootstrap(disk.foundation(), ThreeMembers());
-    status_ = opened.status();
-    if (!status_.ok()) return;
-    member_ = *std::move(opened);
-    core_ = std::make_unique<raft::Core>(
-        raft::CoreOptions{.id = member_.identity.member, .random_seed = 1}, member_.raft);
-    status_ = Drain();
-  }
-
-  const absl::Status& status() const { return status_; }
-  mvcc::Store& store() { return *member_.store; }
-  wal::Wal& wal() { return *member_.wal; }
-  raft::Core& core() { return *core_; }
-  const Applier& applier() { return *member_.applier; }
-  bool has_failed() const { return has_failed_; }
-  const std::vector<std::string>& calls() const { return calls_; }
-  mvcc::StoreIdentity identity() const {
-    return {member_.identity.cluster, member_.identity.member};
-  }
-
-  // Entries of the leader of `term`, with its commit index.
-  absl::Status Append(std::vector<raft::Entry> entries, Index commit, Term term = kLeaderTerm) {
-    const Index before = entries.front().index - 1;
-    const Term term_before = *member_.wal->TermAt(before);
-    core_->Step(
-        {kLeader, kSelf, term,
-         raft::AppendRequest{
-             .previous = {term_before, before}, .commit = commit, .entries = std::move(entries)}});
-    return Drain();
-  }
-
-  absl::Status SyncTerm(Term term) override {
-    calls_.push_back("term");
-    core_->Step({kLeader, kSelf, term, raft::StaleTerm{}});
-    return Drain();
-  }
-  absl::StatusOr<bool> BeginInstall(raft::EntryId id) override {
-    calls_.push_back("begin");
-    const bool is_wanted = core_->BeginInstall(id);
-    CAIRN_RETURN_IF_ERROR(Drain());
-    return is_wanted;
-  }
-  void AbandonInstall() override {
-    calls_.push_back("abandon");
-    core_->AbandonInstall();
-  }
-  absl::Status DrainApply() override { return absl::OkStatus(); }
-  absl::Status RecordInstalled(wal::SnapshotInstalled record) override {
-    calls_.push_back("record");
-    wal::Append append;
-    append.commit = record.id.index;
-    append.snapshot_installed = std::move(record);
-    CAIRN_RETURN_IF_ERROR(member_.wal->Write({&append, 1}));
-    return member_.wal->Sync();
-  }
-  absl::Status FinishInstall(std::unique_ptr<mvcc::Store> fresh, Applier::Loaded loaded) override {
-    calls_.push_back("finish");
-    const mvcc::EntryApplied applied = fresh->applied();
-    const raft::Configuration configuration = loaded.membership.configuration;
-    member_.applier->Replace(std::move(fresh), std::move(loaded));
-    core_->FinishInstall({applied.term, applied.index}, configuration);
-    return Drain();
-  }
-  void FailInstall(const absl::Status&) override { has_failed_ = true; }
-
- private:
-  // Does all the work there is.
-  absl::Status Drain() {
-    while (core_->HasReady()) {
-      raft::Ready ready = core_->TakeReady();
-      if (ready.hard_state.has_value() || !ready.entries.empty()) {
-        const wal::Append append{
-            .hard_state = ready.hard_state, .entries = ready.entries, .commit = ready.commit};
-        CAIRN_RETURN_IF_ERROR(member_.wal->Write({&append, 1}));
-        CAIRN_RETURN_IF_ERROR(member_.wal->Sync());
-      }
-      if (ready.needs_log()) core_->LogDurable(ready.number);
-      if (ready.committed.empty()) continue;
-      CAIRN_ASSIGN_OR_RETURN(
-          const std::vector<raft::Entry> entries,
-          member_.wal->ReadEntries(ready.committed.first, ready.committed.limit, 1 << 20));
-      CAIRN_ASSIGN_OR_RETURN(const Applier::Result result, member_.applier->Apply(entries));
-      if (result.configuration.has_value()) {
-        core_->ConfigurationApplied(result.configuration->first, result.configuration->second);
-      }
-      core_->Applied(entries.back().index);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status status_;
-  Bootstrapped member_;
-  std::unique_ptr<raft::Core> core_;
-  bool has_failed_ = false;
-  std::vector<std::string> calls_;
-};
-
 class SnapshotInstallTest : public testing::Test {
  protected:
-  // The follower's state and log: the history through `applied` (3 or 10), and from there to `last`
-  // entries of a leader that nobody else followed.
-  static void Prepare(TestDisk& disk, uint64_t applied, uint64_t last) {
-    Follower follower(disk);
-    CheckOk(follower.status());
-    const Term term = TermOf(applied);
-    if (applied > 3) CheckOk(follower.Append(History(4, applied), Index(applied), term));
-    std::vector<raft::Entry> stray;
-    for (uint64_t i = applied + 1; i <= last; ++i) stray.push_back(Put(i, term + 1, "stray"));
-    if (!stray.empty()) CheckOk(follower.Append(std::move(stray), Index(applied), term + 1));
-    CheckOk(follower.store().Flush().status());
-  }
-
-  static absl::StatusOr<InstallOutcome> Install(
-      TestDisk& disk, Follower& follower,
-      absl::FunctionRef<absl::Status()> verify = [] { return absl::OkStatus(); },
-      uint64_t operations = std::numeric_limits<uint64_t>::max()) {
-    const std::unique_ptr<StateHome> states = disk.states();
-    if (operations < std::numeric_limits<uint64_t>::max()) disk.fs().PowerOffAfter(operations);
-    auto outcome = InstallSnapshot({follower.identity(), kLeaderTerm}, *states, verify, follower);
-    if (outcome.ok() && outcome->is_installed) {
-      follower.store().CloseReplaced();
-      CheckOk(states->RemovePrevious());
-    }
-    return outcome;
-  }
-
   // That the state is the history's through `index`, and that it goes on from there.
   static void ExpectAt(Follower& follower, uint64_t index) {
     ASSERT_TRUE(follower.status().ok()) << follower.status();
@@ -232,7 +39,7 @@ class SnapshotInstallTest : public testing::Test {
 
 TEST_F(SnapshotInstallTest, TakesTheStatesPlaceInThisOrder) {
   TestDisk disk;
-  Prepare(disk, 3, 8);
+  PrepareFollower(disk, 3, 8);
   Ahead ahead(40);
   ahead.Send(disk);
   {
@@ -281,7 +88,7 @@ TEST_F(SnapshotInstallTest, CutShortAtAnyOperationTheNextStartHasOneStateOrTheOt
         SCOPED_TRACE(fmt::format("applied {}, last {}, {} operations, seed {}", c.applied, c.last,
                                  operations, seed));
         TestDisk disk;
-        Prepare(disk, c.applied, c.last);
+        PrepareFollower(disk, c.applied, c.last);
         Ahead(40).Send(disk);
         auto follower = std::make_unique<Follower>(disk);
         ASSERT_TRUE(follower->status().ok());
@@ -322,7 +129,7 @@ TEST_F(SnapshotInstallTest, CutShortAtAnyNamedPointTheNextStartHasOneStateOrTheO
     for (const bool is_power_cut : {false, true}) {
       SCOPED_TRACE(fmt::format("point {}", stop_at));
       TestDisk disk;
-      Prepare(disk, 10, 30);
+      PrepareFollower(disk, 10, 30);
       Ahead(40).Send(disk);
       auto follower = std::make_unique<Follower>(disk);
       int passed = 0;
@@ -370,7 +177,7 @@ TEST_F(SnapshotInstallTest, OneThatTheLogHoldsIsDroppedAndCountsAsSuccess) {
 
 TEST_F(SnapshotInstallTest, WhatDoesNotCheckOutLeavesEverythingAsItWas) {
   TestDisk disk;
-  Prepare(disk, 10, 12);
+  PrepareFollower(disk, 10, 12);
   Follower follower(disk);
   const auto refusal =
       [&](absl::FunctionRef<absl::Status()> verify = [] { return absl::OkStatus(); }) {
@@ -411,7 +218,7 @@ TEST_F(SnapshotInstallTest, WhatDoesNotCheckOutLeavesEverythingAsItWas) {
 
 TEST_F(SnapshotInstallTest, ASnapshotOfALaterTermThanItsSenderIsRefused) {
   TestDisk disk;
-  Prepare(disk, 3, 3);
+  PrepareFollower(disk, 3, 3);
   Ahead(40).Send(disk);
   Follower follower(disk);
   const std::unique_ptr<StateHome> states = disk.states();

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/status.h"
@@ -38,6 +39,11 @@ class TestDisk {
     CAIRN_CHECK(fs_.CreateDirectory(kStates).ok());
     CAIRN_CHECK(PrepareStatePointer(fs_, kStates, 1).ok());
     CAIRN_CHECK(SwitchStatePointer(fs_, kStates).ok());
+  }
+
+  // What a crash leaves: `files`, and of the state in `rows` so many batches since its last flush.
+  TestDisk(wal::FaultDisk files, const mvcc::MemDisk& rows, size_t kept) : fs_(std::move(files)) {
+    state_.BecomeCrashed(rows, kept);
   }
 
   Foundation foundation() {
