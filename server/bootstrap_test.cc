@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,7 +30,13 @@ class BootstrapTest : public testing::Test {
   absl::StatusOr<Bootstrapped> Boot(const Config& config = TestConfig()) {
     return Bootstrap(disk_->foundation(), config);
   }
-  std::string Refusal(const Config& config = TestConfig()) { return Text(Boot(config).status()); }
+  // A refusal changes no file.
+  std::string Refusal(const Config& config = TestConfig()) {
+    const std::map<std::string, std::string> before = disk_->fs().Contents();
+    const std::string text = Text(Boot(config).status());
+    EXPECT_TRUE(disk_->fs().Contents() == before) << text;
+    return text;
+  }
 
   // A log of entries 1..`last`, all of `term` but the first, with `commit`.
   void MakeLog(uint64_t last, uint64_t term, uint64_t commit,

@@ -123,6 +123,54 @@ TEST_F(SnapshotInstallTest, CutShortAtAnyOperationTheNextStartHasOneStateOrTheOt
   }
 }
 
+// The n-th call of each kind fails, for every n until one passes without: the installation says so,
+// and the next start has the old state or the new one.
+TEST_F(SnapshotInstallTest, WhicheverCallFailsTheNextStartHasOneStateOrTheOther) {
+  struct Kind {
+    wal::FaultOperation operation;
+    absl::StatusCode code;
+  };
+  for (const Kind& kind : {Kind{wal::FaultOperation::kCreate, absl::StatusCode::kResourceExhausted},
+                           Kind{wal::FaultOperation::kWrite, absl::StatusCode::kResourceExhausted},
+                           Kind{wal::FaultOperation::kSync, absl::StatusCode::kInternal},
+                           Kind{wal::FaultOperation::kRename, absl::StatusCode::kInternal},
+                           Kind{wal::FaultOperation::kSyncDirectory, absl::StatusCode::kInternal},
+                           Kind{wal::FaultOperation::kOpen, absl::StatusCode::kInternal}}) {
+    bool has_struck = true;
+    for (uint64_t n = 0; has_struck; ++n) {
+      for (const bool is_power_cut : {false, true}) {
+        SCOPED_TRACE(fmt::format("call {} of kind {}, power cut {}", n,
+                                 static_cast<int>(kind.operation), is_power_cut));
+        TestDisk disk;
+        PrepareFollower(disk, 10, 30);
+        Ahead(40).Send(disk);
+        auto follower = std::make_unique<Follower>(disk);
+        ASSERT_TRUE(follower->status().ok());
+        // After the test's own look at the pointer.
+        const std::unique_ptr<StateHome> states = disk.states();
+        disk.fs().FailOnce(kind.operation, kind.code, n);
+        const auto outcome = InstallSnapshot(
+            {follower->identity(), kLeaderTerm}, *states, [] { return absl::OkStatus(); },
+            *follower);
+        has_struck = !disk.fs().has_fault();
+        if (!outcome.ok()) {
+          EXPECT_TRUE(has_struck);
+          EXPECT_EQ(outcome.status().code(), kind.code) << outcome.status();
+        }
+        disk.Crash(n, is_power_cut, [&] { follower.reset(); });
+        ASSERT_TRUE(disk.fs().SyncDirectory(TestDisk::kStates).ok());
+        disk.rows().Remove(disk.states()->fresh_path());
+        Follower next(disk);
+        ASSERT_TRUE(next.status().ok()) << next.status();
+        const uint64_t at = next.store().applied().index.value();
+        EXPECT_TRUE(at == 40 || (at == 10 && !outcome.ok())) << at;
+        ExpectAt(next, at);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 // And at each named point between two of them.
 TEST_F(SnapshotInstallTest, CutShortAtAnyNamedPointTheNextStartHasOneStateOrTheOther) {
   for (int stop_at = 0; stop_at < 12; ++stop_at) {

@@ -4,7 +4,8 @@ A mutant is a production source with texts replaced at build time (//raft:mutate
 code knows nothing of it. Its object is linked ahead of the library that holds the unbroken one,
 which the linker then leaves out. Each becomes a test that passes when the simulation finds a
 violation, or a check of the member's own stops it, within its seeds. If a text is not there any
-more, the build says so.
+more, the build says so. //test/crash_points does the same for what only crashes show: whoever loads
+this has a `:mutant_main`.
 """
 
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")

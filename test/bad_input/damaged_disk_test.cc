@@ -1,0 +1,308 @@
+// Data directories that somebody has damaged, and a disk that fails once: the server refuses with
+// file and remedy and changes nothing, or it ends before it acknowledges; put right, everything
+// acknowledged is there. Cairn only: the words are ours.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "test/harness/client.h"
+#include "test/harness/random.h"
+#include "test/harness/test_main.h"
+
+namespace cairn::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+// In the runfiles, where Bazel starts tests.
+constexpr char kPreloaded[] = "test/bad_input/libfailing_disk.so";
+constexpr int kKeys = 60;
+
+std::string Value(int i) { return Random(static_cast<uint64_t>(i)).Bytes(3000); }
+
+void WriteFile(const fs::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+}
+
+class DamagedDiskTest : public testing::Test {
+ protected:
+  ServerOptions Options() { return OptionsFor(ServerUnderTest(), "damaged"); }
+
+  static grpc::Status Put(Server& server, int i) {
+    Client client(server.address());
+    etcdserverpb::PutRequest request;
+    request.set_key(fmt::format("k{:03}", i));
+    request.set_value(Value(i));
+    etcdserverpb::PutResponse response;
+    return client.Put(request, &response);
+  }
+  static void Fill(Server& server, int from, int to) {
+    for (int i = from; i < to; ++i) {
+      const grpc::Status status = Put(server, i);
+      ASSERT_TRUE(status.ok()) << status.error_message();
+    }
+  }
+  // How many of keys 0..count-1 are there; none may have another value.
+  static int Found(Server& server, int count) {
+    Client client(server.address());
+    int found = 0;
+    for (int i = 0; i < count; ++i) {
+      etcdserverpb::RangeRequest request;
+      request.set_key(fmt::format("k{:03}", i));
+      etcdserverpb::RangeResponse response;
+      if (!client.Range(request, &response).ok()) continue;
+      // An answer is right or there is none.
+      EXPECT_EQ(response.kvs_size(), 1) << i;
+      if (response.kvs_size() != 1) continue;
+      EXPECT_TRUE(response.kvs(0).value() == Value(i)) << i;
+      ++found;
+    }
+    return found;
+  }
+
+  // Names and contents below a directory.
+  static std::map<std::string, std::string> Contents(const fs::path& directory) {
+    std::map<std::string, std::string> contents;
+    for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+      contents[entry.path()] = entry.is_regular_file() ? ReadFile(entry.path()) : "";
+    }
+    return contents;
+  }
+
+  static fs::path Segment(Server& server, int sequence) {
+    return fs::path(server.data_dir()) / "wal" / fmt::format("{:016x}.wal", sequence);
+  }
+
+  std::string ExpectRefusal(Server& server) {
+    EXPECT_TRUE(server.Launch().ok());
+    const absl::StatusOr<ExitState> exit = server.WaitForExit();
+    EXPECT_TRUE(exit.ok()) << exit.status();
+    if (exit.ok()) {
+      EXPECT_EQ(exit->signal, 0) << server.Log();
+      EXPECT_EQ(exit->code, 1) << server.Log();
+    }
+    return server.Log();
+  }
+};
+
+TEST_F(DamagedDiskTest, ALogThatIsNotWholeIsRefusedByNameAndNothingChanges) {
+  Server server(Options());
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(Fill(server, 0, kKeys));
+  ASSERT_TRUE(server.Terminate().ok());
+  const fs::path log = Segment(server, 1).parent_path();
+  const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
+  // The first is the one that is written; the second is the spare.
+  ASSERT_TRUE(fs::exists(Segment(server, 1)));
+  ASSERT_TRUE(fs::exists(Segment(server, 2)));
+  struct Case {
+    std::string name;
+    std::function<void()> harm;
+    std::function<void()> repair;
+    std::string at;
+    std::string remedy;
+  };
+  const std::vector<Case> cases = {
+      {"the newest segment is missing", [&] { fs::rename(Segment(server, 1), aside); },
+       [&] { fs::rename(aside, Segment(server, 1)); }, "0000000000000002.wal at offset 0",
+       "restore this member"},
+      {"renamed", [&] { fs::rename(Segment(server, 1), Segment(server, 3)); },
+       [&] { fs::rename(Segment(server, 3), Segment(server, 1)); },
+       "0000000000000003.wal at offset 0", "restore this member"},
+      {"twice there",
+       [&] {
+         fs::rename(Segment(server, 2), aside);
+         fs::copy_file(Segment(server, 1), Segment(server, 2));
+       },
+       [&] { fs::rename(aside, Segment(server, 2)); }, "0000000000000002.wal at offset 0",
+       "restore this member"},
+      {"of length zero",
+       [&] {
+         fs::rename(Segment(server, 1), aside);
+         WriteFile(Segment(server, 1), "");
+       },
+       [&] { fs::rename(aside, Segment(server, 1)); }, "0000000000000001.wal at offset 0",
+       "restore this member"},
+      {"a file of somebody's", [&] { WriteFile(log / "notes.txt", "mine"); },
+       [&] { fs::remove(log / "notes.txt"); }, "notes.txt", "move it elsewhere"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    c.harm();
+    const auto before = Contents(server.data_dir());
+    EXPECT_THAT(ExpectRefusal(server),
+                AllOf(HasSubstr(log.string()), HasSubstr(c.at), HasSubstr(c.remedy)));
+    EXPECT_TRUE(Contents(server.data_dir()) == before) << "the refusal changed something";
+    c.repair();
+  }
+  const absl::Status started = server.Start();
+  ASSERT_TRUE(started.ok()) << started;
+  EXPECT_EQ(Found(server, kKeys), kKeys);
+}
+
+// The log of an older copy beside the state: what the state has applied is not there.
+TEST_F(DamagedDiskTest, AStateNewerThanItsLogIsRefused) {
+  Server server(Options());
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(Fill(server, 0, 10));
+  ASSERT_TRUE(server.Terminate().ok());
+  const fs::path log = Segment(server, 1).parent_path();
+  const fs::path older = fs::path(server.data_dir()).parent_path() / "older";
+  const fs::path newer = fs::path(server.data_dir()).parent_path() / "newer";
+  fs::copy(log, older, fs::copy_options::recursive);
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(Fill(server, 10, kKeys));
+  ASSERT_TRUE(server.Terminate().ok());
+  fs::rename(log, newer);
+  fs::rename(older, log);
+  fs::permissions(log, fs::perms::owner_all);
+  const auto before = Contents(log);
+  EXPECT_THAT(ExpectRefusal(server), AllOf(HasSubstr("the log has lost its end"),
+                                           HasSubstr("restore both from one copy")));
+  EXPECT_TRUE(Contents(log) == before) << "the refusal changed the log";
+  fs::rename(log, older);
+  fs::rename(newer, log);
+  const absl::Status started = server.Start();
+  ASSERT_TRUE(started.ok()) << started;
+  EXPECT_EQ(Found(server, kKeys), kKeys);
+}
+
+// What an installation that was cut short leaves beside the state is removed; the state in force
+// half written is refused, or what it lacks comes from the log.
+TEST_F(DamagedDiskTest, StatesHalfWritten) {
+  Server server(Options());
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(Fill(server, 0, kKeys));
+  ASSERT_TRUE(server.Terminate().ok());
+  const fs::path states = fs::path(server.data_dir()) / "state";
+  const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
+
+  fs::create_directory(states / "2");
+  WriteFile(states / "2" / "000007.sst", "half of a table");
+  fs::create_directory(states / "checkpoint.7");
+  WriteFile(states / "checkpoint.7" / "CURRENT", "MANIFEST-000005\n");
+  WriteFile(states / "CURRENT.new", "2");
+  ASSERT_TRUE(server.Start().ok());
+  EXPECT_EQ(Found(server, kKeys), kKeys);
+  ASSERT_TRUE(server.Terminate().ok());
+  EXPECT_FALSE(fs::exists(states / "2"));
+  EXPECT_FALSE(fs::exists(states / "checkpoint.7"));
+  EXPECT_FALSE(fs::exists(states / "CURRENT.new"));
+
+  // The pointer names a state that is not there, or nothing.
+  for (const std::string pointer : {"2\n", "", "one\n"}) {
+    SCOPED_TRACE(pointer);
+    WriteFile(states / "CURRENT", pointer);
+    EXPECT_THAT(ExpectRefusal(server), AllOf(HasSubstr(states.string()), HasSubstr("CURRENT")));
+    EXPECT_EQ(ReadFile(states / "CURRENT"), pointer);
+    WriteFile(states / "CURRENT", "1\n");
+  }
+  // One of its files is not there.
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(states / "1")) {
+    const std::string name = entry.path().filename();
+    if (name.ends_with(".sst") || name.starts_with("MANIFEST")) files.push_back(entry.path());
+  }
+  ASSERT_GE(files.size(), 2U);
+  for (const fs::path& file : files) {
+    SCOPED_TRACE(file);
+    fs::copy(states / "1", aside, fs::copy_options::recursive);
+    fs::remove(file);
+    EXPECT_THAT(ExpectRefusal(server), HasSubstr((states / "1").string()));
+    fs::remove_all(states / "1");
+    fs::rename(aside, states / "1");
+    fs::permissions(states / "1", fs::perms::owner_all);
+  }
+  ASSERT_TRUE(server.Start().ok());
+  EXPECT_EQ(Found(server, kKeys), kKeys);
+}
+
+// A flipped bit in a table of the state: the start is refused, or what lies there is; never another
+// value. With the bit set right, everything is there.
+TEST_F(DamagedDiskTest, FlippedBitsInTheState) {
+  Server server(Options());
+  ASSERT_TRUE(server.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(Fill(server, 0, kKeys));
+  ASSERT_TRUE(server.Terminate().ok());
+  const fs::path state = fs::path(server.data_dir()) / "state" / "1";
+  const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
+  // The largest has the values.
+  fs::path table;
+  for (const auto& entry : fs::directory_iterator(state)) {
+    if (entry.path().extension() != ".sst") continue;
+    if (table.empty() || entry.file_size() > fs::file_size(table)) table = entry.path();
+  }
+  ASSERT_FALSE(table.empty());
+  const std::string whole = ReadFile(table);
+  int noticed = 0;
+  for (const size_t at : {whole.size() / 4, whole.size() / 2, whole.size() - 60}) {
+    SCOPED_TRACE(at);
+    fs::copy(state, aside, fs::copy_options::recursive);
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
+    WriteFile(table, flipped);
+    if (server.Start().ok()) {
+      noticed += Found(server, kKeys) < kKeys;
+      server.Kill();
+    } else {
+      const absl::StatusOr<ExitState> exit = server.WaitForExit();
+      ASSERT_TRUE(exit.ok()) << exit.status();
+      EXPECT_EQ(*exit, (ExitState{.code = 1, .signal = 0})) << server.Log();
+      EXPECT_THAT(server.Log(), HasSubstr(state.string()));
+      ++noticed;
+    }
+    fs::remove_all(state);
+    fs::rename(aside, state);
+    fs::permissions(state, fs::perms::owner_all);
+  }
+  EXPECT_EQ(noticed, 3);
+  ASSERT_TRUE(server.Start().ok());
+  EXPECT_EQ(Found(server, kKeys), kKeys);
+}
+
+// One sync fails: of the log, of the state's table while it is flushed, of a directory. The server
+// ends with the reason; what it had acknowledged is there at the next start.
+TEST_F(DamagedDiskTest, ASyncThatFailsOnceEndsTheServer) {
+  const std::string preloaded = fs::absolute(kPreloaded).string();
+  ASSERT_TRUE(fs::exists(preloaded));
+  for (const std::string of : {".wal", ".sst", "MANIFEST"}) {
+    SCOPED_TRACE(of);
+    const std::string control = MakeTempDir("failing") + "/control";
+    ServerOptions options = Options();
+    options.environment = {{"LD_PRELOAD", preloaded}, {"CAIRN_TEST_FAILING_DISK", control}};
+    // The state is flushed after every few puts.
+    options.extra_flags = {"--snapshot-count=20"};
+    Server server(options);
+    ASSERT_TRUE(server.Start().ok());
+    ASSERT_NO_FATAL_FAILURE(Fill(server, 0, 30));
+    WriteFile(control, of);
+    int acknowledged = 30;
+    while (server.IsRunning() && acknowledged < 5000 && Put(server, acknowledged).ok()) {
+      ++acknowledged;
+    }
+    const absl::StatusOr<ExitState> exit = server.WaitForExit();
+    ASSERT_TRUE(exit.ok()) << exit.status();
+    EXPECT_FALSE(fs::exists(control)) << "no sync has failed";
+    EXPECT_EQ(exit->signal, 0) << LastLines(server.Log(), 20);
+    EXPECT_NE(exit->code, 0);
+    EXPECT_THAT(LastLines(server.Log(), 20),
+                testing::AnyOf(HasSubstr("Input/output error"), HasSubstr("IO error")));
+    const absl::Status started = server.Start();
+    ASSERT_TRUE(started.ok()) << started;
+    EXPECT_EQ(Found(server, acknowledged), acknowledged);
+  }
+}
+
+}  // namespace
+}  // namespace cairn::test
