@@ -91,6 +91,12 @@ absl::Status BatchState::SetCompactWatermark(Revision watermark) {
   return absl::OkStatus();
 }
 
+void BatchState::RaiseRevision(int64_t by) {
+  CAIRN_CHECK(!in_txn_ && !is_committed_);
+  CAIRN_CHECK_GT(by, 0);
+  state_.published.revision += by;
+}
+
 absl::StatusOr<bool> BatchState::ApplyRemoval(const RemovalStep& step) {
   CAIRN_CHECK(!in_txn_ && !is_committed_);
   if (step.empty()) return true;

@@ -46,6 +46,7 @@ class BatchState {
   absl::Status ScanMeta(std::string_view prefix,
                         absl::FunctionRef<bool(std::string_view, std::string_view)> visit);
   absl::Status SetCompactWatermark(Revision watermark);
+  void RaiseRevision(int64_t by);
   absl::StatusOr<bool> ApplyRemoval(const RemovalStep& step);
   absl::Status Commit(EntryApplied applied);
 

@@ -1,6 +1,7 @@
 #include "mvcc/rocks_backend.h"
 
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
@@ -72,13 +73,16 @@ using Handles = std::array<rocksdb::ColumnFamilyHandle*, kFamilies>;
 // Lets a flush begin only when the log is safe.
 class FlushGate final : public rocksdb::EventListener {
  public:
-  explicit FlushGate(std::function<void()> on_flush_begin)
+  explicit FlushGate(std::function<bool()> on_flush_begin)
       : on_flush_begin_(std::move(on_flush_begin)) {}
 
-  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { on_flush_begin_(); }
+  // A flush has no way to say no, but one that ends in a database that is being closed is undone.
+  void OnFlushBegin(rocksdb::DB* db, const rocksdb::FlushJobInfo&) override {
+    if (!on_flush_begin_()) rocksdb::CancelAllBackgroundWork(db, /*wait=*/false);
+  }
 
  private:
-  const std::function<void()> on_flush_begin_;
+  const std::function<bool()> on_flush_begin_;
 };
 
 // RocksDB's diary of a state that is only looked at.
@@ -247,6 +251,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemor
   if (access == Access::kReadOnly) database.info_log = std::make_shared<NoDiary>();
   if (options.on_flush_begin) {
     database.listeners.push_back(std::make_shared<FlushGate>(options.on_flush_begin));
+    database.avoid_flush_during_shutdown = true;
   }
   return database;
 }

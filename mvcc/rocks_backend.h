@@ -39,16 +39,18 @@ struct RocksOptions {
   std::shared_ptr<RocksMemory> memory;
   // Called on a RocksDB thread before any flush begins, RocksDB's own too; the flush waits until it
   // returns. The server blocks here until the log is synced through the highest index it handed to
-  // Batch::Commit, so that the state on disk never runs ahead of the log. Must not call the
-  // backend. May be empty.
-  std::function<void()> on_flush_begin;
+  // Batch::Commit, so that the state on disk never runs ahead of the log. False: that will never be
+  // so; neither this flush nor any later one makes anything durable, and writes that wait for room
+  // fail. Must not call the backend. May be empty.
+  std::function<bool()> on_flush_begin;
   // Where the files are; null: the file system (rocks_archive.h has another).
   std::shared_ptr<rocksdb::Env> env;
 };
 
 // Opens or creates. INVALID_ARGUMENT for unusable options; UNAVAILABLE when another process holds
 // the directory; DATA_LOSS when the files do not check out; else INTERNAL with RocksDB's own words.
-// Every message names the directory. Destroying the backend flushes what is not durable yet.
+// Every message names the directory. Destroying the backend flushes what is not durable yet, but
+// not with `on_flush_begin`: nobody may be there any more who could say that it may.
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options);
 
 // Opens what is there for reading only, and changes nothing in the directory: no lock is taken, no

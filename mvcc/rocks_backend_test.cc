@@ -18,7 +18,7 @@ class RocksBackendTest : public ::testing::Test {
   RocksBackendTest() { std::filesystem::remove_all(directory_); }
   ~RocksBackendTest() override { std::filesystem::remove_all(directory_); }
 
-  absl::StatusOr<std::unique_ptr<Backend>> Open(std::function<void()> on_flush_begin = {}) {
+  absl::StatusOr<std::unique_ptr<Backend>> Open(std::function<bool()> on_flush_begin = {}) {
     return OpenRocksBackend({.directory = directory_,
                              .memory_limit_bytes = kMemoryLimitBytesMin,
                              .on_flush_begin = std::move(on_flush_begin)});
@@ -69,7 +69,10 @@ TEST_F(RocksBackendTest, KeepsFamiliesApartAndAcrossAClose) {
 
 TEST_F(RocksBackendTest, NoFlushBeginsBeforeTheGateWasAsked) {
   std::atomic<int> asked{0};
-  auto backend = Open([&asked] { ++asked; });
+  auto backend = Open([&asked] {
+    ++asked;
+    return true;
+  });
   ASSERT_TRUE(backend.ok());
   const auto batch = (*backend)->NewBatch();
   batch->Put(Family::kMeta, "a", "meta");
@@ -77,6 +80,48 @@ TEST_F(RocksBackendTest, NoFlushBeginsBeforeTheGateWasAsked) {
   EXPECT_EQ(asked, 0);
   ASSERT_TRUE((*backend)->Flush().ok());
   EXPECT_GT(asked, 0);
+}
+
+// What was flushed before stays; what was not is gone, also at the end.
+TEST_F(RocksBackendTest, NothingBecomesDurableThatMayNot) {
+  std::atomic<bool> may_flush = true;
+  const auto put = [](Backend& backend, std::string_view value) {
+    const auto batch = backend.NewBatch();
+    batch->Put(Family::kKeys, "key", value);
+    batch->Put(Family::kMeta, "key", value);
+    return backend.Write(*batch);
+  };
+  for (const bool asks : {true, false}) {
+    may_flush = true;
+    auto backend = Open([&may_flush] { return may_flush.load(); });
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    ASSERT_TRUE(put(**backend, "old").ok());
+    ASSERT_TRUE((*backend)->Flush().ok());
+    ASSERT_TRUE(put(**backend, "new").ok());
+    EXPECT_EQ(Read(**backend, Family::kKeys, "key"), "new");
+    may_flush = false;
+    if (asks) {
+      EXPECT_FALSE((*backend)->Flush().ok());
+    }
+    backend->reset();
+    backend = Open();
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    EXPECT_EQ(Read(**backend, Family::kKeys, "key"), "old");
+    EXPECT_EQ(Read(**backend, Family::kMeta, "key"), "old");
+  }
+}
+
+// Whoever waits for room that only a flush makes does not wait for ever.
+TEST_F(RocksBackendTest, WritesFailWhereAFlushMustNotHappen) {
+  auto backend = Open([] { return false; });
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  absl::Status status;
+  for (int i = 0; i < 200 && status.ok(); ++i) {
+    const auto batch = (*backend)->NewBatch();
+    batch->Put(Family::kKeys, std::to_string(i), std::string(size_t{1} << 20, 'x'));
+    status = (*backend)->Write(*batch);
+  }
+  EXPECT_FALSE(status.ok());
 }
 
 TEST_F(RocksBackendTest, RefusesADirectoryInUse) {

@@ -354,6 +354,30 @@ TEST_F(StoreTest, CompactionToZeroIsAllowedOnce) {
   EXPECT_TRUE(IsCompacted(Compact(0)));
 }
 
+TEST_F(StoreTest, NothingIsAtRevisionsThatWereIssuedToNobody) {
+  Put("a", "1");
+  {
+    Batch batch = store_->BeginBatch();
+    batch.RaiseRevision(1000);
+    EXPECT_EQ(batch.current().revision, Revision(1002));
+    WriteTxn txn = batch.BeginTxn();
+    ASSERT_TRUE(txn.Put("a", "2", LeaseId(0)).ok());
+    txn.Commit();
+    ASSERT_TRUE(batch.Commit(Next()).ok());
+  }
+  EXPECT_EQ(store_->published().revision, Revision(1003));
+  EXPECT_EQ(Get("a"), "a=2@2.1003.2:0");
+  EXPECT_EQ(Get("a", 500), "a=1@2.2.1:0");
+  EXPECT_EQ(Get("a", 1002), "a=1@2.2.1:0");
+  ASSERT_TRUE(Compact(1001).ok());
+  Remove(10);
+  EXPECT_EQ(Get("a", 1001), "a=1@2.2.1:0");
+  EXPECT_EQ(Get("a"), "a=2@2.1003.2:0");
+  ASSERT_TRUE(store_->Flush().ok());
+  Restart();
+  EXPECT_EQ(store_->published().revision, Revision(1003));
+}
+
 TEST_F(StoreTest, CrashKeepsAPrefixOfBatches) {
   Put("a", "1");
   ASSERT_TRUE(store_->Flush().ok());

@@ -110,6 +110,7 @@ absl::Status Batch::ScanMeta(
 absl::Status Batch::SetCompactWatermark(Revision watermark) {
   return state_->SetCompactWatermark(watermark);
 }
+void Batch::RaiseRevision(int64_t by) { state_->RaiseRevision(by); }
 absl::StatusOr<bool> Batch::ApplyRemoval(const RemovalStep& step) {
   return state_->ApplyRemoval(step);
 }

@@ -142,6 +142,10 @@ class Batch {
   // as in etcd. Not while a transaction is open (checked).
   absl::Status SetCompactWatermark(Revision watermark);
 
+  // Issues the next `by` revisions (above 0) to nobody: there is nothing at them. Not while a
+  // transaction is open (checked).
+  void RaiseRevision(int64_t by);
+
   // Commits a removal step with this batch. False, without effect, if the step is stale (another
   // was committed since it was found) or a hash asks removal to rest: find it again. Not while a
   // transaction is open (checked).
