@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "api/errors.h"
+#include "base/histogram.h"
 #include "base/status.h"
 #include "server/lease_apply.h"
 #include "server/lease_manager.h"
+#include "server/log_stats.h"
 #include "server/response.h"
 #include "server/rpc/proto.h"
 
@@ -31,9 +33,13 @@ using api::ToStatus;
 using cairn::admin::v1::Client;
 using cairn::admin::v1::ClientsRequest;
 using cairn::admin::v1::ClientsResponse;
+using cairn::admin::v1::Histogram;
 using cairn::admin::v1::Lease;
 using cairn::admin::v1::LeasesRequest;
 using cairn::admin::v1::LeasesResponse;
+using cairn::admin::v1::LogPin;
+using cairn::admin::v1::LogRequest;
+using cairn::admin::v1::LogResponse;
 using cairn::admin::v1::Watcher;
 using cairn::admin::v1::WatchersRequest;
 using cairn::admin::v1::WatchersResponse;
@@ -61,7 +67,7 @@ int64_t AgeMs(steady_clock::time_point now, steady_clock::time_point then) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::max(now, then) - then).count();
 }
 
-// Parses and checks what all three rpcs have in common, and finishes the call if that fails.
+// Parses and checks what the rpcs of lists have in common, and finishes the call if that fails.
 template <typename Request>
 std::optional<size_t> TakeRequest(const ServiceContext& context, UnaryCall& call,
                                   Request& request) {
@@ -237,6 +243,86 @@ absl::StatusOr<LeasesResponse> LeasesFrom(const ServiceContext& context, LeaseId
   return response;
 }
 
+// --- The log ---
+
+LogPin::Kind KindOf(wal::PinKind kind) {
+  switch (kind) {
+    case wal::PinKind::kTail:
+      return LogPin::TAIL;
+    case wal::PinKind::kFollower:
+      return LogPin::FOLLOWER;
+    case wal::PinKind::kLearner:
+      return LogPin::LEARNER;
+    case wal::PinKind::kSnapshot:
+      return LogPin::SNAPSHOT;
+    case wal::PinKind::kBackup:
+      return LogPin::BACKUP;
+  }
+  return LogPin::KIND_UNSPECIFIED;
+}
+
+LogResponse::SyncMode ModeOf(wal::SyncMode mode) {
+  switch (mode) {
+    case wal::SyncMode::kAlways:
+      return LogResponse::ALWAYS;
+    case wal::SyncMode::kInterval:
+      return LogResponse::INTERVAL;
+    case wal::SyncMode::kNever:
+      return LogResponse::NEVER;
+  }
+  return LogResponse::SYNC_MODE_UNSPECIFIED;
+}
+
+void Fill(const base::HistogramView& view, Histogram& histogram) {
+  for (const base::HistogramView::Bucket& from : view.buckets) {
+    Histogram::Bucket& bucket = *histogram.add_buckets();
+    bucket.set_upper_bound(from.upper_bound);
+    bucket.set_count(from.count);
+  }
+  histogram.set_count(view.count);
+  histogram.set_sum(view.sum);
+}
+
+void Fill(const wal::PinView& view, LogPin& pin) {
+  pin.set_kind(KindOf(view.pin.kind));
+  pin.set_holder(view.pin.holder);
+  pin.set_from_index(view.pin.from.value());
+  pin.set_is_kept(view.is_kept);
+  pin.set_entries(view.entries);
+  pin.set_bytes(view.bytes);
+  pin.set_segments(view.segments);
+}
+
+LogResponse ResponseOf(const LogStats& stats) {
+  LogResponse response;
+  response.set_segments(stats.log.segments);
+  response.set_used_bytes(stats.log.used_bytes);
+  response.set_disk_bytes(stats.log.disk_bytes);
+  response.set_first_index(stats.log.before_first.index.value() + 1);
+  response.set_last_index(stats.log.last.index.value());
+  response.set_applied_index(stats.applied.value());
+  response.set_marker_index(stats.log.marker.value());
+  response.set_sync_mode(ModeOf(stats.thread.mode));
+  response.set_appended_entries(stats.log.appended_entries);
+  response.set_appended_bytes(stats.log.appended_bytes);
+  response.set_synced_bytes(stats.log.synced_bytes);
+  response.set_submissions(stats.thread.submissions);
+  response.set_batches(stats.thread.batches);
+  response.set_spares_made(stats.thread.spares);
+  response.set_segments_removed(stats.log.removed_segments);
+  Fill(stats.log.batch_bytes, *response.mutable_batch_bytes());
+  Fill(stats.log.sync_us, *response.mutable_sync_us());
+  response.set_open_us(stats.open_us);
+  response.set_open_bytes(stats.open_bytes);
+  response.set_replayed_entries(stats.replayed_entries);
+  if (stats.replay_us.has_value()) response.set_replay_us(*stats.replay_us);
+  for (const wal::PinView& view : stats.retention.pins) Fill(view, *response.add_pins());
+  if (stats.retention.keep_from != wal::kKeepNothing) {
+    response.set_keep_from(stats.retention.keep_from.value());
+  }
+  return response;
+}
+
 }  // namespace
 
 void AdminService::Register(rpc::ServiceTable& table) {
@@ -249,6 +335,7 @@ void AdminService::Register(rpc::ServiceTable& table) {
   if (open_calls_ != nullptr) unary("Clients", &AdminService::Clients);
   if (watch_ != nullptr) unary("Watchers", &AdminService::Watchers);
   unary("Leases", &AdminService::Leases);
+  unary("Log", &AdminService::Log);
 }
 
 template <typename Response>
@@ -307,6 +394,15 @@ void AdminService::Leases(std::unique_ptr<UnaryCall> call) {
   AnswerInPool<LeasesResponse>(shared, [this, first = LeaseId(first), limit = *limit] {
     return LeasesFrom(context_, first, limit);
   });
+}
+
+void AdminService::Log(std::unique_ptr<UnaryCall> call) {
+  LogRequest request;
+  absl::Status status = rpc::Parse(call->request(), request);
+  if (status.ok()) status = Admit(context_, *call, OnLearner::kServe);
+  if (!status.ok()) return call->Finish(std::move(status));
+  const auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  AnswerInPool<LogResponse>(shared, [this] { return ResponseOf(context_.node.log_stats()); });
 }
 
 }  // namespace cairn::server

@@ -1,4 +1,5 @@
-// cairn.admin.v1.Admin: who is connected, who watches what and how far behind, which leases exist.
+// cairn.admin.v1.Admin: who is connected, who watches what and how far behind, which leases exist,
+// how the log does.
 //
 // For the operator's tools. Translates only: open calls come from the transport's book, watchers
 // from the watch thread, leases from their rows and the lease manager; all in pages and short
@@ -43,6 +44,7 @@ class AdminService {
   void Clients(std::unique_ptr<rpc::UnaryCall> call);
   void Watchers(std::unique_ptr<rpc::UnaryCall> call);
   void Leases(std::unique_ptr<rpc::UnaryCall> call);
+  void Log(std::unique_ptr<rpc::UnaryCall> call);
 
   // Finishes the call with what `answer` returns, from the read pool.
   template <typename Response>

@@ -31,6 +31,9 @@ using cairn::admin::v1::ClientsResponse;
 using cairn::admin::v1::Lease;
 using cairn::admin::v1::LeasesRequest;
 using cairn::admin::v1::LeasesResponse;
+using cairn::admin::v1::LogPin;
+using cairn::admin::v1::LogRequest;
+using cairn::admin::v1::LogResponse;
 using cairn::admin::v1::Watcher;
 using cairn::admin::v1::WatchersRequest;
 using cairn::admin::v1::WatchersResponse;
@@ -375,12 +378,79 @@ TEST_F(AdminServiceTest, BadInput) {
       absl::StatusCode::kInternal);
 }
 
+TEST_F(AdminServiceTest, TheLogInNumbers) {
+  wal::LogFigures& log = node_.log.log;
+  log = {.segments = 3,
+         .used_bytes = 100,
+         .disk_bytes = 400,
+         .marker = Index(17),
+         .removed_segments = 5,
+         .appended_entries = 6,
+         .appended_bytes = 700,
+         .synced_bytes = 600};
+  log.before_first.index = Index(9);
+  log.last.index = Index(20);
+  log.sync_us = {.buckets = {{64, 1}, {128, 3}}, .count = 4, .sum = 500};
+  node_.log.thread = {
+      .submissions = 8, .batches = 7, .spares = 2, .mode = wal::SyncMode::kInterval};
+  node_.log.retention = {.keep_from = Index(12),
+                         .pins = {{.pin = {wal::PinKind::kTail, 0, Index(12)},
+                                   .is_kept = true,
+                                   .entries = 9,
+                                   .bytes = 80,
+                                   .segments = 2},
+                                  {.pin = {wal::PinKind::kLearner, 33, Index(5)}, .entries = 11}}};
+  node_.log.applied = Index(19);
+  node_.log.replayed_entries = 44;
+  const auto response = Call<LogResponse>("Log", LogRequest());
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->segments(), 3u);
+  EXPECT_EQ(response->used_bytes(), 100u);
+  EXPECT_EQ(response->disk_bytes(), 400u);
+  EXPECT_EQ(response->first_index(), 10u);
+  EXPECT_EQ(response->last_index(), 20u);
+  EXPECT_EQ(response->applied_index(), 19u);
+  EXPECT_EQ(response->marker_index(), 17u);
+  EXPECT_EQ(response->sync_mode(), LogResponse::INTERVAL);
+  EXPECT_EQ(response->appended_entries(), 6u);
+  EXPECT_EQ(response->appended_bytes(), 700u);
+  EXPECT_EQ(response->synced_bytes(), 600u);
+  EXPECT_EQ(response->submissions(), 8u);
+  EXPECT_EQ(response->batches(), 7u);
+  EXPECT_EQ(response->spares_made(), 2u);
+  EXPECT_EQ(response->segments_removed(), 5u);
+  ASSERT_EQ(response->sync_us().buckets_size(), 2);
+  EXPECT_EQ(response->sync_us().buckets(1).upper_bound(), 128u);
+  EXPECT_EQ(response->sync_us().buckets(1).count(), 3u);
+  EXPECT_EQ(response->sync_us().count(), 4u);
+  EXPECT_EQ(response->sync_us().sum(), 500u);
+  EXPECT_EQ(response->replayed_entries(), 44u);
+  EXPECT_FALSE(response->has_replay_us()) << "under way";
+  EXPECT_EQ(response->keep_from(), 12u);
+  ASSERT_EQ(response->pins_size(), 2);
+  EXPECT_EQ(response->pins(0).kind(), LogPin::TAIL);
+  EXPECT_TRUE(response->pins(0).is_kept());
+  EXPECT_EQ(response->pins(0).bytes(), 80u);
+  EXPECT_EQ(response->pins(1).kind(), LogPin::LEARNER);
+  EXPECT_EQ(response->pins(1).holder(), 33u);
+  EXPECT_EQ(response->pins(1).from_index(), 5u);
+  EXPECT_FALSE(response->pins(1).is_kept());
+  EXPECT_EQ(response->pins(1).entries(), 11u);
+  node_.log = {};
+  node_.log.replay_us = 7;
+  const auto empty = Call<LogResponse>("Log", LogRequest());
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  EXPECT_FALSE(empty->has_keep_from());
+  EXPECT_EQ(empty->replay_us(), 7u);
+}
+
 TEST_F(AdminServiceTest, RefusedWhenThePoolIsFullOrTheServerStops) {
   node_.pool_full = true;
   const absl::Status full = api::ToStatus(api::Error::kTooManyRequests);
   EXPECT_EQ(Call<ClientsResponse>("Clients", ClientsRequest()).status(), full);
   EXPECT_EQ(Call<WatchersResponse>("Watchers", WatchersRequest()).status(), full);
   EXPECT_EQ(Call<LeasesResponse>("Leases", LeasesRequest()).status(), full);
+  EXPECT_EQ(Call<LogResponse>("Log", LogRequest()).status(), full);
   watch_.Stop();
   EXPECT_EQ(Call<WatchersResponse>("Watchers", WatchersRequest()).status(),
             api::ToStatus(api::Error::kServerStopped));
@@ -393,6 +463,7 @@ TEST_F(AdminServiceTest, AnswersWithoutALeaderAndOnALearner) {
   EXPECT_TRUE(Call<ClientsResponse>("Clients", ClientsRequest()).ok());
   EXPECT_TRUE(Call<WatchersResponse>("Watchers", WatchersRequest()).ok());
   EXPECT_TRUE(Call<LeasesResponse>("Leases", LeasesRequest()).ok());
+  EXPECT_TRUE(Call<LogResponse>("Log", LogRequest()).ok());
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "server/applier.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "api/internal.pb.h"
 #include "base/check.h"
 #include "base/status.h"
 #include "mvcc/schema.h"
@@ -98,9 +100,13 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
   }
   result.leases = leases_.Finish(batch);
   result.cluster = cluster_.TakeChange();
+  const Revision before = store_.published().revision;
   CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
+  const Revision after = store_.published().revision;
   if (sink_ != nullptr && !batch.changes().empty()) {
-    sink_->OnCommitted(batch.changes(), store_.published().revision);
+    sink_->OnCommitted(batch.changes(), after);
+  } else if (sink_ != nullptr && after != before) {
+    sink_->OnRaised(after);
   }
   return result;
 }
@@ -141,6 +147,7 @@ absl::StatusOr<Node::Outcome> Applier::ApplyBody(const DecodedCommand& command, 
                                                  bool is_own, mvcc::Batch& batch, Result& result) {
   const CommandKind kind = command.header.kind;
   if (kind == CommandKind::kPublishMember) return ApplyPublished(command.body, batch, result);
+  if (kind == CommandKind::kRaiseRevision) return ApplyRaise(command.body, batch);
   if (ClusterApplier::Handles(kind)) {
     return cluster_.Apply(kind, command.body, membership_.members, batch);
   }
@@ -183,6 +190,17 @@ absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& 
     result.changes.emplace_back(by.sequence, std::move(outcome));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<Node::Outcome> Applier::ApplyRaise(std::string_view body, mvcc::Batch& batch) {
+  internal::RevisionRaise raise;
+  // A sum that does not fit is no revision that anybody has asked for either.
+  if (!raise.ParseFromArray(body.data(), static_cast<int>(body.size())) || raise.by() <= 0 ||
+      raise.by() > std::numeric_limits<int64_t>::max() - batch.current().revision.value()) {
+    return base::Error(absl::StatusCode::kDataLoss, "a raise of the revision does not decode");
+  }
+  batch.RaiseRevision(raise.by());
+  return Node::Outcome{.revision = batch.current().revision};
 }
 
 absl::StatusOr<Node::Outcome> Applier::ApplyPublished(std::string_view body, mvcc::Batch& batch,

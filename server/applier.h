@@ -102,6 +102,7 @@ class Applier {
   absl::StatusOr<Node::Outcome> ApplyBody(const DecodedCommand& command, raft::EntryId id,
                                           bool is_own, mvcc::Batch& batch, Result& result);
   absl::Status ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
+  absl::StatusOr<Node::Outcome> ApplyRaise(std::string_view body, mvcc::Batch& batch);
   absl::StatusOr<Node::Outcome> ApplyPublished(std::string_view body, mvcc::Batch& batch,
                                                Result& result);
 

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
+#include "server/change_sink.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
 
@@ -257,6 +260,39 @@ TEST_F(ApplierTest, EveryKindOfEntryAdvancesTheAppliedIndexInItsBatch) {
   // Many in one.
   Apply({Put(6, "a"), {Term(2), Index(7), raft::EntryKind::kEmpty, nullptr}, Put(8, "b")});
   expect_one_batch(8);
+}
+
+TEST_F(ApplierTest, ARaiseIsRevisionsThatNobodyGets) {
+  class Sink final : public ChangeSink {
+   public:
+    void OnCommitted(std::span<const mvcc::Change>, Revision revision) override {
+      committed.push_back(revision);
+    }
+    void OnRaised(Revision revision) override { raised.push_back(revision); }
+    void OnReplaced(Revision) override {}
+    std::vector<Revision> committed;
+    std::vector<Revision> raised;
+  } sink;
+  applier_->SetChangeSink(&sink);
+  Begin();
+  const auto raise = [](uint64_t index, int64_t by) {
+    internal::RevisionRaise body;
+    body.set_by(by);
+    return Command(index, EncodeCommand({.kind = CommandKind::kRaiseRevision, .proposer = kSelf},
+                                        body.SerializeAsString()));
+  };
+  Apply({Put(2, "a")});
+  EXPECT_TRUE(Apply({raise(3, 1000)}).outcomes.empty());
+  EXPECT_EQ(store_->published().revision, Revision(1002));
+  Apply({raise(4, 10), Put(5, "b")});
+  EXPECT_EQ(store_->published().revision, Revision(1013));
+  EXPECT_EQ(sink.committed, (std::vector<Revision>{Revision(2), Revision(1013)}));
+  EXPECT_EQ(sink.raised, std::vector<Revision>{Revision(1002)});
+  for (const int64_t by : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    EXPECT_EQ(applier_->Apply(std::vector{raise(6, by)}).status().code(),
+              absl::StatusCode::kDataLoss)
+        << by;
+  }
 }
 
 TEST_F(ApplierTest, AMemberPublishesItsAttributes) {

@@ -13,6 +13,7 @@
 #include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
+#include "server/sync_mode.h"
 
 namespace cairn::server {
 
@@ -33,6 +34,7 @@ absl::Status WriteBootstrapEntries(wal::Wal& wal, const Members& members) {
 
 // Who a member without a log is: one of a new cluster, or one that an existing cluster expects.
 absl::StatusOr<wal::Identity> FirstIdentity(const Foundation& foundation, const Config& config) {
+  CAIRN_RETURN_IF_ERROR(CheckSyncMode(config, config.initial_cluster.size()));
   CAIRN_ASSIGN_OR_RETURN(const InitialMember own, FindSelf(config));
   if (config.joins_existing) {
     CAIRN_ASSIGN_OR_RETURN(const ExistingCluster existing,
@@ -212,6 +214,9 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
   CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
   const Membership& membership = member.applier->membership();
+  // What is in the log and not in the state yet is looked at again when it is (RelaxSync).
+  CAIRN_RETURN_IF_ERROR(CheckSyncMode(config, membership.members.size()));
+  CAIRN_RETURN_IF_ERROR(RaiseRevisionIfUnclean(membership, *member.wal, member.recovered));
   CAIRN_RETURN_IF_ERROR(CheckMembership(membership, member.identity.member, config));
   if (config.force_new_cluster && !member.is_new) {
     CAIRN_RETURN_IF_ERROR(
@@ -236,9 +241,13 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
 absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, StateHome& states,
                                        const Config& config, AskMembers ask_members) {
   const auto open_state = [&] { return states.Open(states.current_path()); };
-  return Bootstrap(
-      {fs, directory.wal_path(), {}, open_state, directory.has_state(), std::move(ask_members)},
-      config);
+  return Bootstrap({fs,
+                    directory.wal_path(),
+                    {.segment_bytes = config.wal_segment_bytes},
+                    open_state,
+                    directory.has_state(),
+                    std::move(ask_members)},
+                   config);
 }
 
 }  // namespace cairn::server

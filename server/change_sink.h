@@ -20,6 +20,8 @@ class ChangeSink {
   // `changes` are all since the last call, never none, through `revision`; the views are valid
   // during the call.
   virtual void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) = 0;
+  // Nothing has changed since the last call, but the revision was raised to `revision`.
+  virtual void OnRaised(Revision revision) = 0;
   // The state was replaced by one at `revision`; what changed up to there stands in its history.
   virtual void OnReplaced(Revision revision) = 0;
 };

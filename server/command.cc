@@ -7,7 +7,7 @@ namespace cairn::server {
 
 namespace {
 
-constexpr uint16_t kLastKind = static_cast<uint16_t>(CommandKind::kDowngrade);
+constexpr uint16_t kLastKind = static_cast<uint16_t>(CommandKind::kRaiseRevision);
 
 }  // namespace
 

@@ -42,6 +42,7 @@ enum class CommandKind : uint16_t {
   kSpaceAlarm = 12,      // cairn.internal.SpaceAlarm: a member's space is used up, or there again
   kClusterVersion = 13,  // cairn.internal.ClusterVersion
   kDowngrade = 14,       // cairn.internal.Downgrade
+  kRaiseRevision = 15,   // cairn.internal.RevisionRaise (sync_mode.h)
 };
 
 // The newest format that this binary writes and understands. A higher one must be understood to be

@@ -48,6 +48,22 @@ DEFINE_string(lease_checkpoint_interval, "5m",
 DEFINE_uint64(
     snapshot_count, 400000,
     "Applied entries after which the state is made durable, if its size did not ask first.");
+DEFINE_uint64(snapshot_catchup_entries, cairn::wal::kFollowerTail.entries_max,
+              "Entries that the log keeps for members that are a little behind.");
+DEFINE_uint64(
+    snapshot_catchup_bytes, cairn::wal::kFollowerTail.bytes_max,
+    "Bytes of log that are kept for them, at most: beyond either a member gets a snapshot.");
+DEFINE_uint64(wal_segment_bytes, cairn::wal::kSegmentBytes,
+              "Size of a file of the log; about six are there at least.");
+DEFINE_string(
+    wal_sync_mode, "always",
+    "When a write is on the disk: \"always\" before it is acknowledged; \"interval\" a while "
+    "later and \"never\" (for tests) only when something needs it, both for a cluster of one "
+    "member, which may lose what it acknowledged when the power goes.");
+DEFINE_uint32(wal_sync_interval_ms, 100,
+              "Milliseconds after which a write is on the disk, with --wal-sync-mode=interval.");
+DEFINE_uint32(max_wals, 5, "No effect: files of the log go when the state covers them.");
+DEFINE_uint32(max_snapshots, 5, "No effect: there are no files of snapshots.");
 DEFINE_uint64(
     snapshot_send_bytes_per_second, uint64_t{64} << 20,
     "Rate at which snapshots leave, to all members together, bytes a second (0: as fast as "
@@ -104,7 +120,14 @@ constexpr const char* kFlags[] = {
     "log-stall-ms",
     "lease-checkpoint-interval",
     "snapshot-count",
+    "snapshot-catchup-entries",
+    "snapshot-catchup-bytes",
     "snapshot-send-bytes-per-second",
+    "wal-segment-bytes",
+    "wal-sync-mode",
+    "wal-sync-interval-ms",
+    "max-wals",
+    "max-snapshots",
     "quota-backend-bytes",
     "max-txn-ops",
     "max-request-bytes",
@@ -123,6 +146,12 @@ constexpr const char* kFlags[] = {
 
 // Smallest --memory-limit that leaves room for two write buffers and a useful cache.
 constexpr uint64_t kMemoryLimitBytesMin = 16 << 20;
+// Of --wal-segment-bytes: smaller ones cost a directory entry a few writes, larger ones minutes to
+// fill with zeros.
+constexpr uint64_t kSegmentBytesMin = 64 << 10;
+constexpr uint64_t kSegmentBytesMax = uint64_t{4} << 30;
+// Of --wal-sync-interval-ms: who can lose more than a minute has no need of a log.
+constexpr uint32_t kSyncIntervalMsMax = 60'000;
 // etcd's bound: a longer timeout makes a cluster that cannot tell slow from dead.
 constexpr uint32_t kElectionTimeoutMsMax = 50'000;
 
@@ -376,6 +405,33 @@ absl::Status FillWatch(Config& config) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<wal::SyncMode> ParseSyncMode(std::string_view text) {
+  if (text == "always") return wal::SyncMode::kAlways;
+  if (text == "interval") return wal::SyncMode::kInterval;
+  if (text == "never") return wal::SyncMode::kNever;
+  return base::Error(absl::StatusCode::kInvalidArgument,
+                     "--wal-sync-mode: \"{}\" is not one of always, interval, never", text);
+}
+
+absl::Status FillLog(Config& config) {
+  if (FLAGS_wal_segment_bytes < kSegmentBytesMin || FLAGS_wal_segment_bytes > kSegmentBytesMax ||
+      FLAGS_wal_segment_bytes % kSegmentBytesMin != 0) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--wal-segment-bytes must be a multiple of {}, at most {}", kSegmentBytesMin,
+                       kSegmentBytesMax);
+  }
+  config.wal_segment_bytes = FLAGS_wal_segment_bytes;
+  CAIRN_ASSIGN_OR_RETURN(config.wal_sync_mode, ParseSyncMode(FLAGS_wal_sync_mode));
+  if (FLAGS_wal_sync_interval_ms == 0 || FLAGS_wal_sync_interval_ms > kSyncIntervalMsMax) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--wal-sync-interval-ms must be 1 to {}", kSyncIntervalMsMax);
+  }
+  config.wal_sync_interval = std::chrono::milliseconds(FLAGS_wal_sync_interval_ms);
+  config.snapshot_catchup_entries = FLAGS_snapshot_catchup_entries;
+  config.snapshot_catchup_bytes = FLAGS_snapshot_catchup_bytes;
+  return absl::OkStatus();
+}
+
 absl::Status FillLimits(Config& config) {
   if (FLAGS_snapshot_count == 0) {
     return base::Error(absl::StatusCode::kFailedPrecondition, "--snapshot-count must be above 0");
@@ -525,6 +581,7 @@ std::optional<Command> ParseCommandLine(const std::vector<std::string>& argument
   if (status.ok()) status = FillMembership(config);
   if (status.ok()) status = FillTimes(config);
   if (status.ok()) status = FillWatch(config);
+  if (status.ok()) status = FillLog(config);
   if (status.ok()) status = FillLimits(config);
   if (status.ok()) status = FillChecks(config);
   if (!status.ok()) {

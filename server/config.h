@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "server/url.h"
+#include "wal/types.h"
 
 namespace cairn::server {
 
@@ -53,9 +54,15 @@ struct Config {
   std::chrono::milliseconds log_stall{2000};
   // What is left of a lease that was not renewed for so long goes through the log. 0: never.
   std::chrono::milliseconds lease_checkpoint_interval{300'000};
-  uint64_t snapshot_count = 0;                  // Applied entries between two flushes of the state.
+  uint64_t snapshot_count = 0;  // Applied entries between two flushes of the state.
+  // What the log keeps for other members, of what the state holds: both bounds together.
+  uint64_t snapshot_catchup_entries = wal::kFollowerTail.entries_max;
+  uint64_t snapshot_catchup_bytes = wal::kFollowerTail.bytes_max;
   uint64_t snapshot_send_bytes_per_second = 0;  // To all members together; 0: no bound.
-  int64_t quota_backend_bytes = 0;              // 0 or less: no limit.
+  uint64_t wal_segment_bytes = wal::kSegmentBytes;
+  wal::SyncMode wal_sync_mode = wal::SyncMode::kAlways;
+  std::chrono::milliseconds wal_sync_interval{100};
+  int64_t quota_backend_bytes = 0;  // 0 or less: no limit.
   size_t max_txn_ops = 0;
   size_t max_request_bytes = 0;
   std::chrono::milliseconds watch_progress_notify_interval{600'000};

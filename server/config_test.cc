@@ -50,6 +50,23 @@ TEST(ConfigTest, ALogStallIsTwoElectionTimeoutsUnlessSaid) {
   EXPECT_EQ(Parse({"--log-stall-ms=300"}).command->config.log_stall, milliseconds(300));
 }
 
+TEST(ConfigTest, TheLogIsEtcdsUnlessSaid) {
+  const Config defaults = Parse({"--max-wals=3", "--max-snapshots=3"}).command->config;
+  EXPECT_EQ(defaults.snapshot_catchup_entries, 5000u);
+  EXPECT_EQ(defaults.snapshot_catchup_bytes, uint64_t{128} << 20);
+  EXPECT_EQ(defaults.wal_segment_bytes, uint64_t{64} << 20);
+  EXPECT_EQ(defaults.wal_sync_mode, wal::SyncMode::kAlways);
+  const Config config =
+      Parse({"--snapshot-catchup-entries=7", "--snapshot-catchup-bytes=0",
+             "--wal-segment-bytes=131072", "--wal-sync-mode=interval", "--wal-sync-interval-ms=5"})
+          .command->config;
+  EXPECT_EQ(config.snapshot_catchup_entries, 7u);
+  EXPECT_EQ(config.snapshot_catchup_bytes, 0u);
+  EXPECT_EQ(config.wal_segment_bytes, 131072u);
+  EXPECT_EQ(config.wal_sync_mode, wal::SyncMode::kInterval);
+  EXPECT_EQ(config.wal_sync_interval, std::chrono::milliseconds(5));
+}
+
 TEST(ConfigTest, FlagsTakeEitherSpelling) {
   const Parsed parsed = Parse({"--name=a", "-data-dir", "/x/y", "--max-txn-ops", "7"});
   ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;
@@ -175,6 +192,12 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--listen-client-urls="}, "--listen-client-urls is empty", true},
       {{"--memory-limit=1"}, "--memory-limit", false},
       {{"--snapshot-count=0"}, "--snapshot-count", false},
+      {{"--wal-segment-bytes=1000"}, "--wal-segment-bytes", false},
+      {{"--wal-segment-bytes=8589934592"}, "--wal-segment-bytes", false},
+      {{"--wal-sync-mode=sometimes"}, "\"sometimes\" is not one of always", true},
+      {{"--wal-sync-interval-ms=0"}, "--wal-sync-interval-ms", false},
+      {{"--wal-sync-interval-ms=60001"}, "--wal-sync-interval-ms", false},
+      {{"--max-wals=few"}, "few", true},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.arguments[0]);

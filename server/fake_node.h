@@ -93,6 +93,7 @@ class FakeNode final : public Node {
     return found == connected_ms.end() ? std::nullopt : std::optional<int64_t>(found->second);
   }
   LeaseManager& leases() override { return leases_; }
+  LogStats log_stats() const override { return log; }
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
@@ -149,6 +150,7 @@ class FakeNode final : public Node {
   // What changes of the members change, and what consensus is said to know.
   Membership membership;
   raft::CoreStatus raft;
+  LogStats log;
   std::map<MemberId, int64_t> connected_ms;
   // Calls of other members, and what they answer.
   std::vector<std::pair<MemberId, std::string>> called;

@@ -18,8 +18,13 @@ bool IsFlushDue(const LogTrimmerOptions& options, uint64_t bytes, uint64_t entri
 }
 
 LogTrimmer::LogTrimmer(LogTrimmerOptions options, Index marked, wal::Wal& wal, mvcc::Store& store,
-                       NodeRunner& runner)
-    : options_(std::move(options)), wal_(wal), store_(store), runner_(runner), marked_(marked) {
+                       NodeRunner& runner, const LogPins& pins)
+    : options_(std::move(options)),
+      wal_(wal),
+      store_(store),
+      runner_(runner),
+      pins_(pins),
+      marked_(marked) {
   LookAtDisks();
   thread_ = std::thread([this] { Run(); });
 }
@@ -46,7 +51,8 @@ void LogTrimmer::Run() {
       if (stopping_) return;
     }
     LookAtDisks();
-    const absl::Status status = TrimIfDue();
+    absl::Status status = FlushAndMarkIfDue();
+    if (status.ok()) status = Collect();
     if (absl::IsCancelled(status)) return;
     if (!status.ok()) {
       options_.on_fatal(status);
@@ -55,7 +61,7 @@ void LogTrimmer::Run() {
   }
 }
 
-absl::Status LogTrimmer::TrimIfDue() {
+absl::Status LogTrimmer::FlushAndMarkIfDue() {
   const mvcc::EntryApplied applied = store_.applied();
   // When the next entry opened a segment, the marked entry's is not counted any more.
   const uint64_t bytes = wal_.bytes_since(marked_ + 1);
@@ -69,19 +75,14 @@ absl::Status LogTrimmer::TrimIfDue() {
   base::FailPoint("server.trim.marked");
   marked_ = durable.index;
   bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
-  CAIRN_ASSIGN_OR_RETURN(const size_t removed,
-                         wal_.CollectCovered(durable.index, runner_.tail_to_keep(), PinnedFrom()));
-  VLOG(1) << fmt::format("state durable through index {}; {} log segments removed", durable.index,
-                         removed);
+  VLOG(1) << fmt::format("state durable through index {}", durable.index);
   return absl::OkStatus();
 }
 
-Index LogTrimmer::PinnedFrom() const {
-  if (!options_.pinned_from) return wal::kKeepNothing;
-  const Index pinned = options_.pinned_from();
-  const bool is_kept =
-      pinned != wal::kKeepNothing && wal_.bytes_since(pinned) <= options_.pinned_bytes_max;
-  return is_kept ? pinned : wal::kKeepNothing;
+absl::Status LogTrimmer::Collect() {
+  CAIRN_ASSIGN_OR_RETURN(const size_t removed, wal_.CollectCovered(marked_, pins_.Now()));
+  if (removed > 0) VLOG(1) << fmt::format("{} log segments removed", removed);
+  return absl::OkStatus();
 }
 
 void LogTrimmer::LookAtDisks() {

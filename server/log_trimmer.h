@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/log_pins.h"
 #include "server/node_runner.h"
 #include "wal/wal.h"
 
@@ -35,10 +36,6 @@ struct LogTrimmerOptions {
   // buffers. It is accepted again when twice as much is free.
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = uint64_t{96} << 20;
-  // The first entry that members with a snapshot under way need next. Kept as long as the log from
-  // there on is no larger than the bound: more is no cheaper than another snapshot. Empty: none.
-  std::function<Index()> pinned_from;
-  uint64_t pinned_bytes_max = uint64_t{1} << 30;
   // Called at most once, on the trimmer's thread.
   std::function<void(const absl::Status&)> on_fatal;
 };
@@ -48,9 +45,10 @@ bool IsFlushDue(const LogTrimmerOptions& options, uint64_t bytes, uint64_t entri
 
 class LogTrimmer {
  public:
-  // Starts the thread. `marked` is the marker that the log has.
+  // Starts the thread. `marked` is the marker that the log has, `pins` what must stay of what it
+  // covers.
   LogTrimmer(LogTrimmerOptions options, Index marked, wal::Wal& wal, mvcc::Store& store,
-             NodeRunner& runner);
+             NodeRunner& runner, const LogPins& pins);
   // Stops.
   ~LogTrimmer();
 
@@ -58,14 +56,16 @@ class LogTrimmer {
 
  private:
   void Run();
-  absl::Status TrimIfDue();
-  Index PinnedFrom() const;
+  absl::Status FlushAndMarkIfDue();
+  // Removes what is covered and not pinned any more: pins end between two markers, too.
+  absl::Status Collect();
   void LookAtDisks();
 
   const LogTrimmerOptions options_;
   wal::Wal& wal_;
   mvcc::Store& store_;
   NodeRunner& runner_;
+  const LogPins& pins_;
   // The trimmer's thread only.
   Index marked_;
   // What the segment of the marked entry held when it was marked, and what lies before that entry

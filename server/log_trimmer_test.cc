@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "base/status.h"
 #include "server/test_member.h"
@@ -37,12 +37,10 @@ class LogTrimmerTest : public testing::Test {
     options.replay_entries_max = 10;
     options.poll = std::chrono::milliseconds(1);
     options.on_fatal = fatal_.callback();
-    options.pinned_from = [this] { return pinned_from_.load(); };
-    options.pinned_bytes_max = pinned_bytes_max_;
     const Index marked =
         member_->recovered().marker.has_value() ? member_->recovered().marker->id.index : Index(0);
     trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
-                                            member_->runner());
+                                            member_->runner(), *pins_);
   }
   void TearDown() override { trimmer_.reset(); }
 
@@ -53,10 +51,15 @@ class LogTrimmerTest : public testing::Test {
     }
   }
 
+  void WaitUntilCut(Index index) {
+    while (member_->wal().before_first().index < index) std::this_thread::yield();
+  }
+
   TestDisk disk_;
   FatalCounter fatal_;
-  std::atomic<Index> pinned_from_{wal::kKeepNothing};
-  uint64_t pinned_bytes_max_ = uint64_t{1} << 30;
+  // The member's own would be told that it is alone.
+  static constexpr wal::TailToKeep kTail = {.entries_max = 60, .bytes_max = 1 << 20};
+  std::unique_ptr<LogPins> pins_ = std::make_unique<LogPins>(LogPinsOptions{.tail = kTail});
   std::unique_ptr<TestMember> member_;
   std::unique_ptr<LogTrimmer> trimmer_;
 };
@@ -79,21 +82,36 @@ TEST_F(LogTrimmerTest, TheLogStaysShortAndNeverLosesWhatTheStateHasNot) {
   EXPECT_EQ(member_->store().published().revision, revision);
 }
 
-TEST_F(LogTrimmerTest, WhatASnapshotUnderWayNeedsIsKept) {
-  pinned_from_ = Index(20);
+TEST_F(LogTrimmerTest, WhatACopyPinsIsKeptUntilItIsReleased) {
+  LogPins::Hold hold = pins_->Add(wal::PinKind::kSnapshot, 1, Index(20));
   ASSERT_NO_FATAL_FAILURE(Start());
-  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(1), 300));
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(1), 35));
   EXPECT_LT(member_->wal().before_first().index, Index(20));
-  pinned_from_ = wal::kKeepNothing;
-  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
+  const Index last = member_->wal().last().index;
+  hold.Release();
+  // Without another write: it goes as soon as it may.
+  WaitUntilCut(Index(20));
+  EXPECT_EQ(member_->wal().last().index, last);
   EXPECT_EQ(fatal_.count(), 0);
 }
 
-TEST_F(LogTrimmerTest, APinThatCostsTooMuchIsNone) {
-  pinned_from_ = Index(20);
-  pinned_bytes_max_ = 50'000;
+TEST_F(LogTrimmerTest, ACopyThatPinsTooMuchPinsNothing) {
+  pins_ = std::make_unique<LogPins>(LogPinsOptions{.copy_bytes_max = 50'000});
+  const LogPins::Hold hold = pins_->Add(wal::PinKind::kSnapshot, 1, Index(20));
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
+}
+
+TEST_F(LogTrimmerTest, TheTailStaysForOthersAndAFollowerFarBehindIsLeft) {
+  pins_->SetAlone(false);
+  pins_->SetFollowers({{.id = MemberId(7), .match = Index(5)}});
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
+  EXPECT_GE(member_->wal().last().index - member_->wal().before_first().index, 60u);
+  const wal::Retention retention = member_->wal().Retained(pins_->Now());
+  ASSERT_EQ(retention.pins.size(), 2u);
+  EXPECT_TRUE(retention.pins[0].is_kept);
+  EXPECT_FALSE(retention.pins[1].is_kept);
 }
 
 TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
@@ -108,7 +126,7 @@ TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
   options.poll = std::chrono::milliseconds(1);
   options.on_fatal = fatal_.callback();
   trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
-                                          member_->runner());
+                                          member_->runner(), *pins_);
   EXPECT_NE(base::Message(fatal_.Wait()).find("the power is off"), std::string_view::npos);
   trimmer_->Stop();
   EXPECT_EQ(member_->wal().before_first().index, before_first);
@@ -123,14 +141,14 @@ TEST_F(LogTrimmerTest, LittleRoomOnTheDiskIsTold) {
   options.disk_reserve_bytes = uint64_t{1} << 62;
   options.on_fatal = fatal_.callback();
   trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
-                                          member_->runner());
+                                          member_->runner(), *pins_);
   EXPECT_TRUE(member_->runner().IsOutOfSpace());
   // Deletes and compactions still pass, and so does whatever was accepted before.
   EXPECT_TRUE(member_->Put("key", "value").status.ok());
   trimmer_.reset();
   options.disk_reserve_bytes = 0;
   trimmer_ = std::make_unique<LogTrimmer>(options, Index(0), member_->wal(), member_->store(),
-                                          member_->runner());
+                                          member_->runner(), *pins_);
   EXPECT_FALSE(member_->runner().IsOutOfSpace());
 }
 

@@ -108,6 +108,10 @@ void MaintenanceService::Status(std::unique_ptr<UnaryCall> call,
   for (const server::Alarm& alarm : cluster->alarms) {
     response.add_errors(AlarmText(alarm));
   }
+  if (status.sync_mode != wal::SyncMode::kAlways) {
+    response.add_errors(
+        "cairn: --wal-sync-mode is not \"always\": a power loss may take what was acknowledged");
+  }
   call->Finish(Response(context_.HeaderNow(), response));
 }
 

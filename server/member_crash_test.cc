@@ -152,7 +152,7 @@ class MemberCrashRun {
     const Index marked =
         member.recovered().marker.has_value() ? member.recovered().marker->id.index : Index(0);
     trimmer = std::make_unique<LogTrimmer>(trimming, marked, member.wal(), member.store(),
-                                           member.runner());
+                                           member.runner(), member.pins());
     CompactorOptions compacting;
     compacting.step_rows = 7;
     compacting.pause = milliseconds(0);

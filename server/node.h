@@ -21,7 +21,9 @@
 #include "base/ids.h"
 #include "raft/core.h"
 #include "server/command.h"
+#include "server/log_stats.h"
 #include "server/rpc/slice.h"
+#include "wal/types.h"
 
 namespace cairn::rpc {
 class Call;
@@ -55,6 +57,7 @@ struct NodeStatus {
   Index commit;
   Index applied;
   bool is_learner = false;
+  wal::SyncMode sync_mode = wal::SyncMode::kAlways;
 };
 
 class Node {
@@ -112,6 +115,9 @@ class Node {
 
   // The leases as this member knows them.
   virtual LeaseManager& leases() = 0;
+
+  // The log in numbers, as they are now.
+  virtual LogStats log_stats() const = 0;
 
   // Ends streams that asked for a leader when there is none.
   virtual LeaderLoss& leader_loss() = 0;

@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "server/log_pins.h"
 #include "server/membership.h"
 #include "server/test_member.h"
 #include "server/watch_feed.h"
@@ -108,6 +109,7 @@ class NodeInstallTest : public testing::Test {
     member_.applier->SetChangeSink(feed_.get());
     NodeRunnerOptions options = TestRunnerOptions(member_);
     options.peers = &peers_;
+    options.pins = &pins_;
     // Nobody campaigns.
     options.core.raft.election_timeout_ticks = 1'000'000;
     options.on_fatal = [](const absl::Status& error) { CheckOk(error); };
@@ -148,6 +150,7 @@ class NodeInstallTest : public testing::Test {
   std::unique_ptr<mvcc::Store> ahead_;
   std::unique_ptr<Applier> ahead_applier_;
   FakePeers peers_;
+  LogPins pins_;
   Bootstrapped member_;
   std::unique_ptr<WatchFeed> feed_;
   std::unique_ptr<NodeRunner> runner_;

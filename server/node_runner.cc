@@ -29,6 +29,7 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
       store_(store),
       applier_(applier),
       replay_through_(std::max(restored.hard_state.commit, restored.applied.index)),
+      replayed_entries_(replay_through_ - restored.applied.index),
       tracker_(kWaitedBytesMax),
       change_tracker_(kWaitedChangeBytesMax),
       confirmed_pool_(kConfirmedThreads, kWaitingReadsMax),
@@ -48,9 +49,10 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
   status_.applied = core_.raft().applied();
   space_alarm_.store(HasAutomaticAlarm(*cluster_), std::memory_order_relaxed);
   if (options_.peers != nullptr) options_.peers->SetMembers(*members_);
+  options_.pins->SetAlone(members_->size() <= 1);
   leases_.Applied(status_.applied, applier.leases().All());
   log_ = std::make_unique<wal::LogThread>(
-      wal_, wal::LogThreadOptions{},
+      wal_, wal::LogThreadOptions{.sync_interval = options_.sync_interval},
       wal::LogThread::Callbacks{
           .durable =
               [this](wal::Token last) {
@@ -182,15 +184,13 @@ absl::Status NodeRunner::Stop() {
     return failure_;
   }
   CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, store_.Flush());
-  if (durable.index != Index(0)) {
-    log_->Submit({.marker = wal::Marker{{durable.term, durable.index}}, .commit = durable.index});
-  }
+  wal::Append last{.commit = durable.index};
+  if (durable.index != Index(0)) last.marker = wal::Marker{{durable.term, durable.index}};
+  // Synced with all before it: a stop in order.
+  if (sync_mode() != wal::SyncMode::kAlways) last.sync_mode = wal::SyncMode::kAlways;
+  log_->Submit(std::move(last));
   CAIRN_RETURN_IF_ERROR(log_->Stop());
-  return wal_.CollectCovered(durable.index, tail_to_keep()).status();
-}
-
-wal::TailToKeep NodeRunner::tail_to_keep() const {
-  return members()->size() > 1 ? wal::kFollowerTail : wal::kNoTail;
+  return wal_.CollectCovered(durable.index, options_.pins->Now()).status();
 }
 
 absl::Status NodeRunner::MarkDurable(raft::EntryId id) {
@@ -207,6 +207,38 @@ absl::Status NodeRunner::WriteLog(wal::Append append) {
     status_changed_.WaitUntil(status_mutex_, steady_clock::now() + options_.tick);
   }
   return absl::OkStatus();
+}
+
+absl::Status NodeRunner::SyncLog() {
+  {
+    base::MutexLock lock(status_mutex_);
+    if (!failure_.ok()) return failure_;
+  }
+  return log_->SyncCompleted();
+}
+
+absl::Status NodeRunner::RelaxSync(wal::SyncMode mode) {
+  CAIRN_CHECK(mode != wal::SyncMode::kAlways);
+  base::MutexLock lock(sync_mode_mutex_);
+  if (expects_others_ || members()->size() > 1) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "the log must be synced always: the cluster has {} members, or is to have "
+                       "more; start with --wal-sync-mode=always",
+                       members()->size());
+  }
+  CAIRN_RETURN_IF_ERROR(WriteLog({.sync_mode = mode}));
+  sync_mode_.store(mode, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+void NodeRunner::SyncAlwaysFromNow() {
+  base::MutexLock lock(sync_mode_mutex_);
+  expects_others_ = true;
+  if (sync_mode() == wal::SyncMode::kAlways) return;
+  log_->Submit({.sync_mode = wal::SyncMode::kAlways});
+  sync_mode_.store(wal::SyncMode::kAlways, std::memory_order_relaxed);
+  LOG(WARNING) << "other members are to come: from here on everything is synced before it is "
+                  "acknowledged; start with --wal-sync-mode=always next time";
 }
 
 absl::Status NodeRunner::RunOnNode(const std::function<void(NodeCore& core)>& work) {
@@ -231,6 +263,19 @@ void NodeRunner::SnapshotStatus(MemberId peer, Index index, bool is_installed) {
   WakeNode();
 }
 
+LogStats NodeRunner::log_stats() const {
+  LogStats stats{.log = wal_.figures(),
+                 .thread = log_->figures(),
+                 .retention = wal_.Retained(options_.pins->Now()),
+                 .open_us = options_.log_open_us,
+                 .open_bytes = options_.log_open_bytes,
+                 .replayed_entries = replayed_entries_};
+  base::MutexLock lock(status_mutex_);
+  stats.applied = status_.applied;
+  stats.replay_us = replay_us_;
+  return stats;
+}
+
 absl::StatusOr<bool> NodeRunner::CommitRemoval(mvcc::RemovalStep step) {
   return apply_->CommitRemoval(std::move(step));
 }
@@ -239,7 +284,9 @@ absl::StatusOr<bool> NodeRunner::CommitRemoval(mvcc::RemovalStep step) {
 
 NodeStatus NodeRunner::status() const {
   base::MutexLock lock(status_mutex_);
-  return status_;
+  NodeStatus status = status_;
+  status.sync_mode = sync_mode();
+  return status;
 }
 
 std::shared_ptr<const Members> NodeRunner::members() const {
@@ -415,6 +462,7 @@ void NodeRunner::TakeInputs(Inputs& inputs) {
 void NodeRunner::Tick() {
   core_.Tick();
   if (++ticks_ % kAbandonedReadsTicks == 0) DropAbandonedReads();
+  options_.pins->SetFollowers(core_.raft().Status().peers);
   if (options_.peers != nullptr) options_.peers->Tick();
   const auto now = steady_clock::now();
   // A thread that was held up does not tick in a burst: time that nobody could use does not count
@@ -489,7 +537,13 @@ void NodeRunner::PublishStatus() {
     base::MutexLock lock(status_mutex_);
     const bool can_read = can_read_alone && failure_.ok();
     // Who votes is not known before the replay.
-    const bool is_ready = raft.applied() >= replay_through_ && (can_read || !is_alone);
+    const bool is_replayed = raft.applied() >= replay_through_;
+    if (is_replayed && !replay_us_.has_value()) {
+      replay_us_ = static_cast<uint64_t>(
+          std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - started_)
+              .count());
+    }
+    const bool is_ready = is_replayed && (can_read || !is_alone);
     if (is_ready != is_ready_ || status_.leader != raft.leader()) status_changed_.SignalAll();
     is_ready_ = is_ready;
     status_.term = raft.term();
@@ -525,6 +579,8 @@ void NodeRunner::PublishApplied(Index applied, const Applier::Result& result) {
     }
     if (result.self_removed) removal_at_ = steady_clock::now() + kRemovalGrace;
   }
+  if (changed != nullptr) options_.pins->SetAlone(changed->size() <= 1);
+  if (changed != nullptr && changed->size() > 1) SyncAlwaysFromNow();
   if (changed != nullptr && options_.peers != nullptr) options_.peers->SetMembers(*changed);
   leases_.Applied(applied, result.leases);
 }

@@ -25,6 +25,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -42,6 +43,8 @@
 #include "server/leader_loss.h"
 #include "server/lease_driver.h"
 #include "server/lease_manager.h"
+#include "server/log_pins.h"
+#include "server/log_stats.h"
 #include "server/membership_driver.h"
 #include "server/node.h"
 #include "server/node_core.h"
@@ -65,8 +68,16 @@ struct NodeRunnerOptions {
   bool auto_promote_learners = false;
   // Largest encoded command.
   size_t request_bytes_max = 0;
+  // What opening the log took, for log_stats.
+  uint64_t log_open_us = 0;
+  uint64_t log_open_bytes = 0;
+  // With SyncMode::kInterval.
+  std::chrono::milliseconds sync_interval{100};
   // Equal to the proposer that the applier was opened with.
   uint64_t start_nonce = 0;
+  // Told who the others are and how far they have got; asked when the log is cut at the end.
+  // Outlives the runner.
+  LogPins* pins = nullptr;
   // Called once, on any thread, when log or state failed for good. Must not return to normal
   // service: the process is to end.
   std::function<void(const absl::Status&)> on_fatal;
@@ -167,12 +178,21 @@ class NodeRunner final : public Node {
   // raft::Core's. Any thread; never blocks.
   void SnapshotStatus(MemberId peer, Index index, bool is_installed);
 
+  // --- How the log is synced (sync_mode.h) ---
+
+  // From here on acknowledges what is written before it is synced, as `mode` (not kAlways) says,
+  // until a member is to be added or the end. Waits until the log says so durably.
+  // FAILED_PRECONDITION when this member is not alone in its cluster; CANCELLED after a stop.
+  absl::Status RelaxSync(wal::SyncMode mode);
+  wal::SyncMode sync_mode() const { return sync_mode_.load(std::memory_order_relaxed); }
+  // Waits until everything is synced that the apply thread may have been given. An error when that
+  // will never be so.
+  absl::Status SyncLog();
+
   // --- For the housekeeping threads ---
 
   // Writes a snapshot marker at `id` and waits until it is durable. CANCELLED after a stop.
   absl::Status MarkDurable(raft::EntryId id);
-  // What the log keeps for followers; nothing where there are none.
-  wal::TailToKeep tail_to_keep() const;
   // Commits a removal step on the apply thread and waits for it. False when it was stale.
   absl::StatusOr<bool> CommitRemoval(mvcc::RemovalStep step);
   // Tells what a look at the disk found (see IsOutOfSpace).
@@ -190,6 +210,7 @@ class NodeRunner final : public Node {
   void CallPeer(MemberId to, std::string_view method, std::string request, CallDone done) override;
   std::optional<int64_t> ConnectedMs(MemberId id) const override;
   LeaseManager& leases() override { return leases_; }
+  LogStats log_stats() const override;
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
@@ -268,6 +289,10 @@ class NodeRunner final : public Node {
   // Publishes what a batch or a new state has changed, but for what the core is told.
   void PublishApplied(Index applied, const Applier::Result& result);
 
+  // Others are to come: has everything synced before it is acknowledged, for good. What is given to
+  // the log after this comes behind its word of it.
+  void SyncAlwaysFromNow() ABSL_LOCKS_EXCLUDED(sync_mode_mutex_);
+
   LeaseManagerOptions LeaseOptions();
   // The member that leads; 0 if that is none or this one.
   MemberId OtherLeader() const;
@@ -279,6 +304,8 @@ class NodeRunner final : public Node {
   mvcc::Store& store_;
   Applier& applier_;
   const Index replay_through_;
+  const uint64_t replayed_entries_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
   std::atomic<uint64_t> next_sequence_ = 1;
   ProposalTracker tracker_;
@@ -328,6 +355,10 @@ class NodeRunner final : public Node {
   std::atomic<bool> disk_low_ = false;
   std::atomic<bool> space_alarm_ = false;  // As HasAutomaticAlarm says.
   std::atomic<bool> failed_ = false;
+  // Held while the log is given the word of another mode.
+  base::Mutex sync_mode_mutex_;
+  std::atomic<wal::SyncMode> sync_mode_ = wal::SyncMode::kAlways;
+  bool expects_others_ ABSL_GUARDED_BY(sync_mode_mutex_) = false;
   mutable base::Mutex status_mutex_;
   base::ConditionVariable status_changed_;
   NodeStatus status_ ABSL_GUARDED_BY(status_mutex_);
@@ -338,6 +369,7 @@ class NodeRunner final : public Node {
   std::chrono::steady_clock::time_point removal_at_ ABSL_GUARDED_BY(status_mutex_) =
       std::chrono::steady_clock::time_point::max();
   bool is_ready_ ABSL_GUARDED_BY(status_mutex_) = false;
+  std::optional<uint64_t> replay_us_ ABSL_GUARDED_BY(status_mutex_);
   bool stopping_ ABSL_GUARDED_BY(status_mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(status_mutex_);  // Set together with failed_.
   wal::Token durable_token_ ABSL_GUARDED_BY(status_mutex_) = 0;

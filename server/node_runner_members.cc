@@ -30,6 +30,10 @@ void NodeRunner::ProposeChange(const MembershipChange& change, ProposeDone done)
     std::move(done)({.status = WhyNotTracked()});
     return;
   }
+  const auto adds = [](const ChangeStep& step) {
+    return step.kind == ChangeKind::kAddVoter || step.kind == ChangeKind::kAddLearner;
+  };
+  if (std::any_of(own.steps.begin(), own.steps.end(), adds)) SyncAlwaysFromNow();
   base::MutexLock lock(mutex_);
   inputs_.proposals.push_back({id, {raft::EntryKind::kConfiguration, std::move(data)}});
   WakeNode();

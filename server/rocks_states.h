@@ -5,6 +5,7 @@
 #define CAIRN_SERVER_ROCKS_STATES_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,19 +17,23 @@ namespace cairn::server {
 
 class RocksStates final : public StateHome {
  public:
-  RocksStates(wal::Fs& fs, std::string directory, uint64_t current, int64_t memory_limit_bytes)
+  // `may_flush` waits until the log holds, synced, all that a state was given (RocksOptions'
+  // on_flush_begin). Empty: it always does.
+  RocksStates(wal::Fs& fs, std::string directory, uint64_t current, int64_t memory_limit_bytes,
+              std::function<bool()> may_flush = {})
       : StateHome(fs, std::move(directory), current),
-        memory_(mvcc::MakeRocksMemory(memory_limit_bytes)) {}
+        memory_(mvcc::MakeRocksMemory(memory_limit_bytes)),
+        may_flush_(std::move(may_flush)) {}
 
-  // Entries are applied only once the log has them durable, so a state can never be flushed ahead
-  // of the log and the flush has nothing to wait for.
   absl::StatusOr<std::unique_ptr<mvcc::Backend>> Open(const std::string& path) override {
-    return mvcc::OpenRocksBackend({.directory = path, .memory = memory_});
+    return mvcc::OpenRocksBackend(
+        {.directory = path, .memory = memory_, .on_flush_begin = may_flush_});
   }
   absl::Status Remove(const std::string& path) override { return mvcc::RemoveRocksState(path); }
 
  private:
   const std::shared_ptr<mvcc::RocksMemory> memory_;
+  const std::function<bool()> may_flush_;
 };
 
 }  // namespace cairn::server

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -24,6 +25,7 @@
 #include "server/corruption_checker.h"
 #include "server/data_dir.h"
 #include "server/door.h"
+#include "server/log_pins.h"
 #include "server/log_trimmer.h"
 #include "server/membership_rows.h"
 #include "server/node_runner.h"
@@ -41,6 +43,7 @@
 #include "server/services.h"
 #include "server/snapshot/lane.h"
 #include "server/snapshot/saver.h"
+#include "server/sync_mode.h"
 #include "server/watch_feed.h"
 #include "server/watch_service.h"
 #include "wal/posix_fs.h"
@@ -127,7 +130,10 @@ NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member
   options.proposal_timeout = kProposalBase + 2 * config.election_timeout;
   options.auto_promote_learners = config.auto_promote_learners;
   options.request_bytes_max = config.max_request_bytes;
+  options.sync_interval = config.wal_sync_interval;
   options.start_nonce = member.start_nonce;
+  options.log_open_us = member.recovered.open_us;
+  options.log_open_bytes = member.recovered.read_bytes;
   const auto ticks = [&](milliseconds time) {
     return static_cast<uint32_t>(std::max<int64_t>(1, time / config.heartbeat_interval));
   };
@@ -171,6 +177,19 @@ AskMembers AskOverGrpc(rpc::Connector connect) {
   };
 }
 
+// Lets the state be flushed when the log is synced as far as the state has got. Entries are applied
+// only once the log has them, but with another mode than SyncMode::kAlways not synced yet.
+std::function<bool()> FlushGate(std::shared_ptr<Door<NodeRunner>> door) {
+  const auto has_failed = std::make_shared<std::atomic<bool>>(false);
+  return [door = std::move(door), has_failed] {
+    // Before the node runs, and after it has stopped in order, all is synced.
+    door->Visit([&](NodeRunner& node) {
+      if (!node.SyncLog().ok()) has_failed->store(true);
+    });
+    return !has_failed->load();
+  };
+}
+
 void LogRecovery(const Bootstrapped& member) {
   const wal::Recovered& recovered = member.recovered;
   LOG(INFO) << fmt::format(
@@ -203,6 +222,7 @@ struct Server::Parts {
   std::shared_ptr<Door<NodeRunner>> door = std::make_shared<Door<NodeRunner>>();
   std::unique_ptr<PeerTransport> transport;
   std::unique_ptr<PeerService> peer_service;
+  std::unique_ptr<LogPins> pins;
   std::unique_ptr<SnapshotLane> snapshots;
   std::unique_ptr<PeerMemberService> member_service;
   rpc::ServiceTable peer_table;
@@ -236,6 +256,7 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   options.on_fatal = on_fatal;
   options.on_removed = on_removed;
   options.peers = transport.get();
+  options.pins = pins.get();
   options.on_snapshot_wanted = [this](const raft::SnapshotWanted& wanted) {
     snapshots->Send(wanted);
   };
@@ -247,11 +268,10 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
   trimming.on_fatal = on_fatal;
-  trimming.pinned_from = [this] { return snapshots->pinned_from(); };
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);
   trimmer = std::make_unique<LogTrimmer>(std::move(trimming), marked, *member.wal, *member.store,
-                                         *runner);
+                                         *runner, *pins);
   CompactorOptions compacting;
   compacting.automatic = automatic;
   compacting.on_fatal = on_fatal;
@@ -287,6 +307,9 @@ void Server::Parts::MakeTransport() {
   options.random_seed = member.start_nonce;
   transport = std::make_unique<PeerTransport>(std::move(options));
 
+  pins = std::make_unique<LogPins>(
+      LogPinsOptions{.tail = {.entries_max = config.snapshot_catchup_entries,
+                              .bytes_max = config.snapshot_catchup_bytes}});
   SnapshotLaneOptions lane;
   lane.identity = Identity();
   lane.connect = rpc::GrpcConnector(kPeerMessageBytes);
@@ -296,7 +319,7 @@ void Server::Parts::MakeTransport() {
     door->Visit([&](NodeRunner& node) { is_removed = node.IsRemoved(id); });
     return is_removed;
   };
-  snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store);
+  snapshots = std::make_unique<SnapshotLane>(std::move(lane), fs, *states, *member.store, *pins);
 }
 
 absl::Status Server::Parts::ListenForPeers() {
@@ -398,9 +421,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
   CAIRN_RETURN_IF_ERROR(CheckRoomToStart("data-dir", config.data_dir));
   CAIRN_RETURN_IF_ERROR(CheckRoomToStart("wal-dir", parts->directory->wal_path()));
-  parts->states = std::make_unique<RocksStates>(parts->fs, parts->directory->states_path(),
-                                                parts->directory->current_state(),
-                                                static_cast<int64_t>(config.memory_limit_bytes));
+  parts->states = std::make_unique<RocksStates>(
+      parts->fs, parts->directory->states_path(), parts->directory->current_state(),
+      static_cast<int64_t>(config.memory_limit_bytes), FlushGate(parts->door));
   CAIRN_ASSIGN_OR_RETURN(parts->member,
                          Bootstrap(parts->fs, *parts->directory, *parts->states, config,
                                    AskOverGrpc(rpc::GrpcConnector(kPeerMessageBytes))));
@@ -418,6 +441,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   server->parts_->StartNode(on_fatal, on_removed, automatic);
   CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
   CAIRN_RETURN_IF_ERROR(server->parts_->runner->WaitReady(kReadyTimeout));
+  if (config.wal_sync_mode != wal::SyncMode::kAlways) {
+    LOG(WARNING) << SyncModeRisk(config);
+    CAIRN_RETURN_IF_ERROR(server->parts_->runner->RelaxSync(config.wal_sync_mode));
+  }
   if (config.initial_corrupt_check) {
     CAIRN_RETURN_IF_ERROR(server->parts_->checker->CheckAtStart());
   }
@@ -430,14 +457,17 @@ std::string Server::Banner() const {
   const Config& config = parts_->config;
   std::string urls;
   for (const Url& url : config.listen_client_urls) urls += fmt::format(" {}", url.text());
+  std::string risk = SyncModeRisk(config);
+  if (!risk.empty()) risk = fmt::format("  careful  {}\n", risk);
   return fmt::format(
       "Cairn {} (answers as etcd {})\n"
       "  member   {:x} \"{}\" of cluster {:x}\n"
       "  clients {}\n"
       "  data     {}\n"
+      "{}"
       "Try: etcdctl --endpoints={} put greeting hello\n",
       api::kCairnVersion, api::kEtcdVersion, parts_->member.identity.member, config.name,
-      parts_->member.identity.cluster, urls, config.data_dir,
+      parts_->member.identity.cluster, urls, config.data_dir, risk,
       config.listen_client_urls[0].authority());
 }
 

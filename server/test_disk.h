@@ -10,12 +10,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "mvcc/backend.h"
 #include "mvcc/mem_backend.h"
@@ -29,6 +31,13 @@ namespace cairn::server {
 class TestDisk {
  public:
   wal::FaultFs& fs() { return fs_; }
+  // As RocksOptions::on_flush_begin. A state that has one is never flushed but on demand: what a
+  // crash keeps of it is what was.
+  void SetFlushGate(std::function<bool()> may_flush) {
+    base::MutexLock lock(gate_mutex_);
+    may_flush_ = std::move(may_flush);
+    is_gated_ = is_gated_ || may_flush_ != nullptr;
+  }
   // The next write of the state fails, and all after it.
   void FailStateWrites() { fail_writes_ = true; }
 
@@ -71,14 +80,17 @@ class TestDisk {
   // flush. `close` takes apart whatever still stands on the disks.
   template <typename Close>
   void Crash(uint64_t seed, bool is_power_cut, const Close& close) {
-    if (open_states_ > 0) state_.Crash(seed % (state_.unflushed_batches() + 1));
+    if (open_states_ > 0) {
+      state_.Crash(is_gated_ ? 0 : seed % (state_.unflushed_batches() + 1));
+    }
     close();
+    SetFlushGate(nullptr);
     if (is_power_cut) {
       fs_.Crash(seed);
     } else {
       fs_.Restart();
     }
-    fail_writes_ = false;
+    fail_writes_ = is_gated_ = false;
   }
 
  private:
@@ -100,14 +112,19 @@ class TestDisk {
     }
     std::unique_ptr<mvcc::RowBatch> NewBatch() const override { return rows_->NewBatch(); }
     absl::Status Write(mvcc::RowBatch& batch) override {
+      base::MutexLock lock(write_mutex_);
       if (disk_.fail_writes_) return base::MakeStatus(absl::StatusCode::kInternal, "state: on cue");
       return rows_->Write(batch);
     }
     absl::Status Flush() override {
+      base::MutexLock lock(write_mutex_);
+      CAIRN_RETURN_IF_ERROR(disk_.WaitForLog());
       CAIRN_RETURN_IF_ERROR(disk_.fs_.SyncDirectory("/data/rows"));
       return rows_->Flush();
     }
     absl::Status Checkpoint(const std::string& path) override {
+      base::MutexLock lock(write_mutex_);
+      CAIRN_RETURN_IF_ERROR(disk_.WaitForLog());
       CAIRN_RETURN_IF_ERROR(disk_.fs_.SyncDirectory("/data/rows"));
       return rows_->Checkpoint(path);
     }
@@ -115,6 +132,8 @@ class TestDisk {
 
    private:
     TestDisk& disk_;
+    // What is flushed is fixed before the log is waited for: nothing is written meanwhile.
+    base::Mutex write_mutex_;
     const std::unique_ptr<mvcc::Backend> rows_;
   };
 
@@ -133,6 +152,19 @@ class TestDisk {
     TestDisk& disk_;
   };
 
+  absl::Status WaitForLog() {
+    std::function<bool()> may_flush;
+    {
+      base::MutexLock lock(gate_mutex_);
+      may_flush = may_flush_;
+    }
+    if (may_flush == nullptr || may_flush()) return absl::OkStatus();
+    return base::MakeStatus(absl::StatusCode::kInternal, "state: the log has failed");
+  }
+
+  base::Mutex gate_mutex_;
+  std::function<bool()> may_flush_ ABSL_GUARDED_BY(gate_mutex_);
+  std::atomic<bool> is_gated_ = false;
   wal::FaultFs fs_;
   mvcc::MemDisk state_;
   std::atomic<bool> fail_writes_ = false;

@@ -25,6 +25,7 @@
 #include "base/status.h"
 #include "server/bootstrap.h"
 #include "server/command.h"
+#include "server/log_pins.h"
 #include "server/node_runner.h"
 #include "server/peers.h"
 #include "server/test_disk.h"
@@ -79,6 +80,8 @@ inline NodeRunnerOptions TestRunnerOptions(const Bootstrapped& member) {
   options.proposal_timeout = kTestPatience;
   options.request_bytes_max = size_t{1} << 20;
   options.start_nonce = member.start_nonce;
+  options.log_open_us = member.recovered.open_us;
+  options.log_open_bytes = member.recovered.read_bytes;
   return options;
 }
 
@@ -100,30 +103,49 @@ class TestMember {
   // Bootstraps and starts the threads; does not wait until it is ready.
   static absl::StatusOr<std::unique_ptr<TestMember>> Start(
       TestDisk& disk, std::chrono::milliseconds proposal_timeout = kTestPatience,
-      LeaseManagerOptions leases = {}) {
+      LeaseManagerOptions leases = {},
+      std::chrono::milliseconds sync_interval = std::chrono::milliseconds(100)) {
     std::unique_ptr<TestMember> member(new TestMember());
     CAIRN_ASSIGN_OR_RETURN(member->member_, Bootstrap(disk.foundation(), TestConfig()));
     member->applied_at_start_ = member->member_.store->applied();
     NodeRunnerOptions options = TestRunnerOptions(member->member_);
     options.proposal_timeout = proposal_timeout;
     options.leases = std::move(leases);
+    options.sync_interval = sync_interval;
     options.on_fatal = member->fatal_.callback();
     options.peers = &member->peers_;
+    options.pins = &member->pins_;
     member->runner_ = std::make_unique<NodeRunner>(
         std::move(options), std::move(member->member_.raft), *member->member_.wal,
         *member->member_.store, *member->member_.applier);
     return member;
   }
 
+  // NodeRunner::RelaxSync, with a state that is flushed only behind the log.
+  absl::Status RelaxSync(TestDisk& disk, wal::SyncMode mode) {
+    gated_disk_ = &disk;
+    disk.SetFlushGate([runner = runner_.get()] { return runner->SyncLog().ok(); });
+    return runner_->RelaxSync(mode);
+  }
+
+  ~TestMember() { StopForGood(); }
+  TestMember(const TestMember&) = delete;
+  TestMember& operator=(const TestMember&) = delete;
+
   NodeRunner& runner() { return *runner_; }
   // Ends every thread of the member, also after a Stop that failed half way.
-  void StopForGood() { runner_.reset(); }
+  void StopForGood() {
+    runner_.reset();
+    if (gated_disk_ != nullptr) gated_disk_->SetFlushGate(nullptr);
+    gated_disk_ = nullptr;
+  }
   mvcc::Store& store() { return *member_.store; }
   wal::Wal& wal() { return *member_.wal; }
   Applier& applier() { return *member_.applier; }
   const wal::Recovered& recovered() const { return member_.recovered; }
   mvcc::EntryApplied applied_at_start() const { return applied_at_start_; }
   FatalCounter& fatal() { return fatal_; }
+  LogPins& pins() { return pins_; }
 
   // Proposes and waits for the outcome.
   Node::Outcome Propose(CommandKind kind, const google::protobuf::Message& request) {
@@ -166,8 +188,10 @@ class TestMember {
 
   FatalCounter fatal_;
   AbsentPeers peers_;
+  LogPins pins_;
   Bootstrapped member_;
   mvcc::EntryApplied applied_at_start_;
+  TestDisk* gated_disk_ = nullptr;
   std::unique_ptr<NodeRunner> runner_;
 };
 

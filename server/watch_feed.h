@@ -61,6 +61,7 @@ class WatchFeed final : public ChangeSink {
 
   bool WantsPrevious() const override;
   void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) override;
+  void OnRaised(Revision revision) override { OnCommitted({}, revision); }
   void OnReplaced(Revision revision) override;
 
   // Collects from here on, and calls `wake` (on the apply thread; must not block) when there is

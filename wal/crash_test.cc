@@ -83,7 +83,7 @@ class CrashRun {
     if (dice == 1) return wal_->WriteDurableThrough().ok() && Acknowledge();
     if (dice == 2 && versions_.size() == 1) {
       const TailToKeep tail = {.entries_max = random_() % 20, .bytes_max = random_() % 40'000};
-      return wal_->CollectCovered(Index(versions_.back().marker), tail).ok();
+      return wal_->CollectCovered(Index(versions_.back().marker), {.tail = tail}).ok();
     }
     std::vector<Append> appends;
     LogModel next = versions_.back();

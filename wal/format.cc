@@ -99,6 +99,13 @@ bool TakeHardState(std::string_view payload, Record& record) {
   return payload.empty();
 }
 
+bool TakeSyncMode(std::string_view payload, Record& record) {
+  if (payload.size() != 1) return false;
+  const auto mode = static_cast<uint8_t>(payload.front());
+  record.sync_mode = static_cast<SyncMode>(mode);
+  return mode <= static_cast<uint8_t>(SyncMode::kInterval);
+}
+
 char* StoreId(char* to, const raft::EntryId& id) {
   return base::StoreVarint(base::StoreVarint(to, id.index.value()), id.term.value());
 }
@@ -243,6 +250,8 @@ bool TakeRecord(std::string_view& body, Record& record) {
       if (!TakeId(payload, record.id)) return false;
       record.data = payload;
       return true;
+    case RecordType::kSyncMode:
+      return TakeSyncMode(payload, record);
     case RecordType::kEnd:
       break;
   }
@@ -270,6 +279,9 @@ void BatchEncoder::Add(const Record& record) {
     case RecordType::kMarker:
     case RecordType::kSnapshotInstalled:
       end = StoreId(end, record.id);
+      break;
+    case RecordType::kSyncMode:
+      *end++ = static_cast<char>(record.sync_mode);
       break;
     case RecordType::kConfiguration:
       break;
@@ -337,7 +349,7 @@ uint64_t BatchEncoder::NextMask() {
 size_t EncodedBytesMax(const Append& append) {
   // A type, a length, a kind and three numbers.
   constexpr size_t kRecordBytesMax = 2 + 4 * base::kVarintBytesMax;
-  size_t bytes = 2 * kRecordBytesMax;  // Hard state and marker.
+  size_t bytes = 3 * kRecordBytesMax;  // Hard state, marker, sync mode.
   for (const raft::Entry& entry : append.entries) bytes += kRecordBytesMax + entry.data_bytes();
   if (append.configuration) bytes += kRecordBytesMax + append.configuration->size();
   if (append.snapshot_installed) {

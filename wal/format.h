@@ -109,6 +109,7 @@ enum class RecordType : uint8_t {
   kConfiguration = 3,
   kMarker = 4,
   kSnapshotInstalled = 5,
+  kSyncMode = 6,
   kEnd = 0xff,
 };
 
@@ -121,6 +122,7 @@ struct Record {
   std::string_view data;   // Entry's data; configuration (also of snapshot-installed).
   Term term;               // Hard state.
   MemberId vote;           // Hard state.
+  SyncMode sync_mode{};    // Sync mode.
 };
 
 // Takes the next record off `body`. False when it is malformed or of an unknown type. After a

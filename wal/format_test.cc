@@ -136,6 +136,22 @@ TEST(FormatTest, EveryTruncationOfARecordIsRefused) {
   }
 }
 
+TEST(FormatTest, ASyncModeIsOneOfThoseThatThereAre) {
+  for (uint8_t mode = 0; mode < 5; ++mode) {
+    BatchEncoder encoder(1);
+    encoder.Begin();
+    encoder.Add({.type = RecordType::kSyncMode, .sync_mode = static_cast<SyncMode>(mode)});
+    BatchHeader header;
+    const std::string bytes(encoder.Finish(header, kPlace));
+    std::string_view body = std::string_view(bytes).substr(kBatchHeaderBytes, header.body_bytes);
+    Record record;
+    EXPECT_EQ(TakeRecord(body, record), mode <= 2) << int{mode};
+    if (mode <= 2) {
+      EXPECT_EQ(record.sync_mode, static_cast<SyncMode>(mode));
+    }
+  }
+}
+
 // The worked example of FORMAT.md is what the code writes.
 TEST(FormatTest, TheDocumentShowsTheseBytes) {
   BatchHeader header;

@@ -39,6 +39,9 @@ std::string LogState::Apply(const Record& record) {
     case RecordType::kSnapshotInstalled:
       ApplySnapshotInstalled(record);
       return {};
+    case RecordType::kSyncMode:
+      sync_mode_ = record.sync_mode;
+      return {};
     case RecordType::kEnd:
       return {};
   }

@@ -75,6 +75,7 @@ class LogState {
   const std::optional<Marker>& marker() const { return marker_; }
   const std::optional<SnapshotInstalled>& snapshot_installed() const { return snapshot_installed_; }
   const std::optional<std::string>& configuration() const { return configuration_; }
+  SyncMode sync_mode() const { return sync_mode_; }
 
   size_t anchors() const { return anchors_.size(); }
 
@@ -105,6 +106,7 @@ class LogState {
   std::optional<Marker> marker_;
   std::optional<SnapshotInstalled> snapshot_installed_;
   std::optional<std::string> configuration_;
+  SyncMode sync_mode_ = SyncMode::kAlways;
 };
 
 }  // namespace cairn::wal

@@ -4,13 +4,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/status.h"
 #include "base/thread.h"
 #include "wal/format.h"
 
@@ -19,6 +22,12 @@ namespace cairn::wal {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// Whether it must be durable before anybody acts on it, whatever the mode.
+bool MustSync(const Append& append) {
+  return append.hard_state || append.configuration || append.marker || append.snapshot_installed ||
+         append.sync_mode;
+}
 
 // The spare gets the processor when nobody else wants it.
 constexpr int kSpareNiceness = 10;
@@ -48,6 +57,18 @@ class LogThread::Impl {
     return figures_.submissions;
   }
 
+  absl::Status SyncCompleted() {
+    const Token target = completed_.load(std::memory_order_acquire);
+    if (synced_.load(std::memory_order_acquire) >= target) return absl::OkStatus();
+    base::MutexLock lock(mutex_);
+    while (failure_.ok() && synced_.load(std::memory_order_acquire) < target) {
+      sync_is_wanted_ = true;
+      if (writer_waits_) writer_wakes_.Signal();
+      synced_changed_.Wait(mutex_);
+    }
+    return failure_;
+  }
+
   absl::Status Stop() {
     {
       base::MutexLock lock(mutex_);
@@ -64,7 +85,7 @@ class LogThread::Impl {
 
   bool out_of_space() const { return out_of_space_.load(std::memory_order_relaxed); }
 
-  Figures figures() const {
+  LogThreadFigures figures() const {
     base::MutexLock lock(mutex_);
     return figures_;
   }
@@ -75,13 +96,19 @@ class LogThread::Impl {
     size_t bytes = 0;
   };
 
-  enum class Work { kBatch, kProof, kEnd };
+  enum class Work { kBatch, kSync, kProof, kEnd };
 
   void RunWriter();
   // Waits for work and takes it: kBatch fills `batch` and `last`.
   Work NextWork(std::vector<Append>& batch, Token& last);
   void TakeBatch(std::vector<Append>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status WriteBatch(const std::vector<Append>& batch);
+  // When the writer has something to do unasked, if nothing comes before.
+  std::optional<Clock::time_point> NextDeadline() const;
+  absl::Status WriteBatch(const std::vector<Append>& batch, Token last);
+  // Tells the node of a batch, and syncs what has waited for that long enough.
+  absl::Status CompleteBatch(Token last);
+  absl::Status Sync();
+  bool IsSyncDue() const;
   absl::Status WriteProof();
   void Fail(const absl::Status& status);
 
@@ -98,17 +125,28 @@ class LogThread::Impl {
   mutable base::Mutex mutex_;
   base::ConditionVariable writer_wakes_;
   base::ConditionVariable spare_maker_wakes_;
+  base::ConditionVariable synced_changed_;
   std::deque<Submission> queue_ ABSL_GUARDED_BY(mutex_);
   Token taken_ ABSL_GUARDED_BY(mutex_) = 0;  // The last one that left the queue.
   bool writer_waits_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool spare_is_wanted_ ABSL_GUARDED_BY(mutex_) = true;
+  bool sync_is_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  Figures figures_ ABSL_GUARDED_BY(mutex_);
+  LogThreadFigures figures_ ABSL_GUARDED_BY(mutex_);
 
   // The writer's own.
   bool proof_is_due_ = true;  // Also after a start: what was recovered is not proven.
   Clock::time_point idle_since_ = Clock::now();
+  SyncMode mode_ = SyncMode::kAlways;
+  Token written_ = 0;
+  // When the first of what is written and not synced was written.
+  std::optional<Clock::time_point> unsynced_since_;
+
+  // Stored by the writer: `synced_` first, so that whoever reads them in the other order never
+  // takes something synced for unsynced.
+  std::atomic<Token> completed_ = 0;
+  std::atomic<Token> synced_ = 0;
 
   std::atomic<bool> out_of_space_ = false;
 
@@ -123,27 +161,35 @@ void LogThread::Impl::RunWriter() {
   while (true) {
     Token last = 0;
     const Work work = NextWork(batch, last);
-    const absl::Status status = work == Work::kBatch ? WriteBatch(batch) : WriteProof();
+    absl::Status status;
+    if (work == Work::kBatch) {
+      status = WriteBatch(batch, last);
+      if (status.ok()) status = CompleteBatch(last);
+    } else {
+      status = work == Work::kSync ? Sync() : WriteProof();
+    }
     if (!status.ok()) return Fail(status);
     if (work == Work::kEnd) return;
-    if (work == Work::kBatch) callbacks_.durable(last);
     batch.clear();
   }
 }
 
 LogThread::Impl::Work LogThread::Impl::NextWork(std::vector<Append>& batch, Token& last) {
   base::MutexLock lock(mutex_);
+  if (std::exchange(sync_is_wanted_, false)) return Work::kSync;
   while (queue_.empty()) {
     if (is_stopping_) return Work::kEnd;
+    const std::optional<Clock::time_point> deadline = NextDeadline();
     writer_waits_ = true;
-    if (!proof_is_due_) {
+    bool is_due = false;
+    if (deadline.has_value()) {
+      is_due = !writer_wakes_.WaitUntil(mutex_, *deadline);
+    } else {
       writer_wakes_.Wait(mutex_);
-    } else if (!writer_wakes_.WaitUntil(mutex_, idle_since_ + options_.idle_before_proof) &&
-               queue_.empty()) {
-      writer_waits_ = false;
-      return Work::kProof;
     }
     writer_waits_ = false;
+    if (std::exchange(sync_is_wanted_, false)) return Work::kSync;
+    if (is_due && queue_.empty()) return IsSyncDue() ? Work::kSync : Work::kProof;
   }
   // Where cores are few, the writer was woken ahead of the threads that have the next submissions
   // in hand: they go first, and one sync serves them too. Where cores are free, nobody is waited
@@ -166,27 +212,68 @@ void LogThread::Impl::TakeBatch(std::vector<Append>& batch) {
     ++taken_;
   }
   ++figures_.batches;
-  ++figures_.syncs;
 }
 
-absl::Status LogThread::Impl::WriteBatch(const std::vector<Append>& batch) {
-  absl::Status status = wal_.Write(batch);
-  if (status.ok()) status = wal_.Sync();
+std::optional<Clock::time_point> LogThread::Impl::NextDeadline() const {
+  if (mode_ == SyncMode::kInterval && unsynced_since_.has_value()) {
+    return *unsynced_since_ + options_.sync_interval;
+  }
+  // A proof syncs: not in kNever.
+  if (proof_is_due_ && mode_ != SyncMode::kNever) return idle_since_ + options_.idle_before_proof;
+  return std::nullopt;
+}
+
+bool LogThread::Impl::IsSyncDue() const {
+  return mode_ == SyncMode::kInterval && unsynced_since_.has_value() &&
+         Clock::now() >= *unsynced_since_ + options_.sync_interval;
+}
+
+absl::Status LogThread::Impl::WriteBatch(const std::vector<Append>& batch, Token last) {
+  CAIRN_RETURN_IF_ERROR(wal_.Write(batch));
+  written_ = last;
   proof_is_due_ = true;
   idle_since_ = Clock::now();
-  if (status.ok() && !wal_.has_spare()) {
+  const bool must_sync =
+      mode_ == SyncMode::kAlways || std::any_of(batch.begin(), batch.end(), MustSync);
+  if (must_sync) {
+    CAIRN_RETURN_IF_ERROR(Sync());
+  } else if (!unsynced_since_.has_value()) {
+    unsynced_since_ = idle_since_;
+  }
+  for (const Append& append : batch) {
+    if (!append.sync_mode.has_value()) continue;
+    mode_ = *append.sync_mode;
+    base::MutexLock lock(mutex_);
+    figures_.mode = mode_;
+  }
+  if (!wal_.has_spare()) {
     base::MutexLock lock(mutex_);
     spare_is_wanted_ = true;
     spare_maker_wakes_.Signal();
   }
-  return status;
+  return absl::OkStatus();
+}
+
+absl::Status LogThread::Impl::CompleteBatch(Token last) {
+  completed_.store(last, std::memory_order_release);
+  callbacks_.durable(last);
+  return IsSyncDue() ? Sync() : absl::OkStatus();
+}
+
+absl::Status LogThread::Impl::Sync() {
+  CAIRN_RETURN_IF_ERROR(wal_.Sync());
+  synced_.store(written_, std::memory_order_release);
+  if (!unsynced_since_.has_value()) return absl::OkStatus();
+  unsynced_since_.reset();
+  base::MutexLock lock(mutex_);
+  synced_changed_.SignalAll();
+  return absl::OkStatus();
 }
 
 absl::Status LogThread::Impl::WriteProof() {
   proof_is_due_ = false;
-  absl::Status status = wal_.WriteDurableThrough();
-  if (status.ok()) status = wal_.Sync();
-  return status;
+  CAIRN_RETURN_IF_ERROR(wal_.WriteDurableThrough());
+  return Sync();
 }
 
 void LogThread::Impl::Fail(const absl::Status& status) {
@@ -194,6 +281,7 @@ void LogThread::Impl::Fail(const absl::Status& status) {
     base::MutexLock lock(mutex_);
     failure_ = status;
     queue_.clear();
+    synced_changed_.SignalAll();
   }
   callbacks_.failed(status);
 }
@@ -238,8 +326,9 @@ LogThread::LogThread(Wal& wal, LogThreadOptions options, Callbacks callbacks)
 LogThread::~LogThread() = default;
 
 Token LogThread::Submit(Append append) { return impl_->Submit(std::move(append)); }
+absl::Status LogThread::SyncCompleted() { return impl_->SyncCompleted(); }
 absl::Status LogThread::Stop() { return impl_->Stop(); }
 bool LogThread::out_of_space() const { return impl_->out_of_space(); }
-LogThread::Figures LogThread::figures() const { return impl_->figures(); }
+LogThreadFigures LogThread::figures() const { return impl_->figures(); }
 
 }  // namespace cairn::wal

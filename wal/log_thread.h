@@ -1,10 +1,16 @@
-// The thread that writes the log: group commit, the spare segment, the proof of idleness.
+// The thread that writes the log: group commit, sync modes, the spare segment, the proof of
+// idleness.
 //
 // Owns the writing side of a Wal. The node thread submits; everything that was queued while the
 // previous sync ran becomes the next batch, bounded by bytes and never by a timer. Completions come
 // in the order of submission. The queue is bounded by the caller: the raft core limits what is in
 // flight. A failed write or sync ends the thread for good: nothing later is completed, `failed` is
 // called once, and the member must stop.
+//
+// It begins in SyncMode::kAlways; an Append with another mode changes that from there on, once it
+// is durable. In the other modes submissions complete when they are written, but what carries a
+// term or vote, a configuration, a marker, the record of a snapshot or a mode is synced before,
+// with all that came before it.
 #ifndef CAIRN_WAL_LOG_THREAD_H_
 #define CAIRN_WAL_LOG_THREAD_H_
 
@@ -35,24 +41,19 @@ struct LogThreadOptions {
   std::chrono::microseconds spare_pause{4000};
   // How long after a failure to make a spare (disk full) the next try is made.
   std::chrono::milliseconds spare_retry{1000};
+  // With SyncMode::kInterval: so long after something was written it is synced.
+  std::chrono::milliseconds sync_interval{100};
 };
 
 class LogThread {
  public:
   struct Callbacks {
-    // All submissions up to `last`, and since the previous call, are durable. Called on the log
-    // thread, once a sync: hand over and return.
+    // All submissions up to `last`, and since the previous call, are durable, or as durable as the
+    // mode asks for. Called on the log thread, once a batch: hand over and return.
     std::function<void(Token last)> durable;
     // The log failed for good. Called on the log thread, at most once; `durable` is not called
     // again.
     std::function<void(const absl::Status&)> failed;
-  };
-
-  struct Figures {
-    uint64_t submissions = 0;
-    uint64_t batches = 0;
-    uint64_t syncs = 0;
-    uint64_t spares = 0;
   };
 
   // Starts the threads. `wal` must outlive this object, and nobody else may write to it meanwhile
@@ -67,6 +68,10 @@ class LogThread {
   // order in the log. After a failure or Stop the submission is dropped and never completed.
   Token Submit(Append append);
 
+  // Waits until everything that was completed before the call is synced: at once in kAlways. The
+  // error that ended the log, if it has failed. Any thread but a callback's.
+  absl::Status SyncCompleted();
+
   // Writes and syncs what is queued, proves it durable, ends the threads. Returns the first error.
   // Idempotent; not from a callback.
   absl::Status Stop();
@@ -75,7 +80,7 @@ class LogThread {
   // room: refuse new writes now, before they are proposed. Any thread, no lock.
   bool out_of_space() const;
 
-  Figures figures() const;
+  LogThreadFigures figures() const;
 
  private:
   class Impl;

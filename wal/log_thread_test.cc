@@ -94,7 +94,7 @@ TEST_F(LogThreadTest, CompletesInOrderAndSurvivesThePowerCut) {
     }
     watcher_.WaitFor(kEntries);
     reader.join();
-    const LogThread::Figures figures = thread.figures();
+    const LogThreadFigures figures = thread.figures();
     EXPECT_EQ(figures.submissions, kEntries);
     EXPECT_LE(figures.batches, kEntries);
     fs_.PowerOff();
@@ -150,6 +150,135 @@ TEST_F(LogThreadTest, IdlenessProvesTheLastBatch) {
   thread.Submit(EntriesOf(1, 1, 1));
   watcher_.WaitFor(1);
   EXPECT_TRUE(thread.Stop().ok());
+}
+
+constexpr std::chrono::milliseconds kNoInterval = std::chrono::hours(1);
+
+// A log in another mode than kAlways.
+class RelaxedLog {
+ public:
+  // A sync that nobody asks for comes after `interval`.
+  explicit RelaxedLog(SyncMode mode, std::chrono::milliseconds interval = kNoInterval) {
+    auto opened = Wal::Create(fs_, kTestDirectory, {.segment_bytes = 16384}, kTestIdentity);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    wal_ = std::move(opened->wal);
+    thread_ = std::make_unique<LogThread>(
+        *wal_, LogThreadOptions{.idle_before_proof = kNoInterval, .sync_interval = interval},
+        watcher_.callbacks());
+    Append({.sync_mode = mode});
+    EXPECT_TRUE(IsSynced());
+    EXPECT_EQ(thread_->figures().mode, mode);
+  }
+
+  // Submits, and waits until that is completed.
+  void Append(wal::Append append) { watcher_.WaitFor(thread_->Submit(std::move(append))); }
+  bool IsSynced() const {
+    const LogFigures figures = wal_->figures();
+    return figures.synced_bytes == figures.appended_bytes;
+  }
+  // What the next start finds after a power cut now.
+  Recovered Crash(uint64_t seed) {
+    fs_.PowerOff();
+    thread_.reset();
+    wal_.reset();
+    fs_.Crash(seed);
+    auto opened = Wal::Open(fs_, kTestDirectory, {.segment_bytes = 16384}, kTestIdentity);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return opened->recovered;
+  }
+
+  FaultFs& fs() { return fs_; }
+  Wal& wal() { return *wal_; }
+  LogThread& thread() { return *thread_; }
+  Watcher& watcher() { return watcher_; }
+
+ private:
+  FaultFs fs_;
+  std::unique_ptr<Wal> wal_;
+  Watcher watcher_;
+  std::unique_ptr<LogThread> thread_;
+};
+
+TEST(RelaxedLogTest, ASyncComesAfterTheInterval) {
+  RelaxedLog log(SyncMode::kInterval, std::chrono::milliseconds(1));
+  log.Append(EntriesOf(1, 1, 1));
+  while (!log.IsSynced()) std::this_thread::yield();
+  EXPECT_TRUE(log.thread().Stop().ok());
+}
+
+TEST(RelaxedLogTest, WhatOthersActOnIsSyncedFirst) {
+  Append term;
+  term.hard_state = raft::HardState{.term = Term(2), .vote = MemberId(7)};
+  Append installed;
+  installed.snapshot_installed = {.id = {.term = Term(2), .index = Index(50)}, .configuration = {}};
+  for (const SyncMode mode : {SyncMode::kInterval, SyncMode::kNever}) {
+    RelaxedLog log(mode);
+    for (const Append& append : {term, MarkerAt(0, 1), installed}) {
+      log.Append({.commit = Index(1)});
+      EXPECT_FALSE(log.IsSynced());
+      log.Append(append);
+      EXPECT_TRUE(log.IsSynced());
+    }
+    EXPECT_TRUE(log.thread().Stop().ok());
+  }
+}
+
+TEST(RelaxedLogTest, ASyncThatIsAskedForCoversAllThatWasCompleted) {
+  RelaxedLog log(SyncMode::kNever);
+  std::vector<std::thread> askers;
+  for (int asker = 0; asker < 3; ++asker) {
+    askers.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) {
+        log.Append({.commit = Index(1)});
+        const uint64_t completed_bytes = log.wal().figures().synced_bytes;
+        EXPECT_TRUE(log.thread().SyncCompleted().ok());
+        EXPECT_GE(log.wal().figures().synced_bytes, completed_bytes);
+      }
+    });
+  }
+  for (std::thread& asker : askers) asker.join();
+  EXPECT_TRUE(log.IsSynced());
+  EXPECT_TRUE(log.thread().Stop().ok());
+}
+
+TEST(RelaxedLogTest, ASyncThatFailsLaterEndsItAllTheSame) {
+  RelaxedLog log(SyncMode::kNever);
+  log.Append(EntriesOf(1, 1, 1));
+  log.fs().PowerOff();
+  EXPECT_EQ(log.thread().SyncCompleted().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(log.watcher().WaitForFailure().code(), absl::StatusCode::kInternal);
+  EXPECT_FALSE(log.thread().SyncCompleted().ok());
+  EXPECT_FALSE(log.thread().Stop().ok());
+}
+
+// What was completed and not synced may be gone; that it may be is not.
+TEST(RelaxedLogTest, APowerCutTakesWhatWasNotSyncedAndTheLogSaysThatItMay) {
+  uint64_t lost = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    RelaxedLog log(SyncMode::kInterval);
+    log.Append(EntriesOf(1, 10, 1, 300));
+    EXPECT_TRUE(log.thread().SyncCompleted().ok());
+    // Over several segments, which repeat the mode.
+    for (uint64_t i = 11; i <= 60; ++i) log.Append(EntriesOf(i, i, 1, 600));
+    const Recovered recovered = log.Crash(seed);
+    EXPECT_GE(recovered.last.index, Index(10));
+    EXPECT_EQ(recovered.sync_mode, SyncMode::kInterval);
+    lost += Index(60) - recovered.last.index;
+  }
+  EXPECT_GT(lost, 0u);
+}
+
+TEST(RelaxedLogTest, BackInAlwaysNothingIsLost) {
+  RelaxedLog log(SyncMode::kInterval);
+  log.Append(EntriesOf(1, 10, 1, 300));
+  log.Append({.sync_mode = SyncMode::kAlways});
+  EXPECT_TRUE(log.IsSynced());
+  log.Append(EntriesOf(11, 20, 1, 300));
+  EXPECT_TRUE(log.IsSynced());
+  const Recovered recovered = log.Crash(3);
+  EXPECT_EQ(recovered.last.index, Index(20));
+  EXPECT_EQ(recovered.sync_mode, SyncMode::kAlways);
 }
 
 }  // namespace

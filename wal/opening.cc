@@ -240,6 +240,7 @@ class Opening {
     recovered.marker = state.marker();
     recovered.snapshot_installed = state.snapshot_installed();
     recovered.configuration = state.configuration();
+    recovered.sync_mode = state.sync_mode();
     recovered.segments = opened.segments.size();
     recovered.first_segment = SegmentName(opened.segments.front().sequence);
     recovered.last_segment = SegmentName(opened.segments.back().sequence);

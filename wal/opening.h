@@ -21,11 +21,6 @@
 
 namespace cairn::wal {
 
-// No more than this is ever written between two syncs (one batch of LogThread, with its overhead),
-// unless a batch has a segment of its own. So no more than this behind the end can differ from zero
-// on the disk while the page cache says otherwise.
-inline constexpr uint64_t kUnsyncedBytesMax = uint64_t{9} << 20;
-
 // A log ready to be written on: all of it is durable.
 struct OpenedLog {
   Recovered recovered;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace cairn::wal {
 
 size_t PlanRemoval(const RemovalInput& input) {
@@ -15,17 +13,6 @@ size_t PlanRemoval(const RemovalInput& input) {
     ++count;
   }
   return count;
-}
-
-Index TailStart(std::span<const SegmentSummary> segments, std::span<const uint64_t> used_bytes,
-                Index last, const TailToKeep& tail) {
-  CAIRN_CHECK_EQ(segments.size(), used_bytes.size());
-  uint64_t bytes = 0;
-  size_t kept = segments.size();
-  while (kept > 0 && bytes + used_bytes[kept - 1] <= tail.bytes_max) bytes += used_bytes[--kept];
-  if (kept == segments.size() || tail.entries_max == 0) return kKeepNothing;
-  const Index first = segments[kept].before_first.index + 1;
-  return last < Index(tail.entries_max) ? first : std::max(first, last + 1 - tail.entries_max);
 }
 
 }  // namespace cairn::wal

@@ -19,7 +19,7 @@ struct RemovalInput {
   Index durable_applied;
   // ... and the log durably says so through here.
   Index durable_marker;
-  // The lowest index that somebody still needs (a pin, the tail for slow followers).
+  // The lowest index that somebody still needs (pins.h).
   Index keep_from = kKeepNothing;
   // The current segment repeats hard state, configuration and marker, durably.
   bool opening_is_synced = false;
@@ -29,12 +29,6 @@ struct RemovalInput {
 // no record names an index above the durable marker, or from keep_from on. What holds the entry
 // after the marker always stays.
 size_t PlanRemoval(const RemovalInput& input);
-
-// The first entry of the tail that `tail` allows of a log that ends in `last`: no more than so many
-// entries, and no segment of which the tail would hold more than so many bytes. `used_bytes` says
-// what each of `segments` holds. kKeepNothing when that is nothing.
-Index TailStart(std::span<const SegmentSummary> segments, std::span<const uint64_t> used_bytes,
-                Index last, const TailToKeep& tail);
 
 }  // namespace cairn::wal
 

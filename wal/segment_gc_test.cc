@@ -48,39 +48,5 @@ TEST(SegmentGcTest, PlansTheLongestCoveredPrefix) {
   }
 }
 
-TEST(SegmentGcTest, TheTailStaysWithinBothBounds) {
-  struct Case {
-    std::string name;
-    std::vector<uint64_t> before_first;  // Of each segment, oldest first.
-    std::vector<uint64_t> used_bytes;
-    uint64_t last;
-    TailToKeep tail;
-    uint64_t expected;
-  };
-  const uint64_t none = kKeepNothing.value();
-  const std::vector<Case> cases = {
-      {"no tail", {0, 10}, {8, 8}, 20, kNoTail, none},
-      {"no entries", {0, 10}, {8, 8}, 20, {0, 100}, none},
-      {"all of it", {0, 10}, {8, 8}, 20, {50, 100}, 1},
-      {"all of a log that was cut before", {5, 10}, {8, 8}, 20, {50, 100}, 6},
-      {"so many entries", {0, 10}, {8, 8}, 20, {5, 100}, 16},
-      {"every entry just fits", {0, 10}, {8, 8}, 20, {20, 100}, 1},
-      {"one segment's bytes", {0, 10}, {8, 8}, 20, {50, 15}, 11},
-      {"both segments just fit", {0, 10}, {8, 8}, 20, {50, 16}, 1},
-      {"not even the current segment", {0, 10}, {8, 8}, 20, {50, 7}, none},
-      {"entries within a segment that fits", {0, 10}, {8, 8}, 20, {3, 8}, 18},
-      {"an empty log", {0}, {1}, 0, {50, 100}, 1},
-  };
-  for (const Case& c : cases) {
-    SCOPED_TRACE(c.name);
-    std::vector<SegmentSummary> segments;
-    for (const uint64_t before : c.before_first) {
-      segments.push_back(
-          {.sequence = segments.size() + 1, .before_first = {Term(1), Index(before)}});
-    }
-    EXPECT_EQ(TailStart(segments, c.used_bytes, Index(c.last), c.tail), Index(c.expected));
-  }
-}
-
 }  // namespace
 }  // namespace cairn::wal

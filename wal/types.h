@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/histogram.h"
 #include "base/ids.h"
 #include "raft/types.h"
 
@@ -40,6 +41,13 @@ struct SnapshotInstalled {
   friend bool operator==(const SnapshotInstalled&, const SnapshotInstalled&) = default;
 };
 
+// When what is written becomes durable. The numbers stand on disk: never change one.
+enum class SyncMode : uint8_t {
+  kAlways = 0,    // Before it is acknowledged.
+  kNever = 1,     // For tests: when something else asks for it (term, marker, rotation, a flush).
+  kInterval = 2,  // As kNever, and so many milliseconds after it was written.
+};
+
 // What one Ready asks of the log. Within one Append the order is: snapshot_installed, entries, then
 // the rest; Appends take effect in the order in which they are written.
 struct Append {
@@ -52,14 +60,11 @@ struct Append {
   std::optional<std::string> configuration;
   std::optional<Marker> marker;
   std::optional<SnapshotInstalled> snapshot_installed;
+  // "From here on the log is synced so": LogThread obeys it, a start reads it. Any but kAlways says
+  // that what was acknowledged later may be missing.
+  std::optional<SyncMode> sync_mode;
   // The commit index known now. What exceeds the last entry is not recorded.
   Index commit;
-};
-
-// When Wal::Sync reaches the disk. The number 2 is reserved for `interval`.
-enum class SyncMode : uint8_t {
-  kAlways = 0,
-  kNever = 1,  // For tests and benchmarks: Sync returns at once.
 };
 
 // The default size of a segment: a removal frees this much, and the disk holds up to four segments
@@ -72,10 +77,14 @@ inline constexpr uint64_t kSegmentBytesMin = 4096;
 // disk.
 inline constexpr size_t kSparePieceBytes = size_t{256} << 10;
 
+// No more than this is ever written between two syncs (one batch of LogThread, with its overhead),
+// unless a batch has a segment of its own. So no more than this behind the end can differ from zero
+// on the disk while the page cache says otherwise.
+inline constexpr uint64_t kUnsyncedBytesMax = uint64_t{9} << 20;
+
 struct Options {
   // A multiple of kSectorBytes, at least kSegmentBytesMin. Existing segments keep their size.
   uint64_t segment_bytes = kSegmentBytes;
-  SyncMode sync = SyncMode::kAlways;
 };
 
 // What is kept of covered entries for followers that are a little behind: what lies within both
@@ -86,8 +95,8 @@ struct TailToKeep {
 };
 // For whom there is nobody to send to.
 inline constexpr TailToKeep kNoTail{};
-// As many entries as etcd keeps, which bridge a restart of a follower; and two segments, because
-// sending more than that from the log is no cheaper than a snapshot.
+// The default: as many entries as etcd keeps, which bridge a restart of a follower; and two
+// segments, because sending more than that from the log is no cheaper than a snapshot.
 inline constexpr TailToKeep kFollowerTail{.entries_max = 5000, .bytes_max = uint64_t{128} << 20};
 
 // "From here on entries are kept": no entry.
@@ -106,6 +115,9 @@ struct Recovered {
   // The latest one that is still in the log.
   std::optional<SnapshotInstalled> snapshot_installed;
   std::optional<std::string> configuration;
+  // As written last. Any but kAlways: whoever wrote it did not stop in order, and a power cut may
+  // have taken entries that were acknowledged.
+  SyncMode sync_mode = SyncMode::kAlways;
 
   // For the start-up line.
   size_t segments = 0;
@@ -118,6 +130,39 @@ struct Recovered {
   std::string torn_segment;
   uint64_t torn_offset = 0;
   std::string broken_file;
+  // How long reading and checking the log took, its bytes.
+  uint64_t open_us = 0;
+  uint64_t read_bytes = 0;
+};
+
+// What the log holds now, and what was done to it since it was opened. Figures of one moment each.
+struct LogFigures {
+  uint64_t segments = 0;
+  // In their batches, padding included; in their files, the spare included.
+  uint64_t used_bytes = 0;
+  uint64_t disk_bytes = 0;
+  raft::EntryId before_first;
+  raft::EntryId last;
+  // The last marker that is synced.
+  Index marker;
+
+  uint64_t removed_segments = 0;
+  uint64_t appended_entries = 0;
+  // Of batches, padding included; `synced_bytes` of those that are known synced.
+  uint64_t appended_bytes = 0;
+  uint64_t synced_bytes = 0;
+  // Bytes of a batch; microseconds of a sync that a writer waited for.
+  base::HistogramView batch_bytes;
+  base::HistogramView sync_us;
+};
+
+// What the log's thread has done since it started.
+struct LogThreadFigures {
+  // Appends that were given to it, and the batches that they were written in.
+  uint64_t submissions = 0;
+  uint64_t batches = 0;
+  uint64_t spares = 0;
+  SyncMode mode = SyncMode::kAlways;
 };
 
 }  // namespace cairn::wal

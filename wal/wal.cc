@@ -2,18 +2,21 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <random>
 #include <utility>
 
 #include "base/check.h"
 #include "base/fail_point.h"
+#include "base/histogram.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "wal/entry_reader.h"
 #include "wal/format.h"
 #include "wal/log_state.h"
 #include "wal/opening.h"
+#include "wal/pins.h"
 #include "wal/recovery.h"
 #include "wal/segment_file.h"
 #include "wal/segment_gc.h"
@@ -24,6 +27,14 @@ namespace {
 
 // The proof of an idle log is one sector; each batch leaves room for it.
 constexpr uint64_t kProofBytes = kSectorBytes;
+
+// Below what a disk takes; the last bound is two seconds.
+constexpr uint64_t kFirstSyncBucketUs = 64;
+
+uint64_t MicrosecondsSince(std::chrono::steady_clock::time_point began) {
+  const auto time = std::chrono::steady_clock::now() - began;
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+}
 
 uint64_t RandomNumber() {
   std::random_device device;
@@ -76,6 +87,7 @@ class WalImpl {
   }
 
   absl::StatusOr<Recovered> Open(const std::optional<Identity>& expected) {
+    const auto began = std::chrono::steady_clock::now();
     CAIRN_ASSIGN_OR_RETURN(OpenedLog opened,
                            OpenLog(fs_, directory_, options_.segment_bytes, expected));
     identity_ = opened.recovered.identity;
@@ -90,6 +102,8 @@ class WalImpl {
     offset_ = synced_offset_ = segments_.back().used_bytes;
     opening_is_synced_ = true;
     synced_marker_ = state_.marker() ? state_.marker()->id.index : Index();
+    for (const SegmentFile& segment : segments_) opened.recovered.read_bytes += segment.used_bytes;
+    opened.recovered.open_us = MicrosecondsSince(began);
     return opened.recovered;
   }
 
@@ -112,8 +126,8 @@ class WalImpl {
   absl::StatusOr<std::vector<raft::Entry>> ReadEntries(Index first, Index limit,
                                                        size_t max_bytes) const;
   absl::StatusOr<Term> TermAt(Index index) const;
-  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const TailToKeep& tail,
-                                        Index pinned_from);
+  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const Pins& pins);
+  Retention Retained(const Pins& pins) const;
   absl::Status MakeSpare(const std::function<bool()>& pace);
 
   raft::EntryId before_first() const {
@@ -129,7 +143,7 @@ class WalImpl {
     return spare_.has_value();
   }
   bool spare_is_urgent() const { return spare_is_urgent_.load(std::memory_order_relaxed); }
-  uint64_t disk_bytes() const;
+  LogFigures figures() const;
   uint64_t bytes_since(Index index) const;
 
  private:
@@ -149,6 +163,20 @@ class WalImpl {
   Index PublishedCommit() const {
     base::MutexLock lock(mutex_);
     return state_.commit();
+  }
+
+  // The log's extent at one moment, to be looked at without the lock.
+  struct ExtentCopy {
+    std::vector<SegmentSummary> segments;
+    std::vector<uint64_t> used_bytes;
+    Index last;
+
+    LogExtent view() const { return {segments, used_bytes, last}; }
+  };
+  ExtentCopy CopyExtent() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ExtentCopy copy{{state_.segments().begin(), state_.segments().end()}, {}, state_.last().index};
+    for (const SegmentFile& segment : segments_) copy.used_bytes.push_back(segment.used_bytes);
+    return copy;
   }
 
   const SegmentFile* Find(uint64_t sequence) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -173,6 +201,13 @@ class WalImpl {
   Index commit_;
   bool needs_proof_ = false;  // The last batch says something that no later one proves durable.
 
+  // Written by the writer, read by anybody.
+  std::atomic<uint64_t> appended_entries_ = 0;
+  std::atomic<uint64_t> appended_bytes_ = 0;
+  std::atomic<uint64_t> synced_bytes_ = 0;
+  base::Histogram batch_bytes_{kSectorBytes};
+  base::Histogram sync_us_{kFirstSyncBucketUs};
+
   mutable base::Mutex mutex_;
   LogState state_ ABSL_GUARDED_BY(mutex_);
   std::deque<SegmentFile> segments_ ABSL_GUARDED_BY(mutex_);
@@ -182,6 +217,7 @@ class WalImpl {
   uint64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 1;
   Index synced_marker_ ABSL_GUARDED_BY(mutex_);
   bool opening_is_synced_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t removed_segments_ ABSL_GUARDED_BY(mutex_) = 0;
 
   // Held while a spare is made; before mutex_.
   base::Mutex spare_mutex_;
@@ -215,6 +251,9 @@ void WalImpl::CollectRecords(const Append& append) {
   if (append.marker) {
     records_.push_back({.type = RecordType::kMarker, .id = append.marker->id});
   }
+  if (append.sync_mode) {
+    records_.push_back({.type = RecordType::kSyncMode, .sync_mode = *append.sync_mode});
+  }
   commit_ = std::max(commit_, append.commit);
 }
 
@@ -241,6 +280,8 @@ void WalImpl::Publish(uint64_t offset, size_t size_bytes) {
     CAIRN_CHECK(problem.empty(), problem);
   }
   segments_.back().used_bytes = offset + size_bytes;
+  appended_bytes_.store(appended_bytes_.load(std::memory_order_relaxed) + size_bytes,
+                        std::memory_order_relaxed);
   chain_ = {.number = header_.number, .checksum = header_.checksum};
   offset_ = offset + size_bytes;
 }
@@ -286,9 +327,15 @@ absl::Status WalImpl::DoWrite(std::span<const Append> appends) {
   const std::string_view bytes = Encode(place, synced_offset_, commit_);
   CAIRN_RETURN_IF_ERROR(current.file->Write(offset_, bytes));
   base::FailPoint("wal.write.done");
+  batch_bytes_.Observe(bytes.size());
   base::MutexLock lock(mutex_);
   Publish(place.offset, bytes.size());
   needs_proof_ = true;
+  const auto entries = static_cast<uint64_t>(
+      std::count_if(records_.begin(), records_.end(),
+                    [](const Record& record) { return record.type == RecordType::kEntry; }));
+  appended_entries_.store(appended_entries_.load(std::memory_order_relaxed) + entries,
+                          std::memory_order_relaxed);
   return absl::OkStatus();
 }
 
@@ -299,9 +346,12 @@ absl::Status WalImpl::DoSync() {
     base::MutexLock lock(mutex_);
     file = segments_.back().file;
   }
-  if (options_.sync == SyncMode::kAlways) CAIRN_RETURN_IF_ERROR(file->Sync());
+  const auto began = std::chrono::steady_clock::now();
+  CAIRN_RETURN_IF_ERROR(file->Sync());
+  sync_us_.Observe(MicrosecondsSince(began));
   base::FailPoint("wal.sync.done");
   synced_offset_ = offset_;
+  synced_bytes_.store(appended_bytes_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   base::MutexLock lock(mutex_);
   opening_is_synced_ = true;
   if (state_.marker()) synced_marker_ = state_.marker()->id.index;
@@ -323,6 +373,9 @@ void WalImpl::CollectOpeningRecords() {
   }
   if (state_.marker()) {
     records_.push_back({.type = RecordType::kMarker, .id = state_.marker()->id});
+  }
+  if (state_.sync_mode() != SyncMode::kAlways) {
+    records_.push_back({.type = RecordType::kSyncMode, .sync_mode = state_.sync_mode()});
   }
 }
 
@@ -449,22 +502,18 @@ absl::StatusOr<std::vector<raft::Entry>> WalImpl::ReadEntries(Index first, Index
   return entries;
 }
 
-absl::StatusOr<size_t> WalImpl::CollectCovered(Index durable_applied, const TailToKeep& tail,
-                                               Index pinned_from) {
+absl::StatusOr<size_t> WalImpl::CollectCovered(Index durable_applied, const Pins& pins) {
   base::MutexLock removal_lock(removal_mutex_);
   std::vector<std::string> names;
   {
     base::MutexLock lock(mutex_);
-    const std::vector<SegmentSummary> summaries(state_.segments().begin(), state_.segments().end());
-    std::vector<uint64_t> used_bytes;
-    for (const SegmentFile& segment : segments_) used_bytes.push_back(segment.used_bytes);
-    const Index tail_start = TailStart(summaries, used_bytes, state_.last().index, tail);
-    const size_t count = PlanRemoval({.segments = summaries,
+    const ExtentCopy extent = CopyExtent();
+    const size_t count = PlanRemoval({.segments = extent.segments,
                                       .durable_applied = durable_applied,
                                       .durable_marker = synced_marker_,
-                                      .keep_from = std::min(tail_start, pinned_from),
+                                      .keep_from = Resolve(pins, extent.view()).keep_from,
                                       .opening_is_synced = opening_is_synced_});
-    for (size_t i = 0; i < count; ++i) names.push_back(SegmentName(summaries[i].sequence));
+    for (size_t i = 0; i < count; ++i) names.push_back(SegmentName(extent.segments[i].sequence));
   }
   for (const std::string& name : names) {
     base::FailPoint("wal.gc.planned");
@@ -477,15 +526,40 @@ absl::StatusOr<size_t> WalImpl::CollectCovered(Index durable_applied, const Tail
     base::MutexLock lock(mutex_);
     state_.RemoveOldestSegment();
     segments_.pop_front();
+    ++removed_segments_;
   }
   return names.size();
 }
 
-uint64_t WalImpl::disk_bytes() const {
+Retention WalImpl::Retained(const Pins& pins) const {
+  ExtentCopy extent;
+  {
+    base::MutexLock lock(mutex_);
+    extent = CopyExtent();
+  }
+  return Resolve(pins, extent.view());
+}
+
+LogFigures WalImpl::figures() const {
+  LogFigures figures{
+      .appended_entries = appended_entries_.load(std::memory_order_relaxed),
+      .appended_bytes = appended_bytes_.load(std::memory_order_relaxed),
+      .synced_bytes = synced_bytes_.load(std::memory_order_relaxed),
+      .batch_bytes = batch_bytes_.Read(),
+      .sync_us = sync_us_.Read(),
+  };
   base::MutexLock lock(mutex_);
-  uint64_t bytes = spare_ ? spare_->size_bytes : 0;
-  for (const SegmentFile& segment : segments_) bytes += segment.size_bytes;
-  return bytes;
+  figures.segments = segments_.size();
+  figures.disk_bytes = spare_ ? spare_->size_bytes : 0;
+  for (const SegmentFile& segment : segments_) {
+    figures.used_bytes += segment.used_bytes;
+    figures.disk_bytes += segment.size_bytes;
+  }
+  figures.before_first = state_.before_first();
+  figures.last = state_.last();
+  figures.marker = synced_marker_;
+  figures.removed_segments = removed_segments_;
+  return figures;
 }
 
 uint64_t WalImpl::bytes_since(Index index) const {
@@ -534,14 +608,14 @@ absl::StatusOr<std::vector<raft::Entry>> Wal::ReadEntries(Index first, Index lim
 absl::StatusOr<Term> Wal::TermAt(Index index) const { return impl_->TermAt(index); }
 raft::EntryId Wal::before_first() const { return impl_->before_first(); }
 raft::EntryId Wal::last() const { return impl_->last(); }
-absl::StatusOr<size_t> Wal::CollectCovered(Index durable_applied, const TailToKeep& tail,
-                                           Index pinned_from) {
-  return impl_->CollectCovered(durable_applied, tail, pinned_from);
+absl::StatusOr<size_t> Wal::CollectCovered(Index durable_applied, const Pins& pins) {
+  return impl_->CollectCovered(durable_applied, pins);
 }
+Retention Wal::Retained(const Pins& pins) const { return impl_->Retained(pins); }
 absl::Status Wal::MakeSpare(const std::function<bool()>& pace) { return impl_->MakeSpare(pace); }
 bool Wal::has_spare() const { return impl_->has_spare(); }
 bool Wal::spare_is_urgent() const { return impl_->spare_is_urgent(); }
-uint64_t Wal::disk_bytes() const { return impl_->disk_bytes(); }
+LogFigures Wal::figures() const { return impl_->figures(); }
 uint64_t Wal::bytes_since(Index index) const { return impl_->bytes_since(index); }
 
 }  // namespace cairn::wal

@@ -25,6 +25,7 @@
 #include "base/ids.h"
 #include "raft/types.h"
 #include "wal/fs.h"
+#include "wal/pins.h"
 #include "wal/types.h"
 
 namespace cairn::wal {
@@ -59,8 +60,8 @@ class Wal {
   // Writes `appends` as one batch, whole or not at all after a crash. Durable only after Sync.
   // Moves to the next segment when the batch does not fit. An error is final.
   absl::Status Write(std::span<const Append> appends);
-  // Makes everything written durable. An error is final: the member must stop, because nobody can
-  // know any more what is on the disk.
+  // Makes everything written durable, whatever the log says of its mode (types.h). An error is
+  // final: the member must stop, because nobody can know any more what is on the disk.
   absl::Status Sync();
   // Writes an empty batch that proves all earlier ones durable, if the last one does not do so
   // already. Called after idleness and at shutdown, each time followed by Sync.
@@ -82,12 +83,13 @@ class Wal {
   raft::EntryId last() const;
 
   // Removes the oldest segments that hold nothing above `durable_applied`, never more than what the
-  // last *synced* marker covers, nothing of `tail` nor from entry `pinned_from` on (kKeepNothing:
-  // no pin), and never unless the current segment's opening batch is synced.
+  // last *synced* marker covers, nothing that `pins` keep, and never unless the current segment's
+  // opening batch is synced.
   // Order: plan, delete oldest first, sync the directory; each arrow is a fail point. Returns how
   // many were removed. Call it after the marker's Append has become durable.
-  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const TailToKeep& tail = kNoTail,
-                                        Index pinned_from = kKeepNothing);
+  absl::StatusOr<size_t> CollectCovered(Index durable_applied, const Pins& pins = {});
+  // What `pins` span and keep of the log as it is now.
+  Retention Retained(const Pins& pins) const;
 
   // Makes the next segment ahead of need: zero-filled, synced, named, directory synced. `pace` is
   // called after each piece of `kSparePieceBytes` (each is synced by itself, so that no large flush
@@ -99,8 +101,7 @@ class Wal {
   // True while a writer waits for the spare that is being made: `pace` should not wait then.
   bool spare_is_urgent() const;
 
-  // What the files of the log hold now, in bytes, the spare and padding included.
-  uint64_t disk_bytes() const;
+  LogFigures figures() const;
   // Bytes of segments from the one that holds `index` on: what a restart from there replays.
   uint64_t bytes_since(Index index) const;
 

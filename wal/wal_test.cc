@@ -19,7 +19,7 @@ namespace {
 
 using ::testing::Test;
 constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
-constexpr Options kSmall{.segment_bytes = 8192, .sync = SyncMode::kAlways};
+constexpr Options kSmall{.segment_bytes = 8192};
 
 class WalTest : public Test {
  protected:
@@ -261,16 +261,41 @@ TEST_F(WalTest, ATailAndAPinAreKeptOfWhatIsCovered) {
   for (uint64_t i = 1; i <= 100; ++i) Write(EntriesOf(i, i, 1, 500));
   Write(MarkerAt(100, 1));
   const TailToKeep tail = {.entries_max = 40, .bytes_max = 1 << 20};
-  EXPECT_GT(*wal_->CollectCovered(Index(100), tail, Index(30)), 1u);
+  const Pins pinned = {.tail = tail, .pins = {{PinKind::kSnapshot, 1, Index(30)}}};
+  EXPECT_GT(*wal_->CollectCovered(Index(100), pinned), 1u);
   EXPECT_LT(wal_->before_first().index, Index(30));
   EXPECT_GT(wal_->before_first().index, Index(15));
-  EXPECT_GT(*wal_->CollectCovered(Index(100), tail), 1u);
+  EXPECT_EQ(wal_->Retained(pinned).keep_from, Index(30));
+  EXPECT_EQ(wal_->Retained(pinned).pins[1].entries, 71u);
+  EXPECT_GT(*wal_->CollectCovered(Index(100), {.tail = tail}), 1u);
   EXPECT_LE(wal_->before_first().index, Index(60));
   EXPECT_GT(wal_->before_first().index, Index(45));
   // Two segments and what the current one holds.
-  EXPECT_GT(*wal_->CollectCovered(Index(100), {.entries_max = 1000, .bytes_max = 2 * 8192}), 0u);
+  const Pins small = {.tail = {.entries_max = 1000, .bytes_max = 2 * 8192}};
+  EXPECT_GT(*wal_->CollectCovered(Index(100), small), 0u);
   EXPECT_GT(wal_->before_first().index, Index(60));
-  EXPECT_EQ(*wal_->CollectCovered(Index(100), {.entries_max = 1000, .bytes_max = 2 * 8192}), 0u);
+  EXPECT_EQ(*wal_->CollectCovered(Index(100), small), 0u);
+}
+
+// Also when the power goes right after.
+TEST_F(WalTest, WhatWasRemovedStaysRemoved) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    FaultFs fs;
+    auto opened = Wal::Create(fs, kTestDirectory, kSmall, kTestIdentity);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    for (uint64_t i = 1; i <= 60; ++i) {
+      ASSERT_TRUE(WriteAndSync(*opened->wal, EntriesOf(i, i, 1, 500)).ok());
+    }
+    ASSERT_TRUE(WriteAndSync(*opened->wal, MarkerAt(60, 1)).ok());
+    EXPECT_GT(*opened->wal->CollectCovered(Index(60)), 2u);
+    const raft::EntryId before = opened->wal->before_first();
+    opened->wal.reset();
+    fs.Crash(seed);
+    opened = Wal::Open(fs, kTestDirectory, kSmall, kTestIdentity);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_EQ(opened->recovered.before_first, before);
+  }
 }
 
 // Entries 30.. are superseded from 25 on in a later segment; the segments before may go only when
@@ -296,6 +321,7 @@ TEST_F(WalTest, HardStateAndConfigurationSurviveTheirSegment) {
   Append append = EntriesOf(1, 1, 3);
   append.hard_state = raft::HardState{.term = Term(3), .vote = MemberId(9)};
   append.configuration = "one member";
+  append.sync_mode = SyncMode::kInterval;
   Write(append);
   for (uint64_t i = 2; i <= 100; ++i) Write(EntriesOf(i, i, 3, 500));
   Write(MarkerAt(100, 3));
@@ -304,6 +330,40 @@ TEST_F(WalTest, HardStateAndConfigurationSurviveTheirSegment) {
   EXPECT_EQ(recovered_.hard_state.term, Term(3));
   EXPECT_EQ(recovered_.hard_state.vote, MemberId(9));
   EXPECT_EQ(recovered_.configuration, "one member");
+  EXPECT_EQ(recovered_.sync_mode, SyncMode::kInterval);
+  EXPECT_GT(recovered_.read_bytes, 0u);
+  Write(Append{.sync_mode = SyncMode::kAlways});
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(recovered_.sync_mode, SyncMode::kAlways);
+}
+
+TEST_F(WalTest, FiguresCountWhatIsWrittenAndSynced) {
+  Create();
+  const LogFigures before = wal_->figures();
+  EXPECT_EQ(before.synced_bytes, before.appended_bytes);
+  ASSERT_TRUE(wal_->Write(std::vector{EntriesOf(1, 3, 1, 300)}).ok());
+  LogFigures figures = wal_->figures();
+  EXPECT_EQ(figures.appended_entries, 3u);
+  EXPECT_EQ(figures.appended_bytes - before.appended_bytes, 2 * 512u)
+      << "64 bytes and three times 310";
+  EXPECT_EQ(figures.synced_bytes, before.synced_bytes);
+  EXPECT_EQ(figures.batch_bytes.count, 1u);
+  EXPECT_EQ(figures.batch_bytes.sum, 2 * 512u);
+  ASSERT_TRUE(wal_->Sync().ok());
+  figures = wal_->figures();
+  EXPECT_EQ(figures.synced_bytes, figures.appended_bytes);
+  EXPECT_EQ(figures.sync_us.count, before.sync_us.count + 1);
+  for (uint64_t i = 4; i <= 50; ++i) Write(EntriesOf(i, i, 1, 500));
+  Write(MarkerAt(50, 1));
+  const uint64_t segments = wal_->figures().segments;
+  EXPECT_GT(segments, 2u);
+  const size_t removed = *wal_->CollectCovered(Index(50));
+  figures = wal_->figures();
+  EXPECT_EQ(figures.removed_segments, removed);
+  EXPECT_EQ(figures.segments, segments - removed);
+  EXPECT_EQ(figures.marker, Index(50));
+  EXPECT_EQ(figures.last.index, Index(50));
+  EXPECT_GE(figures.disk_bytes, figures.used_bytes);
 }
 
 TEST_F(WalTest, AFailedSyncIsFinal) {
@@ -398,7 +458,7 @@ TEST_F(WalTest, ASpareIsKeptOverARestart) {
   ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
   ASSERT_TRUE(Open().ok());
   EXPECT_TRUE(wal_->has_spare());
-  EXPECT_EQ(wal_->disk_bytes(), 2 * 8192u);
+  EXPECT_EQ(wal_->figures().disk_bytes, 2 * 8192u);
 }
 
 // The spare maker's thread may come between the taking of a spare and its first use: what it makes

@@ -2,13 +2,11 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
 #include <random>
 #include <utility>
 
 #include "base/fail_point.h"
 #include "base/status.h"
-#include "wal/types.h"
 
 namespace cairn::server {
 
@@ -22,22 +20,21 @@ uint64_t DrawId() {
 }  // namespace
 
 Checkpoints::Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states,
-                         mvcc::Store& store)
-    : options_(std::move(options)), fs_(fs), states_(states), store_(store) {}
+                         mvcc::Store& store, LogPins& pins)
+    : options_(std::move(options)), fs_(fs), states_(states), store_(store), pins_(pins) {}
 
 bool Checkpoints::IsTooOld(const Checkpoint& checkpoint) const {
   return options_.now() - checkpoint.made_at > options_.age_max;
 }
 
-absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least) {
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least,
+                                                                    wal::PinKind kind) {
   base::MutexLock build_lock(build_mutex_);
   // Let go of without the lock: the last user's letting go takes it.
   std::vector<std::shared_ptr<const Checkpoint>> in_use;
   {
     base::MutexLock lock(mutex_);
-    for (const Entry& entry : entries_) {
-      if (entry.is_in_use) in_use.push_back(entry.checkpoint.lock());
-    }
+    for (const Entry& entry : entries_) in_use.push_back(entry.checkpoint.lock());
   }
   for (const std::shared_ptr<const Checkpoint>& shared : in_use) {
     if (shared != nullptr && shared->applied.index >= at_least && !IsTooOld(*shared)) return shared;
@@ -56,10 +53,10 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
   made->path = states_.checkpoint_path(fmt::format("{:016x}", made->id));
   made->made_at = options_.now();
   // Before the copy is made, so that the log cannot be cut behind it meanwhile.
-  const Index pinned = store_.applied().index;
+  LogPins::Hold pin = pins_.Add(kind, made->id, store_.applied().index + 1);
   {
     base::MutexLock lock(mutex_);
-    entries_.push_back({.checkpoint = {}, .applied = pinned, .id = made->id});
+    entries_.push_back({.id = made->id, .checkpoint = {}, .pin = std::move(pin)});
   }
   absl::Status status;
   if (auto applied = store_.Checkpoint(made->path); applied.ok()) {
@@ -93,20 +90,9 @@ void Checkpoints::Drop(const Checkpoint* checkpoint) {
   if (!removed.ok()) LOG(WARNING) << "a copy of the state: " << removed;
   base::MutexLock lock(mutex_);
   for (Entry& entry : entries_) {
-    if (entry.id != checkpoint->id) continue;
-    entry.is_in_use = false;
-    entry.pinned_until = options_.now() + options_.pin_after;
+    if (entry.id == checkpoint->id) entry.pin.Release(options_.pin_after);
   }
-}
-
-Index Checkpoints::pinned_from() const {
-  base::MutexLock lock(mutex_);
-  const auto now = options_.now();
-  std::erase_if(entries_,
-                [&](const Entry& entry) { return !entry.is_in_use && entry.pinned_until <= now; });
-  Index pinned = wal::kKeepNothing;
-  for (const Entry& entry : entries_) pinned = std::min(pinned, entry.applied + 1);
-  return pinned;
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.id == checkpoint->id; });
 }
 
 }  // namespace cairn::server

@@ -3,8 +3,8 @@
 //
 // A copy costs no room at first (hard links), but keeps what the state has dropped since; so there
 // are at most kCheckpointsMax, and none lives longer than a bound. Thread-safe; building waits for
-// the disk. As long as a copy is in use, and a while longer, the log behind it is pinned: whoever
-// gets the copy wants the entries after it next.
+// the disk. As long as a copy is in use, and a while longer, the log behind it is pinned (LogPins):
+// whoever gets the copy wants the entries after it next.
 #ifndef CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
 #define CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
 
@@ -22,9 +22,11 @@
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/log_pins.h"
 #include "server/snapshot/files.h"
 #include "server/state_home.h"
 #include "wal/fs.h"
+#include "wal/pins.h"
 
 namespace cairn::server {
 
@@ -54,14 +56,16 @@ class Checkpoints {
   static constexpr size_t kCheckpointsMax = 2;
 
   // All outlive this object and every copy that it gave out.
-  Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store);
+  Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store,
+              LogPins& pins);
 
-  // A copy that holds entry `at_least`, made if there is none. RESOURCE_EXHAUSTED when as many as
-  // may be are in use; FAILED_PRECONDITION when the state does not hold that entry yet.
-  absl::StatusOr<std::shared_ptr<const Checkpoint>> Take(Index at_least);
+  // A copy that holds entry `at_least`, made if there is none. `kind` is what it is for, kSnapshot
+  // or kBackup: what the log kept for it is counted under the kind of who had it made.
+  // RESOURCE_EXHAUSTED when as many as may be are in use; FAILED_PRECONDITION when the state does
+  // not hold that entry yet.
+  absl::StatusOr<std::shared_ptr<const Checkpoint>> Take(
+      Index at_least, wal::PinKind kind = wal::PinKind::kSnapshot);
   bool IsTooOld(const Checkpoint& checkpoint) const;
-  // The first entry that somebody wants who has a copy; wal::kKeepNothing if nobody has.
-  Index pinned_from() const;
 
  private:
   void Drop(const Checkpoint* checkpoint);
@@ -70,20 +74,18 @@ class Checkpoints {
   wal::Fs& fs_;
   StateHome& states_;
   mvcc::Store& store_;
+  LogPins& pins_;
 
   // Held while one is built; before mutex_.
   base::Mutex build_mutex_;
-  mutable base::Mutex mutex_;
-  // Those in use, and what was in use a short while ago.
+  base::Mutex mutex_;
+  // Those in use.
   struct Entry {
-    std::weak_ptr<const Checkpoint> checkpoint;
-    Index applied;
-    // Meaningless while it is in use.
-    std::chrono::steady_clock::time_point pinned_until;
-    bool is_in_use = true;
     uint64_t id = 0;
+    std::weak_ptr<const Checkpoint> checkpoint;
+    LogPins::Hold pin;
   };
-  mutable std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace cairn::server

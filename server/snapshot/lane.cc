@@ -8,8 +8,8 @@
 namespace cairn::server {
 
 SnapshotLane::SnapshotLane(SnapshotLaneOptions options, wal::Fs& fs, StateHome& states,
-                           mvcc::Store& store)
-    : checkpoints_({}, fs, states, store),
+                           mvcc::Store& store, LogPins& pins)
+    : checkpoints_({}, fs, states, store, pins),
       sender_(SenderOptions(options), fs, checkpoints_),
       receiver_({options.identity, options.is_removed}, fs, states, store) {}
 

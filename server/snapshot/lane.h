@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "mvcc/store.h"
 #include "raft/ready.h"
+#include "server/log_pins.h"
 #include "server/node_install.h"
 #include "server/node_runner.h"
 #include "server/peer/greeting.h"
@@ -40,7 +41,8 @@ struct SnapshotLaneOptions {
 class SnapshotLane {
  public:
   // All outlive this object.
-  SnapshotLane(SnapshotLaneOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store);
+  SnapshotLane(SnapshotLaneOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store,
+               LogPins& pins);
   // Stops.
   ~SnapshotLane();
 
@@ -53,8 +55,6 @@ class SnapshotLane {
 
   // Sends a snapshot; its end is told to the runner. Node thread; never blocks.
   void Send(const raft::SnapshotWanted& wanted);
-  // The first entry of the log that somebody needs who gets a snapshot now. Any thread.
-  Index pinned_from() const { return checkpoints_.pinned_from(); }
 
  private:
   NodeRunner* runner() const {

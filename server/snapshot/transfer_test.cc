@@ -23,6 +23,7 @@
 #include "base/status.h"
 #include "server/applier.h"
 #include "server/command.h"
+#include "server/log_pins.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
 #include "server/rocks_states.h"
@@ -30,6 +31,7 @@
 #include "server/snapshot/receiver.h"
 #include "server/snapshot/sender.h"
 #include "server/snapshot/test_state.h"
+#include "wal/pins.h"
 #include "wal/posix_fs.h"
 
 namespace cairn::server {
@@ -130,7 +132,7 @@ class TransferTest : public testing::Test {
     std::filesystem::remove_all(directory_);
     leader_ = std::make_unique<State>(directory_ + "/leader", kMembers[0].id, kLast);
     checkpoints_ = std::make_unique<Checkpoints>(CheckpointsOptions{}, wal::PosixFs(),
-                                                 leader_->states(), leader_->store());
+                                                 leader_->states(), leader_->store(), pins_);
   }
   ~TransferTest() override {
     sender_.reset();
@@ -203,6 +205,7 @@ class TransferTest : public testing::Test {
 
   const std::string directory_ = ::testing::TempDir() + "/transfer_test";
   std::unique_ptr<State> leader_;
+  LogPins pins_;
   std::unique_ptr<Checkpoints> checkpoints_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
   std::unique_ptr<SnapshotSender> sender_;
@@ -234,29 +237,38 @@ TEST_F(TransferTest, ArrivesIsInForceAndLeavesNothingBehind) {
 // The log behind a copy is pinned while it is in use and a while longer.
 TEST_F(TransferTest, PinsTheLogBehindTheCopy) {
   auto now = steady_clock::now();
+  LogPins pins({.now = [&] { return now; }});
   Checkpoints checkpoints({.pin_after = milliseconds(1000), .now = [&] { return now; }},
-                          wal::PosixFs(), leader_->states(), leader_->store());
-  EXPECT_EQ(checkpoints.pinned_from(), wal::kKeepNothing);
+                          wal::PosixFs(), leader_->states(), leader_->store(), pins);
+  const auto pinned_from = [&] {
+    std::vector<Index> from;
+    for (const wal::Pin& pin : pins.Now().pins) from.push_back(pin.from);
+    return from;
+  };
+  using Pinned = std::vector<Index>;
+  EXPECT_EQ(pinned_from(), Pinned{});
   auto copy = checkpoints.Take(Index(50));
   ASSERT_TRUE(copy.ok()) << copy.status();
   CheckOk(leader_->applier().Apply(History(kLast + 1, kLast + 9)).status());
-  EXPECT_EQ(checkpoints.pinned_from(), Index(kLast + 1));
+  EXPECT_EQ(pinned_from(), Pinned{Index(kLast + 1)});
+  EXPECT_EQ(pins.Now().pins[0].kind, wal::PinKind::kSnapshot);
   EXPECT_EQ(checkpoints.Take(Index(40))->get(), copy->get()) << "shared";
-  auto younger = checkpoints.Take(Index(kLast + 5));
+  auto younger = checkpoints.Take(Index(kLast + 5), wal::PinKind::kBackup);
   ASSERT_TRUE(younger.ok());
   EXPECT_EQ(checkpoints.Take(Index(kLast + 9))->get(), younger->get());
   EXPECT_TRUE(absl::IsResourceExhausted(checkpoints.Take(Index(kLast + 10)).status()));
   copy->reset();
-  EXPECT_EQ(checkpoints.pinned_from(), Index(kLast + 1));
+  EXPECT_EQ(pinned_from(), (Pinned{Index(kLast + 1), Index(kLast + 10)}));
   now += milliseconds(1001);
-  EXPECT_EQ(checkpoints.pinned_from(), Index(kLast + 10));
+  EXPECT_EQ(pinned_from(), Pinned{Index(kLast + 10)});
+  EXPECT_EQ(pins.Now().pins[0].kind, wal::PinKind::kBackup);
   EXPECT_TRUE(absl::IsFailedPrecondition(checkpoints.Take(Index(kLast + 10)).status()));
   EXPECT_FALSE(checkpoints.IsTooOld(**younger));
   now += std::chrono::hours(3);
   EXPECT_TRUE(checkpoints.IsTooOld(**younger));
   younger->reset();
   now += milliseconds(1001);
-  EXPECT_EQ(checkpoints.pinned_from(), wal::kKeepNothing);
+  EXPECT_EQ(pinned_from(), Pinned{});
   EXPECT_EQ(leader_->Names(), (std::vector<std::string>{"1", "CURRENT"}));
 }
 

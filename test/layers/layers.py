@@ -37,6 +37,7 @@ PURE_HEADERS = (
     "server/node_core.h",
     "server/request_validator.h",
     "wal/format.h",
+    "wal/pins.h",
     "wal/recovery.h",
     "wal/segment_gc.h",
     "watch/event_batch.h",

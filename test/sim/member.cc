@@ -314,8 +314,8 @@ absl::Status Member::FlushAndMark() {
 
 absl::StatusOr<size_t> Member::Collect(Index pinned_from) {
   can_collect_ = false;
-  CAIRN_ASSIGN_OR_RETURN(const size_t removed,
-                         foundation_.wal->CollectCovered(flushed_, temper_.tail, pinned_from));
+  const wal::Pins pins{.tail = temper_.tail, .pins = {{wal::PinKind::kSnapshot, 0, pinned_from}}};
+  CAIRN_ASSIGN_OR_RETURN(const size_t removed, foundation_.wal->CollectCovered(flushed_, pins));
   const Index gone = log().before_first().index;
   if (gone > marked_ || gone > flushed_) {
     world_.Violated(*this, fmt::format("the log has lost entries through {}; it is marked through "
