@@ -297,7 +297,7 @@ class LogLife {
   void Collect(uint64_t durable_applied, const wal::TailToKeep& tail = wal::kNoTail) {
     if (has_failed()) return;
     report_.Begin("collect");
-    Expect(wal_->CollectCovered(Index(durable_applied), tail).status(), "collect");
+    Expect(wal_->CollectCovered(Index(durable_applied), {.tail = tail}).status(), "collect");
   }
   void Spare() {
     if (has_failed()) return;

@@ -12,6 +12,7 @@
 #include "base/fail_point.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "server/log_pins.h"
 #include "server/log_trimmer.h"
 #include "server/test_member.h"
 #include "test/crash_points/member_points.h"
@@ -54,7 +55,8 @@ class Trimming {
       options.on_fatal = [this](const absl::Status& status) {
         report_.Violation(status.ToString());
       };
-      LogTrimmer trimmer(options, Index(0), member.wal(), member.store(), member.runner());
+      const server::LogPins pins;
+      LogTrimmer trimmer(options, Index(0), member.wal(), member.store(), member.runner(), pins);
       for (int i = 0; i < kPutsMax && removals() < kRemovalsMin; ++i) Put(member);
       trimmer.Stop();
       member.runner().Stop().IgnoreError();
