@@ -384,7 +384,8 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watching.hub.progress_interval_ms = config.watch_progress_notify_interval.count();
   watching.on_fatal = on_fatal;
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
-  saver = std::make_unique<SnapshotSaver>(SnapshotSaverOptions{}, fs, *states, *member.store);
+  saver =
+      std::make_unique<SnapshotSaver>(SnapshotSaverOptions{}, fs, *states, *member.store, *pins);
   services = std::make_unique<Services>(context, watch.get(), &open_calls, saver.get());
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);

@@ -20,6 +20,7 @@
 #include "base/status.h"
 #include "server/bootstrap.h"
 #include "server/data_dir.h"
+#include "server/log_pins.h"
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/saver.h"
 #include "server/snapshot/test_state.h"
@@ -172,7 +173,8 @@ class RestoreTest : public testing::Test {
     CheckOk(batch.Commit(state_->store().applied()));
   }
   void Save(const std::string& path) {
-    SnapshotSaver saver({}, wal::PosixFs(), state_->states(), state_->store());
+    LogPins pins;
+    SnapshotSaver saver({}, wal::PosixFs(), state_->states(), state_->store(), pins);
     rpc::FakeStreamCall call;
     saver.Save(call.TakeCall(), "3.7.0");
     std::ofstream file(path, std::ios::binary);

@@ -18,6 +18,7 @@
 #include "server/snapshot/archive_stream.h"
 #include "server/snapshot/sha256.h"
 #include "server/wire.h"
+#include "wal/pins.h"
 
 namespace cairn::server {
 
@@ -85,7 +86,7 @@ class SnapshotSaver::Transfer {
 
   // Makes or shares a copy.
   absl::Status Begin(wal::Fs& fs, Checkpoints& copies) {
-    CAIRN_ASSIGN_OR_RETURN(copy_, copies.Take(at_least_));
+    CAIRN_ASSIGN_OR_RETURN(copy_, copies.Take(at_least_, wal::PinKind::kBackup));
     CAIRN_ASSIGN_OR_RETURN(const snapshot::Manifest manifest, Describe(copy_->path, copy_->files));
     CAIRN_ASSIGN_OR_RETURN(archive_, ArchiveStream::Begin(fs, copy_->path, manifest));
     LOG(INFO) << fmt::format("a snapshot of revision {}, {} MiB, is being saved by {}",
@@ -140,12 +141,12 @@ class SnapshotSaver::Transfer {
 };
 
 SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states,
-                             mvcc::Store& store)
+                             mvcc::Store& store, LogPins& pins)
     : options_(options),
       fs_(fs),
       store_(store),
       copies_({.age_max = options.age_max, .pin_after = milliseconds(0), .has_checksums = false},
-              fs, states, store),
+              fs, states, store, pins),
       thread_([this] { Run(); }) {}
 
 SnapshotSaver::~SnapshotSaver() { Stop(); }

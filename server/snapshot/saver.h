@@ -27,6 +27,7 @@
 
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/log_pins.h"
 #include "server/rpc/call.h"
 #include "server/snapshot/checkpoints.h"
 #include "server/state_home.h"
@@ -51,7 +52,8 @@ struct SnapshotSaverOptions {
 class SnapshotSaver {
  public:
   // All outlive this object.
-  SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store);
+  SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store,
+                LogPins& pins);
   // Stops. The transports whose calls it served have stopped before.
   ~SnapshotSaver();
   SnapshotSaver(const SnapshotSaver&) = delete;

@@ -13,6 +13,7 @@
 
 #include "api/rpc.pb.h"
 #include "base/fail_point.h"
+#include "server/log_pins.h"
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/inspect.h"
 #include "server/snapshot/test_state.h"
@@ -43,7 +44,7 @@ class SaverTest : public testing::Test {
   void MakeSaver() {
     saver_.reset();
     saver_ = std::make_unique<SnapshotSaver>(options_, wal::PosixFs(), state_->states(),
-                                             state_->store());
+                                             state_->store(), pins_);
   }
 
   struct Saved {
@@ -97,6 +98,7 @@ class SaverTest : public testing::Test {
   const std::string directory_;
   SnapshotSaverOptions options_;
   std::unique_ptr<State> state_;
+  LogPins pins_;
   std::unique_ptr<SnapshotSaver> saver_;
 };
 

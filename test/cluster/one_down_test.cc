@@ -55,7 +55,7 @@ class OneDownTest : public ClusterFixture {
 
   // All but reads of its own state.
   static void ExpectRefusedByLearner(const std::string& address) {
-    const Client client(address);
+    Client client(address);
     etcdserverpb::RangeRequest range;
     range.set_key("a");
     range.set_serializable(true);
