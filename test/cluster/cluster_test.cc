@@ -268,7 +268,9 @@ TEST_F(ClusterTest, ALeaderThatStoodStillRenewsNoLeaseThatHasEnded) {
   for (KeptLease& lease : leases) {
     etcdserverpb::LeaseKeepAliveResponse kept;
     // Or an error, when it finds no leader in time.
-    if (lease.stream->Read(&kept)) EXPECT_EQ(kept.ttl(), 0) << lease.request.id();
+    if (lease.stream->Read(&kept)) {
+      EXPECT_EQ(kept.ttl(), 0) << lease.request.id();
+    }
     lease.context.TryCancel();
     lease.stream->Finish();
   }
