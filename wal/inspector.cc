@@ -1,6 +1,7 @@
 #include "wal/inspector.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -16,7 +17,8 @@ namespace {
 // What ForEachEntry holds in memory at once, beside one entry.
 constexpr size_t kReadBytes = size_t{4} << 20;
 
-constexpr std::string_view kLockName = "lock";
+// What the process that holds the log locks, and the file system's own.
+constexpr std::array<std::string_view, 2> kIgnoredNames = {"lock", "lost+found"};
 constexpr std::string_view kBrokenMiddle = ".broken.";
 
 OtherFile::Kind KindOf(std::string_view name) {
@@ -54,7 +56,9 @@ class Inspection {
 
  private:
   absl::Status LookAtOther(const std::string& name) {
-    if (name == kLockName) return absl::OkStatus();
+    if (std::find(kIgnoredNames.begin(), kIgnoredNames.end(), name) != kIgnoredNames.end()) {
+      return absl::OkStatus();
+    }
     OtherFile other{.name = name, .kind = KindOf(name), .size_bytes = 0};
     // Whatever it is, it is only measured.
     if (const auto file = fs_.OpenForReading(PathOf(directory_, name)); file.ok()) {

@@ -67,7 +67,7 @@ struct OtherFile {
   enum class Kind : uint8_t {
     kUnfinished,  // A spare in the making.
     kBroken,      // What a start cut off a torn segment.
-    kForeign,     // Nothing that a log makes.
+    kForeign,     // Nothing that a log makes: a start refuses it.
   };
   std::string name;
   Kind kind = Kind::kForeign;

@@ -307,7 +307,8 @@ void AddSnapshotDiffCommand(CLI::App& app, Tool& tool) {
   const auto options = std::make_shared<DiffOptions>();
   CLI::App& command =
       *snapshot.add_subcommand("diff", "Compare two states: 0 the same, 1 different, 2 trouble");
-  command.add_option("A", options->a, "a data directory or a state's directory")->required();
+  command.add_option("A", options->a, "a data directory, a state's directory or a saved snapshot")
+      ->required();
   command.add_option("B", options->b, "another one")->required();
   command.add_flag("--replay", options->replay,
                    "first apply, in memory, what each log has committed and the state lacks");

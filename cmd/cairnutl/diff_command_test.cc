@@ -42,7 +42,7 @@ class MemState {
     EXPECT_TRUE(store_->Flush().ok());
     applier_.reset();
     store_.reset();
-    return Must(OpenedState::Adopt(name, disk_.Open(), nullptr));
+    return Must(OpenedState::Adopt(name, disk_.Open()));
   }
 
  private:
@@ -172,7 +172,7 @@ TEST(DiffTest, TheCommandComparesDirectories) {
   EXPECT_EQ(SnapshotDiff({.a = a.root(), .b = b.root() + "/nowhere"}, tool), kExitUsage);
   EXPECT_EQ(SnapshotDiff({.a = a.root(), .b = a.log() + "/0000000000000001.wal"}, tool),
             kExitUsage);
-  EXPECT_THAT(tool.TakeNotes(), HasSubstr("is a file"));
+  EXPECT_THAT(tool.TakeNotes(), HasSubstr("snapshot"));
   tool.format = Format::kJson;
   EXPECT_EQ(SnapshotDiff({.a = a.root(), .b = b.root()}, tool), kExitDifferent);
   const Json json = Json::parse(tool.TakePrinted());

@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", line);
   };
 
-  CLI::App app("Looks into the files of a Cairn member that does not run, restores snapshots", "cairnutl");
+  CLI::App app("Looks into the files of a Cairn member that does not run, restores snapshots",
+               "cairnutl");
   // What follows a command may also be an option of the whole.
   app.fallthrough();
   app.require_subcommand(1);

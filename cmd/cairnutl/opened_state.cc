@@ -8,10 +8,12 @@
 
 #include "base/status.h"
 #include "cmd/cairnutl/layered_backend.h"
+#include "cmd/cairnutl/log_look.h"
 #include "mvcc/rocks_backend.h"
 #include "server/applier.h"
 #include "server/bootstrap.h"
 #include "server/installed_at.h"
+#include "server/snapshot/inspect.h"
 #include "wal/inspector.h"
 #include "wal/posix_fs.h"
 
@@ -24,8 +26,6 @@ constexpr int64_t kMemoryBytes = int64_t{64} << 20;
 // What is applied as one batch in a replay.
 constexpr size_t kReplayEntriesMax = 1000;
 constexpr size_t kReplayBytesMax = size_t{4} << 20;
-
-bool ShowNothing(const wal::SeenBatch&) { return true; }
 
 // Nothing when there is no such row, as in a state of which nothing was ever flushed.
 absl::StatusOr<std::optional<mvcc::FormatRow>> ReadFormatRow(const mvcc::Backend& backend) {
@@ -120,6 +120,11 @@ class Replayer {
 
 }  // namespace
 
+bool IsSnapshotFile(const WhereToLook& where) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(where.directory, error);
+}
+
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenRows(const std::string& state_path) {
   return mvcc::OpenRocksBackendForReading(
       {.directory = state_path, .memory_limit_bytes = kMemoryBytes});
@@ -139,11 +144,11 @@ absl::StatusOr<mvcc::StateRow> ReadStateRow(const mvcc::Backend& backend) {
 }
 
 absl::StatusOr<OpenedState> OpenedState::Open(const StateOptions& options, const Tool& tool) {
-  std::error_code error;
-  if (std::filesystem::is_regular_file(options.where.directory, error)) {
-    return base::Error(absl::StatusCode::kInvalidArgument,
-                       "{} is a file: name a data directory or a state's directory",
-                       options.where.directory);
+  if (IsSnapshotFile(options.where)) {
+    const std::string& path = options.where.directory;
+    CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> rows,
+                           server::OpenSnapshotRows(wal::PosixFs(), path));
+    return Adopt(path, std::move(rows));
   }
   OpenedState state;
   state.name_ = options.where.directory;
@@ -153,7 +158,7 @@ absl::StatusOr<OpenedState> OpenedState::Open(const StateOptions& options, const
   if (options.replay) backend = std::make_unique<LayeredBackend>(std::move(backend));
   std::optional<wal::LogReport> log;
   if (const std::string& log_path = state.located_.wal_path; !log_path.empty()) {
-    CAIRN_ASSIGN_OR_RETURN(log, wal::InspectLog(wal::PosixFs(), log_path, ShowNothing));
+    CAIRN_ASSIGN_OR_RETURN(log, InspectPatiently(log_path, state.located_.is_running));
   } else if (options.replay) {
     CAIRN_RETURN_IF_ERROR(WalOf(state.located_, options.where).status());
   }
@@ -163,11 +168,9 @@ absl::StatusOr<OpenedState> OpenedState::Open(const StateOptions& options, const
 }
 
 absl::StatusOr<OpenedState> OpenedState::Adopt(std::string name,
-                                               std::unique_ptr<mvcc::Backend> backend,
-                                               std::shared_ptr<void> holds) {
+                                               std::unique_ptr<mvcc::Backend> backend) {
   OpenedState state;
   state.name_ = std::move(name);
-  state.holds_ = std::move(holds);
   CAIRN_RETURN_IF_ERROR(state.OpenStore(std::move(backend), std::nullopt, {}));
   return state;
 }

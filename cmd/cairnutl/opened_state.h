@@ -1,4 +1,5 @@
-// A state opened for reading only: of a member, or any other directory that holds one.
+// A state opened for reading only: of a member, of any other directory that holds one, or inside of
+// a saved snapshot.
 //
 // What every command that reads states stands on; where one comes from is this file's business
 // alone. Nothing on the disk changes: RocksDB opens for reading, and what a replay of the log adds
@@ -30,11 +31,12 @@ struct StateOptions {
 
 class OpenedState {
  public:
-  // Errors as Locate; DATA_LOSS when the files do not check out.
+  // `where.directory` may name a saved snapshot, too, which is complete without a log. Errors as
+  // Locate; DATA_LOSS when the files do not check out.
   static absl::StatusOr<OpenedState> Open(const StateOptions& options, const Tool& tool);
-  // A state that some other reader has made available. `holds` is kept until this one is gone.
-  static absl::StatusOr<OpenedState> Adopt(std::string name, std::unique_ptr<mvcc::Backend> backend,
-                                           std::shared_ptr<void> holds);
+  // A state whose rows somebody else has opened.
+  static absl::StatusOr<OpenedState> Adopt(std::string name,
+                                           std::unique_ptr<mvcc::Backend> backend);
 
   // How messages name it.
   const std::string& name() const { return name_; }
@@ -59,12 +61,14 @@ class OpenedState {
 
   std::string name_;
   Located located_;
-  std::shared_ptr<void> holds_;
   mvcc::FormatRow format_;
   std::unique_ptr<mvcc::Store> store_;  // Owns what backend_ points to.
   const mvcc::Backend* backend_ = nullptr;
   uint64_t replayed_ = 0;
 };
+
+// Whether it is a file, as snapshots are, and no directory.
+bool IsSnapshotFile(const WhereToLook& where);
 
 // The rows of a state, for whoever wants them also when the store's own rows are damaged.
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenRows(const std::string& state_path);

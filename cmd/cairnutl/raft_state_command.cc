@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "cmd/cairnutl/entry_text.h"
+#include "cmd/cairnutl/log_look.h"
 #include "cmd/cairnutl/opened_state.h"
 #include "cmd/cairnutl/report.h"
 #include "cmd/cairnutl/row_text.h"
@@ -18,13 +19,10 @@
 #include "server/installed_at.h"
 #include "server/membership_rows.h"
 #include "wal/inspector.h"
-#include "wal/posix_fs.h"
 
 namespace cairn::cairnutl {
 
 namespace {
-
-bool ShowNothing(const wal::SeenBatch&) { return true; }
 
 // Null in JSON, "-" in text, where there is none.
 Json IdJson(const std::optional<raft::EntryId>& id) {
@@ -50,8 +48,8 @@ class Collector {
  public:
   explicit Collector(const Tool& tool) : tool_(tool) {}
 
-  absl::Status AddLog(const std::string& path) {
-    CAIRN_ASSIGN_OR_RETURN(log_, wal::InspectLog(wal::PosixFs(), path, ShowNothing));
+  absl::Status AddLog(const std::string& path, bool is_running) {
+    CAIRN_ASSIGN_OR_RETURN(log_, InspectPatiently(path, is_running));
     const wal::LogState& state = log_->state;
     uint64_t bytes = 0;
     for (const wal::SegmentReport& segment : log_->segments) bytes += segment.scan.file_bytes;
@@ -184,7 +182,7 @@ int RaftState(const WhereToLook& where, const Tool& tool) {
   const absl::StatusOr<std::string> wal_path = WalOf(*located, where);
   if (!wal_path.ok()) return tool.Fail(wal_path.status());
   Collector collector(tool);
-  if (const absl::Status status = collector.AddLog(*wal_path); !status.ok()) {
+  if (const absl::Status status = collector.AddLog(*wal_path, located->is_running); !status.ok()) {
     return tool.Fail(status);
   }
   if (!located->state_path.empty()) {

@@ -135,7 +135,9 @@ absl::StatusOr<Rows> OpenForScan(const StateOptions& options, const Tool& tool) 
     return rows;
   }
   // Also one of which the beginning is damaged has rows to show.
-  if (options.replay || !absl::IsDataLoss(state.status())) return state.status();
+  if (options.replay || IsSnapshotFile(options.where) || !absl::IsDataLoss(state.status())) {
+    return state.status();
+  }
   tool.note(fmt::format("damaged: {}", base::Message(state.status())));
   CAIRN_ASSIGN_OR_RETURN(rows.located, Locate(options.where, tool));
   CAIRN_ASSIGN_OR_RETURN(const std::string path, StateOf(rows.located, options.where));
@@ -192,7 +194,8 @@ Facts FactsOf(const OpenedState& state, const StateCounts& counts) {
   const mvcc::Store& store = state.store();
   const mvcc::Published published = store.published();
   Facts facts;
-  facts.Add("state", state.located().state_path);
+  const std::string& path = state.located().state_path;
+  facts.Add("state", path.empty() ? state.name() : path);
   facts.Add("cluster", Hex(state.format().cluster.value()));
   facts.Add("member", Hex(state.format().member.value()));
   facts.Add("applied index", store.applied().index.value());
@@ -289,7 +292,7 @@ int StateShowStats(const StateOptions& options, const Tool& tool) {
 void AddStateOptions(CLI::App& command, StateOptions& options) {
   command
       .add_option("DIR", options.where.directory,
-                  "data directory of a member, or a state's directory")
+                  "data directory of a member, a state's directory, or a saved snapshot")
       ->required();
   command.add_option("--wal-dir", options.where.wal_directory,
                      "the log's directory, if it lies elsewhere");

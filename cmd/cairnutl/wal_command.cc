@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "cmd/cairnutl/log_look.h"
 #include "cmd/cairnutl/opened_state.h"
 #include "cmd/cairnutl/report.h"
 #include "cmd/cairnutl/wal_report.h"
@@ -17,32 +18,22 @@ namespace cairn::cairnutl {
 
 namespace {
 
-bool ShowNothing(const wal::SeenBatch&) { return true; }
-
-// Beside a running member a segment may be finished and the next begun between two looks, which
-// seems like damage: then it is worth another look.
-constexpr int kLooksMax = 5;
-
 struct LookedAt {
   Located located;
   wal::LogReport log;
 };
 
-// `visitor` makes what gets the batches, afresh for each look.
-absl::StatusOr<LookedAt> LookAtLog(
-    const WhereToLook& where, const Tool& tool,
-    absl::FunctionRef<std::function<bool(const wal::SeenBatch&)>()> visitor) {
+absl::StatusOr<LookedAt> LookAtLog(const WhereToLook& where, const Tool& tool,
+                                   MakeVisitor visitor) {
   LookedAt looked;
   CAIRN_ASSIGN_OR_RETURN(looked.located, Locate(where, tool));
   CAIRN_ASSIGN_OR_RETURN(const std::string path, WalOf(looked.located, where));
-  for (int look = 1;; ++look) {
-    CAIRN_ASSIGN_OR_RETURN(looked.log, wal::InspectLog(wal::PosixFs(), path, visitor()));
-    if (looked.log.is_readable() || !looked.located.is_running || look == kLooksMax) return looked;
-  }
+  CAIRN_ASSIGN_OR_RETURN(looked.log, InspectPatiently(path, looked.located.is_running, visitor));
+  return looked;
 }
 
 absl::StatusOr<LookedAt> LookAtLog(const WhereToLook& where, const Tool& tool) {
-  return LookAtLog(where, tool, [] { return ShowNothing; });
+  return LookAtLog(where, tool, [] { return [](const wal::SeenBatch&) { return true; }; });
 }
 
 // What is wrong with the log, if anything, beside the results; the exit code for it.
@@ -128,7 +119,9 @@ int WalVerify(const WhereToLook& where, const Tool& tool) {
   } else {
     return RefuseFormat(tool);
   }
-  return log.verdict.kind == wal::VerdictKind::kTorn ? kExitTorn : ExitCodeOf(log);
+  if (const int code = ExitCodeOf(log); code != kExitOk) return code;
+  if (HasForeignFiles(log)) return kExitDamaged;
+  return log.verdict.kind == wal::VerdictKind::kTorn ? kExitTorn : kExitOk;
 }
 
 int WalShowStats(const WhereToLook& where, const Tool& tool) {

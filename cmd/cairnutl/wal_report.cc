@@ -116,6 +116,12 @@ int ExitCodeOf(const LogReport& log) {
   return log.verdict.kind == VerdictKind::kNoLog ? kExitError : kExitDamaged;
 }
 
+bool HasForeignFiles(const LogReport& log) {
+  return std::any_of(log.others.begin(), log.others.end(), [](const wal::OtherFile& other) {
+    return other.kind == wal::OtherFile::Kind::kForeign;
+  });
+}
+
 Report SegmentsReport(const LogReport& log) {
   Report report({"name", "state", "bytes", "used", "batches", "records", "first index",
                  "first term", "last index", "last term"});
@@ -147,9 +153,16 @@ std::vector<std::string> DamageLines(const LogReport& log) {
 
 std::vector<std::string> VerdictLines(const LogReport& log) {
   std::vector<std::string> lines;
+  for (const wal::OtherFile& other : log.others) {
+    if (other.kind != wal::OtherFile::Kind::kForeign) continue;
+    lines.push_back(fmt::format(
+        "{} is none of the log's files; a start refuses until it is moved elsewhere", other.name));
+  }
   switch (log.verdict.kind) {
     case VerdictKind::kWhole:
-      return {fmt::format("whole: {} segments, {}", log.verdict.last + 1, ReadableText(log))};
+      lines.push_back(
+          fmt::format("whole: {} segments, {}", log.verdict.last + 1, ReadableText(log)));
+      return lines;
     case VerdictKind::kTorn:
       lines.push_back(TornText(log));
       break;
@@ -188,6 +201,11 @@ Json VerdictJson(const LogReport& log) {
                        {"lastIndexBehind", IndexOf(segment.last_entry_behind)}});
   }
   json["damaged"] = std::move(damaged);
+  Json foreign = Json::array();
+  for (const wal::OtherFile& other : log.others) {
+    if (other.kind == wal::OtherFile::Kind::kForeign) foreign.push_back(other.name);
+  }
+  json["foreignFiles"] = std::move(foreign);
   return json;
 }
 

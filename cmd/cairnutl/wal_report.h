@@ -24,6 +24,9 @@ std::string VerdictName(wal::VerdictKind kind);
 // that a start would refuse.
 int ExitCodeOf(const wal::LogReport& log);
 
+// Files beside the log's own: a start refuses until they are moved away.
+bool HasForeignFiles(const wal::LogReport& log);
+
 // One row for each file of the log.
 Report SegmentsReport(const wal::LogReport& log);
 

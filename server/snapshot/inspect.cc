@@ -61,6 +61,13 @@ absl::Status Annotate(const std::string& path, const absl::Status& status) {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenSnapshotRows(wal::Fs& fs,
+                                                                const std::string& path) {
+  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive,
+                         ArchiveReader::Open(fs, path, Digest::kSkip));
+  return OpenState(*archive, path);
+}
+
 absl::StatusOr<SnapshotFacts> InspectSnapshot(wal::Fs& fs, const std::string& path,
                                               absl::FunctionRef<bool()> is_stopping) {
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive,

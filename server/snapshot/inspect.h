@@ -9,14 +9,21 @@
 #include <absl/status/statusor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "api/snapshot.pb.h"
+#include "mvcc/backend.h"
 #include "mvcc/state_check.h"
 #include "server/snapshot/archive_reader.h"
 #include "wal/fs.h"
 
 namespace cairn::server {
+
+// The rows of the state in the snapshot at `path`, read where they lie. The layout is looked at,
+// and RocksDB checks the blocks that it reads. The file must not change while the backend lives.
+absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenSnapshotRows(wal::Fs& fs,
+                                                                const std::string& path);
 
 struct SnapshotFacts {
   snapshot::Manifest manifest;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -49,7 +50,7 @@ std::vector<json> ParseLines(const std::string& text) {
   return lines;
 }
 
-// Names, sizes, times of change and contents of everything below `root`.
+// Names, sizes, times of change and a hash of the content of everything below `root`.
 std::map<std::string, std::string> Listing(const std::string& root) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
@@ -58,7 +59,9 @@ std::map<std::string, std::string> Listing(const std::string& root) {
     std::string& line = files[entry.path().string()];
     line =
         fmt::format("{} bytes, {}.{}\n", info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
-    if (entry.is_regular_file()) line += ReadFile(entry.path().string());
+    if (entry.is_regular_file()) {
+      line += fmt::format("{:x}", std::hash<std::string>()(ReadFile(entry.path().string())));
+    }
   }
   return files;
 }
@@ -264,6 +267,8 @@ TEST_F(OfflineToolsTest, ARunningMemberIsRefusedUnlessToldOtherwise) {
 
 TEST_F(OfflineToolsTest, AStoppedMembersStateNeedsNoLog) {
   ASSERT_NO_FATAL_FAILURE(DoOperations());
+  const std::string snapshot = MakeTempDir("snapshot") + "/saved";
+  ASSERT_NO_FATAL_FAILURE(Etcdctl({"snapshot", "save", snapshot}));
   ASSERT_TRUE(server_.Terminate().ok());
   const std::string copy = MakeTempDir("copy");
   fs::copy(data(), copy, fs::copy_options::recursive);
@@ -271,6 +276,10 @@ TEST_F(OfflineToolsTest, AStoppedMembersStateNeedsNoLog) {
   EXPECT_EQ(Print({"hashkv", copy + "/state/1"}), ExpectedHash());
   EXPECT_EQ(Print({"state", "get", data(), "foo"}), "foo\nbaz\n");
   EXPECT_THAT(Print({"snapshot", "diff", data(), copy}), HasSubstr("the same\n"));
+  // What a snapshot holds is looked at in the file.
+  EXPECT_THAT(Print({"snapshot", "diff", snapshot, data()}), HasSubstr("the same\n"));
+  EXPECT_EQ(Print({"hashkv", snapshot}), ExpectedHash());
+  EXPECT_EQ(Print({"state", "get", snapshot, "foo"}), "foo\nbaz\n");
 
   ASSERT_TRUE(server_.Start().ok());
   ASSERT_NO_FATAL_FAILURE(Etcdctl({"put", "foo", "changed"}));
@@ -283,15 +292,20 @@ TEST_F(OfflineToolsTest, AStoppedMembersStateNeedsNoLog) {
                         "B value \"baz\" at 3, created 2, version 2\n"));
   EXPECT_EQ(Listing(copy), before);
 
-  // Damage is named by file and offset, and a start says the same.
+  // Damage is named by file and offset.
+  const std::vector<json> third =
+      ParseLines(Print({"wal", "dump", copy, "--from=3", "--to=3", "-w", "json"}));
+  ASSERT_EQ(third.size(), 1U);
+  const size_t offset = third[0]["offset"];
   const std::string segment = copy + "/wal/0000000000000001.wal";
   std::string content = ReadFile(segment);
-  content[2048 + 100] = static_cast<char>(content[2048 + 100] ^ 1);
+  content[offset + 70] = static_cast<char>(content[offset + 70] ^ 1);
   std::ofstream(segment, std::ios::binary | std::ios::trunc) << content;
   const CommandResult verdict = Tool({"wal", "verify", copy});
   EXPECT_EQ(verdict.exit.code, 4);
-  EXPECT_THAT(verdict.out, StartsWith("corrupt: 0000000000000001.wal at offset 2048: "));
-  EXPECT_THAT(verdict.out, HasSubstr("readable: entries 1 to "));
+  EXPECT_THAT(verdict.out,
+              StartsWith(fmt::format("corrupt: 0000000000000001.wal at offset {}: ", offset)));
+  EXPECT_THAT(verdict.out, HasSubstr("readable: entries 1 to 2 "));
   EXPECT_THAT(verdict.out, HasSubstr("intact behind the damage"));
 }
 
