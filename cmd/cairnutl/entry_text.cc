@@ -59,6 +59,7 @@ constexpr std::array kKinds = {
     KindInfo{CommandKind::kClusterVersion, "cluster-version",
              PrototypeOf<internal::ClusterVersion>},
     KindInfo{CommandKind::kDowngrade, "downgrade", PrototypeOf<internal::Downgrade>},
+    KindInfo{CommandKind::kRaiseRevision, "raise-revision", PrototypeOf<internal::RevisionRaise>},
 };
 
 const KindInfo* Find(CommandKind kind) {

@@ -72,6 +72,7 @@ class Collector {
     facts_.Add("log configuration", state.configuration()
                                         ? ConfigurationCell(*state.configuration(), tool_.format)
                                         : Json(nullptr));
+    facts_.Add("sync mode", SyncModeName(state.sync_mode()));
     facts_.Add("log segments", log_->segments.size());
     facts_.Add("log bytes", bytes);
     return absl::OkStatus();

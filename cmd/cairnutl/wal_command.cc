@@ -180,8 +180,8 @@ void AddWalCommand(CLI::App& app, Tool& tool) {
   dump.add_option("--term", options->filter.term, "only records of this term");
   dump.add_option("--type", options->filter.types, "only records of this type; may be repeated")
       ->allow_extra_args(false)
-      ->check(
-          CLI::IsMember({"entry", "hard-state", "configuration", "marker", "snapshot-installed"}));
+      ->check(CLI::IsMember(
+          {"entry", "hard-state", "configuration", "marker", "snapshot-installed", "sync-mode"}));
   dump.add_flag("--batches", options->filter.with_batches, "show the headers of batches too");
   dump.add_flag("--requests", options->requests,
                 "only applied requests, in order, as lines of JSON: nothing superseded, nothing "

@@ -42,6 +42,8 @@ std::string RecordText(const Record& record) {
     case RecordType::kSnapshotInstalled:
       return fmt::format("{} of term {}, {}", record.id.index, record.id.term,
                          DescribeConfiguration(record.data));
+    case RecordType::kSyncMode:
+      return SyncModeName(record.sync_mode);
     default:
       return fmt::format("{} bytes", record.data.size());
   }
@@ -65,6 +67,9 @@ void PutRecord(Json& object, const Record& record) {
       PutConfiguration(object, record.data);
       break;
     case RecordType::kMarker:
+      break;
+    case RecordType::kSyncMode:
+      object["mode"] = SyncModeName(record.sync_mode);
       break;
     default:
       object["data_base64"] = Base64(record.data);

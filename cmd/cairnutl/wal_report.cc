@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <string_view>
 
@@ -88,9 +89,17 @@ std::string RecordTypeName(wal::RecordType type) {
       return "marker";
     case wal::RecordType::kSnapshotInstalled:
       return "snapshot-installed";
+    case wal::RecordType::kSyncMode:
+      return "sync-mode";
     default:
       return fmt::format("type-{}", static_cast<uint8_t>(type));
   }
+}
+
+std::string SyncModeName(wal::SyncMode mode) {
+  constexpr std::array<std::string_view, 3> kNames = {"always", "never", "interval"};
+  const auto at = static_cast<size_t>(mode);
+  return at < kNames.size() ? std::string(kNames[at]) : fmt::format("mode {}", at);
 }
 
 std::string VerdictName(VerdictKind kind) {
@@ -162,7 +171,7 @@ std::vector<std::string> VerdictLines(const LogReport& log) {
     case VerdictKind::kWhole:
       lines.push_back(
           fmt::format("whole: {} segments, {}", log.verdict.last + 1, ReadableText(log)));
-      return lines;
+      break;
     case VerdictKind::kTorn:
       lines.push_back(TornText(log));
       break;
@@ -170,8 +179,13 @@ std::vector<std::string> VerdictLines(const LogReport& log) {
       lines.push_back(fmt::format("{}: {}", VerdictName(log.verdict.kind), log.verdict.message));
       break;
   }
-  if (log.verdict.kind != VerdictKind::kNoLog) {
+  if (log.verdict.kind != VerdictKind::kNoLog && log.verdict.kind != VerdictKind::kWhole) {
     lines.push_back("readable: " + ReadableText(log));
+  }
+  if (log.state.sync_mode() != wal::SyncMode::kAlways) {
+    lines.push_back(fmt::format(
+        "sync mode {}: a power cut may have taken what was acknowledged last, and no verdict tells",
+        SyncModeName(log.state.sync_mode())));
   }
   const std::vector<std::string> behind = DamageLines(log);
   lines.insert(lines.end(), behind.begin(), behind.end());
@@ -190,6 +204,7 @@ Json VerdictJson(const LogReport& log) {
   json["last"] = log.last.index.value();
   json["lastTerm"] = log.last.term.value();
   json["commit"] = log.state.commit().value();
+  json["syncMode"] = SyncModeName(log.state.sync_mode());
   Json damaged = Json::array();
   for (const SegmentReport& segment : log.segments) {
     if (!segment.is_damaged()) continue;

@@ -72,8 +72,10 @@ class WalStats {
   uint64_t padding_bytes_ = 0;
 };
 
-// "entry", "hard-state", "configuration", "marker", "snapshot-installed".
+// "entry", "hard-state", "configuration", "marker", "snapshot-installed", "sync-mode".
 std::string RecordTypeName(wal::RecordType type);
+// As server/sync_mode.h's, which pure code cannot reach, and for any number.
+std::string SyncModeName(wal::SyncMode mode);
 
 }  // namespace cairn::cairnutl
 
