@@ -137,7 +137,7 @@ class RestoreTest : public testing::Test {
     AddToHistory();
     Save(root_ + "/snapshot");
     request_.snapshot_path = root_ + "/snapshot";
-    request_.log.segment_bytes = 16384;
+    request_.log.segment_bytes = wal::kSegmentBytesMin;
     files::create_directory(root_ + "/site");
   }
   static std::string Name() {
@@ -329,7 +329,7 @@ TEST_F(RestoreTest, TheRevisionCanBeRaised) {
   EXPECT_EQ(store.Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, int64_t{kPuts} - 2);
   EXPECT_TRUE(mvcc::IsCompacted(store.Count(mvcc::KeyRange::All(), before).status()));
   request_.bump_revision = std::numeric_limits<int64_t>::max();
-  EXPECT_THAT(Refusal(ConfigOf(0, 3)), HasSubstr("cannot be raised"));
+  EXPECT_THAT(Refusal(ConfigOf(1, 3)), HasSubstr("cannot be raised"));
 }
 
 TEST_F(RestoreTest, WhatCannotBeIsRefusedAndLeavesNothing) {
