@@ -1,15 +1,19 @@
 // A snapshot that stock etcdctl has saved becomes a cluster again: of one, three and five members,
 // with every key, revision, lease and alarm. Whatever is cut short or altered is refused and leaves
 // nothing. Cairn only.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -32,7 +36,7 @@ constexpr std::chrono::milliseconds kPoll{5};
 
 // The offline tool lies beside the server.
 std::string Cairnutl() {
-  return (fs::path(ServerUnderTest().binary).parent_path() / "cairnutl").string();
+  return (fs::path(ServerUnderTest().binary).parent_path() / "cairnutl" / "cairnutl").string();
 }
 
 CommandResult Execute(std::vector<std::string> argv) {
@@ -313,7 +317,12 @@ TEST_F(SaveRestoreTest, ThreeMembersBecomeFive) {
   // Any majority goes on.
   five->server(1).Kill();
   five->server(3).Kill();
-  ASSERT_NO_FATAL_FAILURE(Put(five->server(0), "with three", "of five"));
+  Client client(five->server(0).address());
+  etcdserverpb::PutRequest put;
+  put.set_key("with three of five");
+  etcdserverpb::PutResponse written;
+  // Who led may be among the dead.
+  EXPECT_TRUE(Until([&] { return client.Put(put, &written).ok(); }));
 }
 
 TEST_F(SaveRestoreTest, WatchersHearOfARaisedRevision) {
@@ -369,34 +378,40 @@ TEST_F(SaveRestoreTest, WhatIsAlteredOrInTheWayIsRefused) {
   refused(whole.substr(0, whole.size() - 32), "--skip-hash-check");
   refused("", "offset 0");
   // The directory of a member that is there.
-  std::vector<std::string> before;
-  for (const auto& entry : fs::recursive_directory_iterator(old.server(0).data_dir())) {
-    before.push_back(entry.path());
-  }
+  ASSERT_TRUE(old.server(0).Terminate().ok());
+  const auto files_of_old = [&] {
+    std::vector<std::string> paths;
+    for (const auto& entry : fs::recursive_directory_iterator(old.server(0).data_dir())) {
+      paths.push_back(entry.path());
+    }
+    return paths;
+  };
+  const std::vector<std::string> before = files_of_old();
   const CommandResult in_the_way =
       Execute({Cairnutl(), "snapshot", "restore", file, "--data-dir=" + old.server(0).data_dir()});
   EXPECT_NE(in_the_way.exit.code, 0);
   EXPECT_THAT(in_the_way.err, HasSubstr("is not empty"));
-  std::vector<std::string> after;
-  for (const auto& entry : fs::recursive_directory_iterator(old.server(0).data_dir())) {
-    after.push_back(entry.path());
-  }
-  EXPECT_EQ(after, before);
+  EXPECT_EQ(files_of_old(), before);
   const CommandResult unknown = Execute({Cairnutl(), "snapshot", "restore", file, "--nonsense"});
   EXPECT_EQ(unknown.exit.code, 2);
 }
 
-// A client that is stopped before it has taken much, and who ends first.
+// A client that cannot write what it takes, so that the save is under way for as long as the test
+// likes; and who ends first.
 TEST_F(SaveRestoreTest, WhatIsCutShortLeavesNoSnapshot) {
   Cluster old(ServerUnderTest(), 1);
   ASSERT_OK(old.Start());
   Server& server = old.server(0);
+  // Far more than the server, the sockets and the client hold between them.
   ASSERT_NO_FATAL_FAILURE(PutMegabytes(server, 64));
   enum class End { kClient, kServerKilled, kServerStopped };
   for (const End end : {End::kClient, End::kServerKilled, End::kServerStopped}) {
     SCOPED_TRACE(static_cast<int>(end));
     const std::string file = fmt::format("{}/cut{}", folder_, static_cast<int>(end));
     const std::string part = file + ".part";
+    ASSERT_EQ(mkfifo(part.c_str(), 0600), 0);
+    const int reader = open(part.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ASSERT_GE(reader, 0);
     ProcessOptions options;
     options.argv = {"/usr/bin/etcdctl", "--endpoints=" + server.address(), "snapshot", "save",
                     file};
@@ -404,34 +419,27 @@ TEST_F(SaveRestoreTest, WhatIsCutShortLeavesNoSnapshot) {
     options.output_path = folder_ + "/etcdctl.log";
     absl::StatusOr<Process> client = Process::Start(options);
     ASSERT_TRUE(client.ok()) << client.status();
-    ASSERT_TRUE(Until([&] { return fs::exists(part) || !client->IsRunning(); }));
-    client->Signal(SIGSTOP);
-    ASSERT_TRUE(Until([&] { return Copies(server) == 1; }));
-    switch (end) {
-      case End::kClient:
-        client->Signal(SIGKILL);
-        client->Signal(SIGCONT);
-        break;
-      case End::kServerKilled:
-        server.Kill();
-        client->Signal(SIGCONT);
-        break;
-      case End::kServerStopped: {
-        const absl::StatusOr<ExitState> stopped = server.Terminate();
-        ASSERT_TRUE(stopped.ok()) << stopped.status();
-        EXPECT_EQ(stopped->code, 0);
-        EXPECT_EQ(Copies(server), 0);
-        client->Signal(SIGCONT);
-        break;
-      }
+    ASSERT_TRUE(Until([&] { return Copies(server) == 1; })) << ReadFile(options.output_path);
+    if (end == End::kClient) client->Signal(SIGKILL);
+    if (end == End::kServerKilled) server.Kill();
+    if (end == End::kServerStopped) {
+      const absl::StatusOr<ExitState> stopped = server.Terminate();
+      ASSERT_TRUE(stopped.ok()) << stopped.status();
+      EXPECT_EQ(stopped->code, 0);
+      EXPECT_EQ(Copies(server), 0);
     }
+    // Now it may write all that it has.
+    std::string taken(size_t{1} << 16, '\0');
+    EXPECT_TRUE(Until([&] {
+      while (read(reader, taken.data(), taken.size()) > 0) {
+      }
+      return !client->IsRunning();
+    }));
+    close(reader);
     const std::optional<ExitState> ended = client->Wait(kServerDeadline);
     ASSERT_TRUE(ended.has_value());
     EXPECT_NE(*ended, (ExitState{}));
     EXPECT_FALSE(fs::exists(file));
-    if (fs::exists(part)) {
-      EXPECT_NE(Execute({Cairnutl(), "snapshot", "verify", part}).exit.code, 0);
-    }
     if (!server.IsRunning()) {
       ASSERT_TRUE(server.Start().ok()) << server.Log();
     }
