@@ -381,8 +381,6 @@ TEST_F(TransportTest, WhatIsNotBuiltNamesItself) {
   } const cases[] = {
       {"/etcdserverpb.Auth/AuthEnable",
        "method AuthEnable of service etcdserverpb.Auth not implemented"},
-      {"/etcdserverpb.Maintenance/Snapshot",
-       "method Snapshot of service etcdserverpb.Maintenance not implemented"},
       {"/v3lockpb.Lock/Lock", "method Lock of service v3lockpb.Lock not implemented"},
       {"/v3electionpb.Election/Observe",
        "method Observe of service v3electionpb.Election not implemented"},
