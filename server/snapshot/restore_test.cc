@@ -5,7 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
-#include <map>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
