@@ -185,6 +185,8 @@ class Member : private server::ChangeSink, private server::InstallHost {
 
   // server::ChangeSink.
   void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) override;
+  // Only members that sync by interval raise it.
+  void OnRaised(Revision revision) override { OnCommitted({}, revision); }
   void OnReplaced(Revision revision) override;
 
   // server::InstallHost.

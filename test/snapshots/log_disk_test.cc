@@ -192,7 +192,8 @@ class LogDiskTest : public testing::Test {
   std::vector<LogPin> FollowerPins() {
     std::vector<LogPin> pins;
     for (int member = 0; member < kAway; ++member) {
-      for (const LogPin& pin : Log(member).pins()) {
+      const auto log = Log(member);
+      for (const LogPin& pin : log.pins()) {
         if (pin.kind() == LogPin::FOLLOWER) pins.push_back(pin);
       }
     }
