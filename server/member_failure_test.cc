@@ -23,7 +23,7 @@ namespace {
 constexpr char kKey[] = "key";
 // Three to a segment; enough of them that some segments go.
 constexpr size_t kValueBytes = 5000;
-constexpr int64_t kPuts = 24;
+constexpr int64_t kPuts = 15;
 
 class FailingMember {
  public:

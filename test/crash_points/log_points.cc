@@ -134,8 +134,9 @@ class LogStarter {
     fs.set_step_observer(nullptr);
     if (!found.has_value()) return;
     const std::optional<Cut> cut = CutOff(image, found->recovered);
-    if (cut.has_value()) CheckKept(fs.Contents(), *cut);
     GoOn(fs, *found, promise);
+    // Over the power cuts, too.
+    if (cut.has_value()) CheckKept(fs.Contents(), *cut);
     for (const Moment& moment : moments) {
       const size_t effects = moment.before.Unsynced().size();
       for (const std::vector<bool>& kept : FewSubsets(effects, bounds_.deep_subsets, images_)) {
@@ -298,6 +299,11 @@ class LogLife {
     if (has_failed()) return;
     report_.Begin("collect");
     Expect(wal_->CollectCovered(Index(durable_applied), {.tail = tail}).status(), "collect");
+    for (const std::string& effect : fs_.disk().Unsynced()) {
+      if (effect.starts_with("remove ")) {
+        report_.Violation(fmt::format("collect: {} is not durable at the end", effect));
+      }
+    }
   }
   void Spare() {
     if (has_failed()) return;
@@ -391,6 +397,13 @@ class LogLife {
     while (!has_failed() && model().last() < 40) Put(1200);
     Write({Entry(1800)});
     Write({Entry(1800)});
+    Collect(model().marker);
+    Sync();
+    Collect(model().marker);
+    // All but the entry that begins a segment is covered, and that segment is not synced.
+    while (!has_failed() && !IsRotationNext()) Put(300);
+    Mark(last(), true);
+    Write({Entry(2000)});
     Collect(model().marker);
     Sync();
     Collect(model().marker);

@@ -28,9 +28,12 @@ struct Bounds {
   size_t random_subsets = 200;
   // One image in so many also crashes at every step of its recovery, and there so many of the
   // subsets are kept: none, all, the rest at random.
-  uint64_t deep_every = 2;
+  uint64_t deep_every = 4;
   size_t deep_subsets = 6;
 };
+// A first look, for what shows itself soon.
+inline constexpr Bounds kFewBounds{
+    .exhaustive_max = 5, .random_subsets = 16, .deep_every = 12, .deep_subsets = 4};
 inline constexpr Bounds kLongBounds{
     .exhaustive_max = 13, .random_subsets = 4000, .deep_every = 1, .deep_subsets = 40};
 

@@ -28,8 +28,8 @@ using wal::FaultDisk;
 using wal::FaultStep;
 
 constexpr char kKey[] = "key";
-// Three to a segment of 16 KiB.
-constexpr size_t kValueBytes = 5000;
+// Four to a segment of 16 KiB.
+constexpr size_t kValueBytes = 3000;
 constexpr uint64_t kReplayEntriesMax = 8;
 // Of the log, so many segments must have gone at least.
 constexpr int kRemovalsMin = 4;
