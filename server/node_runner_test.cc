@@ -16,6 +16,7 @@
 #include "api/errors.h"
 #include "api/rpc.pb.h"
 #include "base/status.h"
+#include "server/log_pins.h"
 #include "server/membership_change.h"
 #include "server/peer/codec.h"
 #include "server/rpc/fake_call.h"
@@ -417,6 +418,7 @@ class LonelyNodeRunnerTest : public testing::Test {
     options.core.waiting_bytes_max = waiting_bytes_max;
     options.on_fatal = fatal_.callback();
     options.peers = &peers_;
+    options.pins = &pins_;
     runner_ = std::make_unique<NodeRunner>(std::move(options), std::move(restored), *member_.wal,
                                            *member_.store, *member_.applier);
   }
@@ -438,6 +440,7 @@ class LonelyNodeRunnerTest : public testing::Test {
   TestDisk disk_;
   FatalCounter fatal_;
   SlowPeers peers_;
+  LogPins pins_;
   Bootstrapped member_;
   std::unique_ptr<NodeRunner> runner_;
 };
