@@ -18,6 +18,7 @@
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/inspect.h"
 #include "server/snapshot/test_state.h"
+#include "wal/pins.h"
 
 namespace cairn::server {
 namespace {
@@ -167,6 +168,18 @@ TEST_F(SaverTest, AClientThatGoesLeavesNothing) {
   EXPECT_TRUE(Receive(next).status.ok());
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, PinsTheLogBehindACopyWhileItIsSent) {
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  ASSERT_TRUE(call.WaitReceive().has_value()) << "it has begun, and the client takes no more";
+  const std::vector<wal::Pin> pins = pins_.Now().pins;
+  ASSERT_EQ(pins.size(), 1u);
+  EXPECT_EQ(pins[0].kind, wal::PinKind::kBackup);
+  EXPECT_EQ(pins[0].from, Index(kLast + 1));
+  saver_->Stop();
+  EXPECT_TRUE(pins_.Now().pins.empty());
 }
 
 TEST_F(SaverTest, AStopEndsWhatIsUnderWay) {
