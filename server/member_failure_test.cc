@@ -13,7 +13,6 @@
 
 #include "base/mutex.h"
 #include "base/status.h"
-#include "server/log_pins.h"
 #include "server/log_trimmer.h"
 #include "server/test_member.h"
 
@@ -47,9 +46,8 @@ class FailingMember {
         has_failed_ = true;
       };
       const wal::Recovered& recovered = member.recovered();
-      const LogPins pins;
       LogTrimmer trimmer(options, recovered.marker.value_or(wal::Marker()).id.index, member.wal(),
-                         member.store(), member.runner(), pins);
+                         member.store(), member.runner(), member.pins());
       while (acknowledged_ < kPuts && !has_failed_ && member.fatal().count() == 0) Put(member);
       trimmer.Stop();
       if (trimming.count() > 0) status = trimming.Wait();

@@ -1,4 +1,4 @@
-// Enumerates the crash points of a log and a member with one rule broken (//test/sim:mutants.bzl):
+// Enumerates the crash points of a log and a member with one rule broken (//raft:mutants.bzl):
 // exit code 0 when a promise is broken or a check of the code's own stops it, 1 when all hold.
 #include <fmt/format.h>
 #include <glog/logging.h>

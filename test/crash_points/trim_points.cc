@@ -13,7 +13,6 @@
 #include "base/fail_point.h"
 #include "base/mutex.h"
 #include "base/status.h"
-#include "server/log_pins.h"
 #include "server/log_trimmer.h"
 #include "server/test_member.h"
 #include "test/crash_points/member_points.h"
@@ -56,8 +55,8 @@ class Trimming {
       options.on_fatal = [this](const absl::Status& status) {
         report_.Violation(status.ToString());
       };
-      const server::LogPins pins;
-      LogTrimmer trimmer(options, Index(0), member.wal(), member.store(), member.runner(), pins);
+      LogTrimmer trimmer(options, Index(0), member.wal(), member.store(), member.runner(),
+                         member.pins());
       for (int i = 0; i < kPutsMax && removals() < kRemovalsMin; ++i) Put(member);
       trimmer.Stop();
       member.runner().Stop().IgnoreError();
@@ -87,7 +86,8 @@ class Trimming {
     return static_cast<int>(std::count(passed_.begin(), passed_.end(), "wal.gc.synced"));
   }
 
-  // A turn is flush and marker, then plan, delete and directory for each segment.
+  // A turn is flush and marker; then, in this turn or a later one, plan, delete and directory for
+  // each segment.
   void CheckOrder() {
     base::MutexLock lock(mutex_);
     std::string_view before = "server.trim.marked";
