@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "mvcc/key_value.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/rocks_archive.h"
 #include "mvcc/rocks_backend.h"
@@ -64,6 +65,13 @@ void Fill(Store& store) {
     if (index >= 58) CAIRN_CHECK(RemoveSome(store, 5));
   }
   CheckOk(store.Flush().status());
+}
+
+// A row of history that creates a key which has no row in `keys`.
+std::string CreationRow(Revision main) {
+  std::string row(1, '\x01');
+  AppendKeyValue(row, {.key = "z", .create_revision = main, .mod_revision = main, .version = 1});
+  return row;
 }
 
 class StateCheckTest : public testing::Test {
@@ -123,29 +131,29 @@ TEST_F(StateCheckTest, WhatCannotBeIsFound) {
         [&](Backend&, RowBatch& batch) { batch.SingleDelete(Family::kRevisions, last.view()); });
   found("rows have", [&](Backend&, RowBatch& batch) {
     const std::string key(RevisionKey({Revision(1), 0}).view());
-    batch.Put(Family::kRevisions, key, std::string("\x03\x0a\x01z", 4));
+    batch.Put(Family::kRevisions, key, CreationRow(Revision(1)));
   });
   found("is unreadable", [&](Backend& backend, RowBatch& batch) {
-    const std::string row = Get(backend, Family::kKeys, "key1");
-    batch.Put(Family::kKeys, "key1", row.substr(0, row.size() / 2));
+    const std::string row = Get(backend, Family::kKeys, "key3");
+    batch.Put(Family::kKeys, "key3", row.substr(0, row.size() / 2));
   });
   found("says something else", [&](Backend& backend, RowBatch& batch) {
-    std::string row = Get(backend, Family::kKeys, "key1");
+    std::string row = Get(backend, Family::kKeys, "key3");
     row[row.find("vvv")] = 'w';
-    batch.Put(Family::kKeys, "key1", row);
+    batch.Put(Family::kKeys, "key3", row);
   });
   found("says something else", [&](Backend& backend, RowBatch& batch) {
-    batch.Put(Family::kKeys, "key13", Get(backend, Family::kKeys, "key1"));
+    batch.Put(Family::kKeys, "key13", Get(backend, Family::kKeys, "key3"));
   });
   found("no version knows",
         [&](Backend&, RowBatch& batch) { batch.Put(Family::kMeta, "x/unknown", ""); });
-  found("rows have", [&](Backend&, RowBatch& batch) { batch.Delete(Family::kKeys, "key1"); });
+  found("rows have", [&](Backend&, RowBatch& batch) { batch.Delete(Family::kKeys, "key3"); });
   found("", [&](Backend&, RowBatch& batch) { batch.Delete(Family::kMeta, kStateKey); });
   found("whose key is none",
         [&](Backend&, RowBatch& batch) { batch.Put(Family::kRevisions, "short", "row"); });
   const auto future = RevisionKey({published_.revision + 5, 0});
   found("but the state is at", [&](Backend&, RowBatch& batch) {
-    batch.Put(Family::kRevisions, future.view(), std::string("\x03\x0a\x01z", 4));
+    batch.Put(Family::kRevisions, future.view(), CreationRow(published_.revision + 5));
   });
   EXPECT_TRUE(absl::IsCancelled(CheckState(
                                     *[&] {
@@ -252,7 +260,9 @@ TEST(RocksArchiveTest, AStateIsReadWhereItLies) {
     auto backend = OpenRocksArchive(path, files);
     ASSERT_TRUE(backend.ok()) << backend.status();
     EXPECT_TRUE(CheckState(**backend, GoOn).ok());
-    EXPECT_FALSE((*backend)->Flush().ok());
+    const std::unique_ptr<RowBatch> batch = (*backend)->NewBatch();
+    batch->Put(Family::kMeta, "c/test", "");
+    EXPECT_FALSE((*backend)->Write(*batch).ok());
     StoreIdentity identity;
     const auto store = Store::Inspect(*std::move(backend), identity);
     ASSERT_TRUE(store.ok()) << store.status();
