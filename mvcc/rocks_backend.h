@@ -1,7 +1,7 @@
 // The state in RocksDB: three column families, its own log off, flushed atomically.
 //
-// RocksDB's headers stay in the .cc. The directory belongs to this object alone while it lives. Opened
-// and closed by one thread; otherwise used from threads as backend.h says.
+// RocksDB's headers stay in the .cc. The directory belongs to this object alone while it lives.
+// Opened and closed by one thread; otherwise used from threads as backend.h says.
 #ifndef CAIRN_MVCC_ROCKS_BACKEND_H_
 #define CAIRN_MVCC_ROCKS_BACKEND_H_
 

@@ -1,7 +1,7 @@
 // etcdserverpb.Cluster: who the members are, and changing that.
 //
-// Handlers run on the transport's threads and never block. Registered once; outlives every call, and
-// so must its context.
+// Handlers run on the transport's threads and never block. Registered once; outlives every call,
+// and so must its context.
 #ifndef CAIRN_SERVER_CLUSTER_SERVICE_H_
 #define CAIRN_SERVER_CLUSTER_SERVICE_H_
 

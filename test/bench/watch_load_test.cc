@@ -229,7 +229,8 @@ TEST(LiveWatch, WhatAWatcherMustNotSeeIsAnError) {
                                  .watched_parts = is_foreign ? 2u : 1u},
                                 c.fault);
     EXPECT_EQ(report.status().code(), absl::StatusCode::kDataLoss);
-    EXPECT_THAT(std::string(base::Message(report.status())), testing::EndsWith(std::string(c.message)));
+    EXPECT_THAT(std::string(base::Message(report.status())),
+                testing::EndsWith(std::string(c.message)));
   }
 }
 

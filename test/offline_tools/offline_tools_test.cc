@@ -34,7 +34,7 @@ constexpr char kTool[] = "cmd/cairnutl/cairnutl";
 constexpr char kEtcdctl[] = "/usr/bin/etcdctl";
 constexpr std::chrono::milliseconds kPoll{50};
 
-CommandResult Run(std::vector<std::string> argv, const std::string& input = {}) {
+CommandResult RunProgram(std::vector<std::string> argv, const std::string& input = {}) {
   ProcessOptions options;
   options.argv = std::move(argv);
   options.environment = {{"ETCDCTL_API", "3"}};
@@ -79,7 +79,7 @@ class OfflineToolsTest : public testing::Test {
 
   CommandResult Tool(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), kTool);
-    return Run(std::move(arguments));
+    return RunProgram(std::move(arguments));
   }
   // What it prints; it must end well.
   std::string Print(const std::vector<std::string>& arguments) {
@@ -96,7 +96,7 @@ class OfflineToolsTest : public testing::Test {
     std::vector<std::string> argv = {kEtcdctl, "--endpoints=" + server_.address(),
                                      "--command-timeout=60s"};
     argv.insert(argv.end(), arguments.begin(), arguments.end());
-    const CommandResult result = Run(std::move(argv), input);
+    const CommandResult result = RunProgram(std::move(argv), input);
     ASSERT_EQ(result.exit.code, 0) << result.err;
   }
 
