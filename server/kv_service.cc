@@ -122,6 +122,9 @@ void KvService::Range(std::unique_ptr<UnaryCall> call) {
   const UnaryCall* const caller = pending.call.get();
   context_.node.ReadBarrier(caller,
                             [this, pending = std::move(pending)](absl::Status read) mutable {
+                              if (read.ok() && pending.call->cancelled()) {
+                                read = ToStatus(Error::kRequestCanceled);
+                              }
                               if (!read.ok()) {
                                 pending.call->Finish(std::move(read));
                                 return;

@@ -149,6 +149,7 @@ void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call,
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const bool taken = context_.node.RunHash([this, shared] {
     UnaryCall& pending = **shared;
+    if (pending.cancelled()) return pending.Finish(ToStatus(Error::kRequestCanceled));
     const absl::StatusOr<uint32_t> hash =
         context_.store.Hash([&pending] { return pending.cancelled(); });
     if (!hash.ok()) {
@@ -168,6 +169,7 @@ void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call,
   const Revision at(request.revision());
   const bool taken = context_.node.RunHash([this, shared, at] {
     UnaryCall& pending = **shared;
+    if (pending.cancelled()) return pending.Finish(ToStatus(Error::kRequestCanceled));
     const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(
         at, mvcc::LiveKeys::kSkip, [&pending] { return pending.cancelled(); });
     if (!hash.ok()) {
