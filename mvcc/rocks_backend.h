@@ -55,8 +55,8 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& op
 
 // Opens what is there for reading only, and changes nothing in the directory: no lock is taken, no
 // file made or removed. Sees what was flushed when it was opened; beside a process that has the
-// directory open a file may vanish meanwhile, which is an error. Writing, Flush and Checkpoint
-// fail. Errors as OpenRocksBackend, and NOT_FOUND when there is no state.
+// directory open a file may vanish meanwhile, which is an error. Writing and Checkpoint fail,
+// Flush has nothing to do. Errors as OpenRocksBackend, and NOT_FOUND when there is no state.
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackendForReading(const RocksOptions& options);
 
 // Removes a state that is not open, whole or in part; OK when there is none.

@@ -7,8 +7,7 @@
 // always.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
-// keep a follower from its snapshot. They pin nothing of the log, because a restored cluster begins
-// a log of its own.
+// keep a follower from its snapshot. They pin the log behind them as backups do (LogPins).
 #ifndef CAIRN_SERVER_SNAPSHOT_SAVER_H_
 #define CAIRN_SERVER_SNAPSHOT_SAVER_H_
 
