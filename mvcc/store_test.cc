@@ -119,13 +119,13 @@ TEST_F(StoreTest, ChangesCarryWhatTheyReplacedWhereItIsAtHand) {
   Put("gone", "x");
   Delete("gone");
   const auto texts = [](const Batch& batch) {
-    std::vector<std::string> texts;
+    std::vector<std::string> replaced;
     for (const Change& change : batch.changes()) {
       KeyValueView kv;
       const bool is_there = ParseKeyValue(change.previous_key_value, kv);
-      texts.push_back(change.previous_key_value.empty() ? "" : is_there ? Text(kv) : "?");
+      replaced.push_back(change.previous_key_value.empty() ? "" : is_there ? Text(kv) : "?");
     }
-    return texts;
+    return replaced;
   };
   const auto change_all = [](Batch& batch) {
     WriteTxn txn = batch.BeginTxn();
