@@ -60,7 +60,12 @@ class OneDownTest : public ClusterFixture {
     range.set_key("a");
     range.set_serializable(true);
     etcdserverpb::RangeResponse read;
-    grpc::Status status = client.Range(range, &read);
+    const auto patience = std::chrono::steady_clock::now() + kServerDeadline;
+    grpc::Status status;
+    // It is listed a moment before it listens.
+    do {
+      status = client.Range(range, &read);
+    } while (!status.ok() && std::chrono::steady_clock::now() < patience);
     EXPECT_TRUE(status.ok()) << status.error_message();
     const auto expect_refused = [](const grpc::Status& refused) {
       // UNAVAILABLE before etcd 3.6.
