@@ -29,7 +29,11 @@ absl::StatusOr<SegmentFile> FillAndName(Fs& fs, std::string_view directory, uint
   base::FailPoint("wal.spare.filled");
   CAIRN_RETURN_IF_ERROR(fs.RenameNew(unfinished, PathOf(directory, SegmentName(sequence))));
   base::FailPoint("wal.spare.named");
-  CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(directory));
+  if (absl::Status synced = fs.SyncDirectory(directory); !synced.ok()) {
+    // The name may be lost at a power cut, and would stand in the way of the next try.
+    fs.Remove(PathOf(directory, SegmentName(sequence))).IgnoreError();
+    return synced;
+  }
   return SegmentFile{.sequence = sequence,
                      .file = std::move(file),
                      .size_bytes = size_bytes,
