@@ -63,7 +63,8 @@ class WatchLimitsTest : public testing::Test {
     request.set_key(key);
     request.set_value(value);
     etcdserverpb::PutResponse response;
-    EXPECT_TRUE(client_->Put(request, &response).ok());
+    const grpc::Status put = client_->Put(request, &response);
+    EXPECT_TRUE(put.ok()) << put.error_code() << ": " << put.error_message();
   }
   int64_t ResidentMib() const {
     const absl::StatusOr<uint64_t> bytes = bench::ResidentBytes(server_->pid());
