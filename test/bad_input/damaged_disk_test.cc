@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -245,21 +246,22 @@ TEST_F(DamagedDiskTest, FlippedBitsInTheState) {
   ASSERT_TRUE(server.Terminate().ok());
   const fs::path state = fs::path(server.data_dir()) / "state" / "1";
   const fs::path aside = fs::path(server.data_dir()).parent_path() / "aside";
-  // The largest has the values.
-  fs::path table;
+  // Which of them a read needs is RocksDB's affair: each gets its bit.
+  std::map<fs::path, std::string> tables;
   for (const auto& entry : fs::directory_iterator(state)) {
-    if (entry.path().extension() != ".sst") continue;
-    if (table.empty() || entry.file_size() > fs::file_size(table)) table = entry.path();
+    if (entry.path().extension() == ".sst") tables[entry.path()] = ReadFile(entry.path());
   }
-  ASSERT_FALSE(table.empty());
-  const std::string whole = ReadFile(table);
+  ASSERT_FALSE(tables.empty());
   int noticed = 0;
-  for (const size_t at : {whole.size() / 4, whole.size() / 2, whole.size() - 60}) {
-    SCOPED_TRACE(at);
+  for (const size_t quarters : {1, 2, 4}) {
+    SCOPED_TRACE(quarters);
     fs::copy(state, aside, fs::copy_options::recursive);
-    std::string flipped = whole;
-    flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
-    WriteFile(table, flipped);
+    for (const auto& [table, whole] : tables) {
+      const size_t at = std::min(whole.size() * quarters / 4, whole.size() - 60);
+      std::string flipped = whole;
+      flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
+      WriteFile(table, flipped);
+    }
     if (server.Start().ok()) {
       noticed += Found(server, kKeys) < kKeys;
       server.Kill();

@@ -2,7 +2,7 @@
 // follower is away: its pin gives way when it needs more than the tail, and a snapshot brings it
 // back. Cairn only.
 //
-//   --megabytes=60     what is put, while the follower is away
+//   --megabytes=96     what is put, while the follower is away: more than a leader has in memory
 //   --small            segments, tail and what is not flushed yet are small (the short version)
 //   --paced            the load waits until the state is flushed: how fast a disk is then says
 //                      nothing. Without it the load is as fast as it goes.
@@ -28,7 +28,7 @@
 #include "test/harness/random.h"
 #include "test/harness/test_main.h"
 
-DEFINE_int64(megabytes, 60, "what is put");
+DEFINE_int64(megabytes, 96, "what is put");
 DEFINE_bool(small, true, "small segments and a small tail");
 DEFINE_bool(paced, true, "wait until the state is flushed");
 
