@@ -97,10 +97,10 @@ class LargeAnswersTest : public ApplierTest {
   }
 
   raft::Entry Own(CommandKind kind, const std::string& body) {
+    ++index_;
     return Command(
-        ++index_,
-        EncodeCommand({.kind = kind, .proposer = kSelf, .nonce = kNonce, .sequence = index_},
-                      body));
+        index_, EncodeCommand(
+                    {.kind = kind, .proposer = kSelf, .nonce = kNonce, .sequence = index_}, body));
   }
 
   Node::Outcome Run(CommandKind kind, const google::protobuf::Message& request) {
