@@ -1,7 +1,7 @@
 // etcdserverpb.Maintenance: how the member is, hashes of its state, and what needs no doing here.
 //
 // Status answers locally; alarms are raised and cleared through the log and listed behind a read
-// barrier; Hash and HashKV read in the node's read pool; Defragment has nothing to
+// barrier; Hash and HashKV read on the node's thread for hashes; Defragment has nothing to
 // do, because removed rows give their space back by themselves; Snapshot is the saver's
 // (snapshot/saver.h). Handlers run on the transport's threads and never block. Registered once;
 // outlives every call, and so must its context.
