@@ -96,9 +96,10 @@ class LogThread::Impl {
     size_t bytes = 0;
   };
 
-  enum class Work { kBatch, kSync, kProof, kEnd };
+  enum class Work { kBatch, kSync, kProof, kFailure, kEnd };
 
   void RunWriter();
+  absl::Status Do(Work work, const std::vector<Append>& batch, Token last);
   // Waits for work and takes it: kBatch fills `batch` and `last`.
   Work NextWork(std::vector<Append>& batch, Token& last);
   void TakeBatch(std::vector<Append>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -132,6 +133,8 @@ class LogThread::Impl {
   bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool spare_is_wanted_ ABSL_GUARDED_BY(mutex_) = true;
   bool sync_is_wanted_ ABSL_GUARDED_BY(mutex_) = false;
+  // Why no spare could be made, where that is the end of the log.
+  absl::Status spare_failure_ ABSL_GUARDED_BY(mutex_);
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   LogThreadFigures figures_ ABSL_GUARDED_BY(mutex_);
 
@@ -161,21 +164,32 @@ void LogThread::Impl::RunWriter() {
   while (true) {
     Token last = 0;
     const Work work = NextWork(batch, last);
-    absl::Status status;
-    if (work == Work::kBatch) {
-      status = WriteBatch(batch, last);
-      if (status.ok()) status = CompleteBatch(last);
-    } else {
-      status = work == Work::kSync ? Sync() : WriteProof();
-    }
-    if (!status.ok()) return Fail(status);
+    if (absl::Status status = Do(work, batch, last); !status.ok()) return Fail(status);
     if (work == Work::kEnd) return;
     batch.clear();
   }
 }
 
+absl::Status LogThread::Impl::Do(Work work, const std::vector<Append>& batch, Token last) {
+  switch (work) {
+    case Work::kBatch:
+      CAIRN_RETURN_IF_ERROR(WriteBatch(batch, last));
+      return CompleteBatch(last);
+    case Work::kSync:
+      return Sync();
+    case Work::kProof:
+    case Work::kEnd:
+      return WriteProof();
+    case Work::kFailure:
+      break;
+  }
+  base::MutexLock lock(mutex_);
+  return spare_failure_;
+}
+
 LogThread::Impl::Work LogThread::Impl::NextWork(std::vector<Append>& batch, Token& last) {
   base::MutexLock lock(mutex_);
+  if (!spare_failure_.ok()) return Work::kFailure;
   if (std::exchange(sync_is_wanted_, false)) return Work::kSync;
   while (queue_.empty()) {
     if (is_stopping_) return Work::kEnd;
@@ -188,6 +202,7 @@ LogThread::Impl::Work LogThread::Impl::NextWork(std::vector<Append>& batch, Toke
       writer_wakes_.Wait(mutex_);
     }
     writer_waits_ = false;
+    if (!spare_failure_.ok()) return Work::kFailure;
     if (std::exchange(sync_is_wanted_, false)) return Work::kSync;
     if (is_due && queue_.empty()) return IsSyncDue() ? Work::kSync : Work::kProof;
   }
@@ -290,14 +305,18 @@ void LogThread::Impl::RunSpareMaker() {
   base::NameThread("wal-spare");
   // Best effort: without it the spare only competes a little more.
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSpareNiceness);
-  const auto pace = [this] { return wal_.spare_is_urgent() || Rest(options_.spare_pause); };
+  const auto pace = [this] { return !wal_.spare_is_urgent() && Rest(options_.spare_pause); };
   while (WaitUntilSpareIsWanted()) {
     const absl::Status made = wal_.MakeSpare(pace);
     out_of_space_ = made.code() == absl::StatusCode::kResourceExhausted;
     base::MutexLock lock(mutex_);
-    if (made.ok()) {
-      ++figures_.spares;
-      continue;
+    if (made.ok()) ++figures_.spares;
+    // The writer goes on with it, and says when the next one is wanted.
+    if (made.ok() || made.code() == absl::StatusCode::kCancelled) continue;
+    if (!out_of_space_) {
+      spare_failure_ = made;
+      writer_wakes_.Signal();
+      return;
     }
     spare_is_wanted_ = true;
     const Clock::time_point retry = Clock::now() + options_.spare_retry;

@@ -4,8 +4,8 @@
 // Owns the writing side of a Wal. The node thread submits; everything that was queued while the
 // previous sync ran becomes the next batch, bounded by bytes and never by a timer. Completions come
 // in the order of submission. The queue is bounded by the caller: the raft core limits what is in
-// flight. A failed write or sync ends the thread for good: nothing later is completed, `failed` is
-// called once, and the member must stop.
+// flight. A failed write or sync ends the thread for good, the spare's too unless the disk is only
+// full: nothing later is completed, `failed` is called once, and the member must stop.
 //
 // It begins in SyncMode::kAlways; an Append with another mode changes that from there on, once it
 // is durable. In the other modes submissions complete when they are written, but what carries a
@@ -37,7 +37,8 @@ struct LogThreadOptions {
   // After so long without work an empty batch proves the last one durable.
   std::chrono::milliseconds idle_before_proof{100};
   // The wait after each piece of a spare (types.h, kSparePieceBytes): about 64 MiB a second, so
-  // that the disk is the log's most of the time. Skipped while the log waits for the spare.
+  // that the disk is the log's most of the time. A writer that needs the spare before it is there
+  // does not wait for the pauses, nor for a thread of low priority: it makes the rest itself.
   std::chrono::microseconds spare_pause{4000};
   // How long after a failure to make a spare (disk full) the next try is made.
   std::chrono::milliseconds spare_retry{1000};

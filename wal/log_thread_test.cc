@@ -131,6 +131,13 @@ TEST_F(LogThreadTest, AFailedSyncEndsItForGood) {
   EXPECT_EQ(watcher_.durable(), 1u);
 }
 
+TEST_F(LogThreadTest, ASpareWhoseNameIsNotDurableEndsItForGood) {
+  fs_.FailOnce(FaultOperation::kSyncDirectory, absl::StatusCode::kInternal);
+  LogThread thread(*wal_, {}, watcher_.callbacks());
+  EXPECT_EQ(watcher_.WaitForFailure().code(), absl::StatusCode::kInternal);
+  EXPECT_FALSE(thread.Stop().ok());
+}
+
 TEST_F(LogThreadTest, AFullDiskIsAStateUntilThereIsRoom) {
   fs_.set_capacity_bytes(fs_.used_bytes());
   LogThread thread(*wal_, {.spare_retry = std::chrono::milliseconds(1)}, watcher_.callbacks());

@@ -33,12 +33,34 @@ struct SegmentFile {
 // "directory/name".
 std::string PathOf(std::string_view directory, std::string_view name);
 
-// Makes a segment of zeros: filled, synced, then named, and its name synced. `pace` is called after
-// each piece; false gives up (kCancelled). On failure nothing is left behind, as far as the disk
-// allows.
-absl::StatusOr<SegmentFile> MakeZeroedSegment(Fs& fs, std::string_view directory, uint64_t sequence,
-                                              uint64_t size_bytes,
-                                              const std::function<bool()>& pace);
+// A segment of zeros in the making: filled, synced, then named, and its name synced. Whoever began
+// may stop between two pieces and leave the rest to another thread. What was not finished is
+// removed with this object, as far as the disk allows; if that fails too, the next Begin repeats
+// it.
+class SegmentMaker {
+ public:
+  // Creates the file.
+  static absl::StatusOr<SegmentMaker> Begin(Fs& fs, std::string_view directory, uint64_t sequence,
+                                            uint64_t size_bytes);
+  ~SegmentMaker();
+  SegmentMaker(SegmentMaker&& other) noexcept;
+  SegmentMaker& operator=(SegmentMaker&&) = delete;
+
+  // Fills the file and syncs it. With `pace`, in pieces of kSparePieceBytes, each synced, and
+  // `pace` is called after each: false stops there (kCancelled), and the next call goes on.
+  // Without, what is left is synced once.
+  absl::Status Fill(const std::function<bool()>& pace);
+  // Names what is filled; the end of this object.
+  absl::StatusOr<SegmentFile> Finish();
+
+ private:
+  SegmentMaker(Fs& fs, std::string_view directory, SegmentFile segment);
+
+  Fs* fs_;  // Null when there is nothing left to remove.
+  std::string directory_;
+  SegmentFile segment_;
+  uint64_t filled_bytes_ = 0;
+};
 
 // Reads exactly `size_bytes` at `offset`.
 absl::Status ReadExactly(const File& file, uint64_t offset, size_t size_bytes, std::string& to);

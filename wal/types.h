@@ -75,7 +75,7 @@ inline constexpr uint64_t kSegmentBytesMin = 4096;
 
 // Zeros are written to a spare in pieces of this size, each synced: about a millisecond of the
 // disk.
-inline constexpr size_t kSparePieceBytes = size_t{256} << 10;
+inline constexpr uint64_t kSparePieceBytes = uint64_t{256} << 10;
 
 // No more than this is ever written between two syncs (one batch of LogThread, with its overhead),
 // unless a batch has a segment of its own. So no more than this behind the end can differ from zero

@@ -159,6 +159,8 @@ class WalImpl {
   // Moves to the next segment, with room for a batch of `batch_bytes`, or for nothing else.
   absl::Status BeginNextSegment(uint64_t batch_bytes, bool goes_alone);
   absl::StatusOr<SegmentFile> TakeSpare(uint64_t size_bytes);
+  absl::Status GoOnWithSpare(const std::function<bool()>& pace)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(spare_mutex_);
   void CollectOpeningRecords();
   Index PublishedCommit() const {
     base::MutexLock lock(mutex_);
@@ -221,6 +223,7 @@ class WalImpl {
 
   // Held while a spare is made; before mutex_.
   base::Mutex spare_mutex_;
+  std::optional<SegmentMaker> spare_in_the_making_ ABSL_GUARDED_BY(spare_mutex_);
   std::atomic<bool> spare_is_urgent_ = false;
   // Held while segments are removed; before mutex_.
   base::Mutex removal_mutex_;
@@ -417,38 +420,51 @@ absl::Status WalImpl::BeginNextSegment(uint64_t batch_bytes, bool goes_alone) {
 }
 
 absl::StatusOr<SegmentFile> WalImpl::TakeSpare(uint64_t size_bytes) {
-  if (size_bytes == options_.segment_bytes) {
-    spare_is_urgent_ = true;
-    const absl::Status made = MakeSpare(nullptr);
-    spare_is_urgent_ = false;
-    CAIRN_RETURN_IF_ERROR(made);
-    base::MutexLock lock(mutex_);
-    ++next_sequence_;
-    return *std::exchange(spare_, std::nullopt);
-  }
-  // One batch larger than a segment gets a segment of its size.
+  spare_is_urgent_ = true;
   base::MutexLock spare_lock(spare_mutex_);
+  spare_is_urgent_ = false;
+  const bool fits = size_bytes == options_.segment_bytes;
+  if (fits) CAIRN_RETURN_IF_ERROR(GoOnWithSpare(nullptr));
+  std::optional<SegmentFile> spare;
   uint64_t sequence = 0;
-  bool remove = false;
   {
     base::MutexLock lock(mutex_);
     sequence = next_sequence_++;
-    remove = std::exchange(spare_, std::nullopt).has_value();
+    spare = std::exchange(spare_, std::nullopt);
   }
-  if (remove) CAIRN_RETURN_IF_ERROR(fs_.Remove(PathOf(directory_, SegmentName(sequence))));
-  return MakeZeroedSegment(fs_, directory_, sequence, size_bytes, nullptr);
+  if (fits) return *std::move(spare);
+  // One batch larger than a segment gets a segment of its size, and the spare's name.
+  spare_in_the_making_.reset();
+  if (spare) CAIRN_RETURN_IF_ERROR(fs_.Remove(PathOf(directory_, SegmentName(sequence))));
+  CAIRN_ASSIGN_OR_RETURN(SegmentMaker maker,
+                         SegmentMaker::Begin(fs_, directory_, sequence, size_bytes));
+  CAIRN_RETURN_IF_ERROR(maker.Fill(nullptr));
+  return maker.Finish();
 }
 
 absl::Status WalImpl::MakeSpare(const std::function<bool()>& pace) {
   base::MutexLock spare_lock(spare_mutex_);
+  absl::Status made = GoOnWithSpare(pace);
+  // What failed is begun anew.
+  if (!made.ok() && made.code() != absl::StatusCode::kCancelled) spare_in_the_making_.reset();
+  return made;
+}
+
+absl::Status WalImpl::GoOnWithSpare(const std::function<bool()>& pace) {
   uint64_t sequence = 0;
   {
     base::MutexLock lock(mutex_);
     if (spare_) return absl::OkStatus();
     sequence = next_sequence_;
   }
-  CAIRN_ASSIGN_OR_RETURN(
-      SegmentFile made, MakeZeroedSegment(fs_, directory_, sequence, options_.segment_bytes, pace));
+  if (!spare_in_the_making_) {
+    CAIRN_ASSIGN_OR_RETURN(SegmentMaker maker,
+                           SegmentMaker::Begin(fs_, directory_, sequence, options_.segment_bytes));
+    spare_in_the_making_.emplace(std::move(maker));
+  }
+  CAIRN_RETURN_IF_ERROR(spare_in_the_making_->Fill(pace));
+  CAIRN_ASSIGN_OR_RETURN(SegmentFile made, spare_in_the_making_->Finish());
+  spare_in_the_making_.reset();
   base::MutexLock lock(mutex_);
   spare_ = std::move(made);
   return absl::OkStatus();

@@ -93,12 +93,13 @@ class Wal {
 
   // Makes the next segment ahead of need: zero-filled, synced, named, directory synced. `pace` is
   // called after each piece of `kSparePieceBytes` (each is synced by itself, so that no large flush
-  // stands in the way of the log's own sync) and may wait; false gives up (kCancelled). OK when
-  // there is a spare already. kResourceExhausted (the disk is full) leaves the log usable: the
-  // current segment has room left.
+  // stands in the way of the log's own sync) and may wait; false stops there (kCancelled), and the
+  // next call, or the writer that needs the segment, goes on. OK when there is a spare already.
+  // kResourceExhausted (the disk is full) leaves the log usable: the current segment has room left.
   absl::Status MakeSpare(const std::function<bool()>& pace);
   bool has_spare() const;
-  // True while a writer waits for the spare that is being made: `pace` should not wait then.
+  // True while a writer waits for the spare that is being made: `pace` should say false, for the
+  // writer makes it faster.
   bool spare_is_urgent() const;
 
   LogFigures figures() const;

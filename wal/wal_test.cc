@@ -453,6 +453,40 @@ TEST_F(WalTest, AFullDiskStopsOnlyTheSpareWhileTheSegmentHasRoom) {
   EXPECT_TRUE(wal_->MakeSpare(nullptr).ok());
 }
 
+TEST_F(WalTest, ASpareLeftHalfWayIsGoneOnWith) {
+  auto opened =
+      Wal::Create(fs_, kTestDirectory, {.segment_bytes = 4 * kSparePieceBytes}, kTestIdentity);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Wal& wal = *opened->wal;
+  EXPECT_EQ(wal.MakeSpare([] { return false; }).code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(wal.has_spare());
+  const uint64_t before = fs_.operations();
+  EXPECT_TRUE(wal.MakeSpare(nullptr).ok());
+  EXPECT_TRUE(wal.has_spare());
+  // Three pieces, one sync, the name, the directory.
+  EXPECT_EQ(fs_.operations() - before, 6u);
+}
+
+TEST_F(WalTest, WhoeverNeedsASpareGoesOnWithIt) {
+  constexpr uint64_t kSegment = 2 * kSparePieceBytes;
+  auto opened = Wal::Create(fs_, kTestDirectory, {.segment_bytes = kSegment}, kTestIdentity);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Wal& wal = *opened->wal;
+  // A segment of the usual size, then one of its own size that takes the spare's name.
+  uint64_t index = 0;
+  for (const size_t bytes : {size_t{kSegment - 4096}, size_t{2 * kSegment}}) {
+    EXPECT_EQ(wal.MakeSpare([] { return false; }).code(), absl::StatusCode::kCancelled);
+    ++index;
+    ASSERT_TRUE(WriteAndSync(wal, EntriesOf(index, index, 1, bytes)).ok());
+    ++index;
+    ASSERT_TRUE(WriteAndSync(wal, EntriesOf(index, index, 1, 8000)).ok());
+  }
+  opened->wal.reset();
+  opened = Wal::Open(fs_, kTestDirectory, {.segment_bytes = kSegment}, kTestIdentity);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->recovered.last.index, Index(index));
+}
+
 TEST_F(WalTest, ASpareIsKeptOverARestart) {
   Create();
   ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());
