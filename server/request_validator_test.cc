@@ -307,8 +307,9 @@ TEST(ValidateTxn, AgreesWithTheNaiveRulesOnRandomTransactions) {
   EXPECT_LT(refused, kRounds * 19 / 20);
 }
 
-// The worst shapes that the operation budget lets through, some 15 ms of CPU each. A walk that takes
-// a nested transaction apart once for each level above it would run into the test's time limit.
+// The worst shapes that the operation budget lets through, some 15 ms of CPU each. A walk that
+// takes a nested transaction apart once for each level above it would run into the test's time
+// limit.
 TEST(ValidateTxn, TakesNoTimeForAdversarialNests) {
   int next_key = 0;
   const auto key = [&] { return std::to_string(1'000'000 + next_key++); };
