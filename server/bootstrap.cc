@@ -211,8 +211,10 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   CAIRN_RETURN_IF_ERROR(RecordInstallation(member));
   const wal::Recovered& recovered = member.recovered;
   const mvcc::EntryApplied applied = member.store->applied();
-  CAIRN_RETURN_IF_ERROR(CheckLogMeetsState(recovered.before_first, recovered.last, applied));
-  CAIRN_RETURN_IF_ERROR(CheckTerm(*member.wal, recovered.before_first, applied));
+  CAIRN_RETURN_IF_ERROR(base::Annotate(
+      CheckLogMeetsState(recovered.before_first, recovered.last, applied), foundation.wal_path));
+  CAIRN_RETURN_IF_ERROR(
+      base::Annotate(CheckTerm(*member.wal, recovered.before_first, applied), foundation.wal_path));
   const Membership& membership = member.applier->membership();
   // What is in the log and not in the state yet is looked at again when it is (RelaxSync).
   CAIRN_RETURN_IF_ERROR(CheckSyncMode(config, membership.members.size()));

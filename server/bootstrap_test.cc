@@ -221,7 +221,8 @@ TEST_F(BootstrapTest, AStateAheadOfTheLogIsRefused) {
   ASSERT_NO_FATAL_FAILURE(MakeState(4, 2));
   EXPECT_EQ(
       Refusal(),
-      "FAILED_PRECONDITION: the log holds entries 1 to 3, but the state is applied through 4: "
+      "FAILED_PRECONDITION: /data/wal: the log holds entries 1 to 3, but the state is applied "
+      "through 4: "
       "the log has lost its end; give --data-dir and --wal-dir of one member, or restore both from "
       "one copy");
 }
@@ -256,7 +257,8 @@ TEST_F(BootstrapTest, AStateTooOldForTheLogIsRefused) {
   mvcc::MemDisk empty;
   without_state.open_state = [&] { return empty.Open(); };
   const std::string refusal = Text(Bootstrap(without_state, TestConfig()).status());
-  EXPECT_TRUE(refusal.starts_with("FAILED_PRECONDITION: the log holds entries ")) << refusal;
+  EXPECT_TRUE(refusal.starts_with("FAILED_PRECONDITION: /data/wal: the log holds entries "))
+      << refusal;
   EXPECT_NE(refusal.find("applied through 0: the state is too old for the log; give --data-dir"),
             std::string::npos)
       << refusal;
@@ -267,7 +269,8 @@ TEST_F(BootstrapTest, AStateOfAnotherHistoryIsRefused) {
   ASSERT_NO_FATAL_FAILURE(MakeState(4, 3));
   EXPECT_EQ(
       Refusal(),
-      "FAILED_PRECONDITION: the state has applied index 4 at term 3, but the log has term 2 "
+      "FAILED_PRECONDITION: /data/wal: the state has applied index 4 at term 3, but the log has "
+      "term 2 "
       "there: log and state are not of one history; give --data-dir and --wal-dir of one member");
 }
 

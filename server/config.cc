@@ -146,10 +146,8 @@ constexpr const char* kFlags[] = {
 
 // Smallest --memory-limit that leaves room for two write buffers and a useful cache.
 constexpr uint64_t kMemoryLimitBytesMin = 16 << 20;
-// Of --wal-segment-bytes: smaller ones cost a directory entry a few writes, larger ones minutes to
-// fill with zeros.
+// Of --wal-segment-bytes: smaller ones cost a directory entry a few writes.
 constexpr uint64_t kSegmentBytesMin = 64 << 10;
-constexpr uint64_t kSegmentBytesMax = uint64_t{4} << 30;
 // Of --wal-sync-interval-ms: who can lose more than a minute has no need of a log.
 constexpr uint32_t kSyncIntervalMsMax = 60'000;
 // etcd's bound: a longer timeout makes a cluster that cannot tell slow from dead.
@@ -414,11 +412,12 @@ absl::StatusOr<wal::SyncMode> ParseSyncMode(std::string_view text) {
 }
 
 absl::Status FillLog(Config& config) {
-  if (FLAGS_wal_segment_bytes < kSegmentBytesMin || FLAGS_wal_segment_bytes > kSegmentBytesMax ||
+  if (FLAGS_wal_segment_bytes < kSegmentBytesMin ||
+      FLAGS_wal_segment_bytes > wal::kSegmentBytesMax ||
       FLAGS_wal_segment_bytes % kSegmentBytesMin != 0) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--wal-segment-bytes must be a multiple of {}, at most {}", kSegmentBytesMin,
-                       kSegmentBytesMax);
+                       wal::kSegmentBytesMax);
   }
   config.wal_segment_bytes = FLAGS_wal_segment_bytes;
   CAIRN_ASSIGN_OR_RETURN(config.wal_sync_mode, ParseSyncMode(FLAGS_wal_sync_mode));

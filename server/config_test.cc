@@ -193,7 +193,7 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
       {{"--memory-limit=1"}, "--memory-limit", false},
       {{"--snapshot-count=0"}, "--snapshot-count", false},
       {{"--wal-segment-bytes=1000"}, "--wal-segment-bytes", false},
-      {{"--wal-segment-bytes=8589934592"}, "--wal-segment-bytes", false},
+      {{"--wal-segment-bytes=536936448"}, "--wal-segment-bytes", false},
       {{"--wal-sync-mode=sometimes"}, "\"sometimes\" is not one of always", true},
       {{"--wal-sync-interval-ms=0"}, "--wal-sync-interval-ms", false},
       {{"--wal-sync-interval-ms=60001"}, "--wal-sync-interval-ms", false},

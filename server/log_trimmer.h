@@ -34,8 +34,9 @@ struct LogTrimmerOptions {
   // Directories whose file systems must keep `disk_reserve_bytes` free. Below it, growth is refused
   // while what was already accepted can still be flushed and logged: a segment and the write
   // buffers. It is accepted again when twice as much is free.
+  static constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
   std::vector<std::string> directories;
-  uint64_t disk_reserve_bytes = uint64_t{96} << 20;
+  uint64_t disk_reserve_bytes = wal::kSegmentBytes + kFlushReserveBytes;
   // Called at most once, on the trimmer's thread.
   std::function<void(const absl::Status&)> on_fatal;
 };

@@ -267,6 +267,9 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
+  trimming.disk_reserve_bytes =
+      std::max(trimming.disk_reserve_bytes,
+               config.wal_segment_bytes + LogTrimmerOptions::kFlushReserveBytes);
   trimming.on_fatal = on_fatal;
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);

@@ -70,6 +70,8 @@ struct Append {
 // The default size of a segment: a removal frees this much, and the disk holds up to four segments
 // more than what is needed.
 inline constexpr uint64_t kSegmentBytes = uint64_t{64} << 20;
+// A start and the tools read a segment whole.
+inline constexpr uint64_t kSegmentBytesMax = uint64_t{512} << 20;
 // A header and an opening batch must fit and leave room; small ones are for tests.
 inline constexpr uint64_t kSegmentBytesMin = 4096;
 

@@ -49,7 +49,8 @@ class Wal {
   //   kFailedPrecondition  the log of another cluster or member than `expected`,
   //   kUnimplemented       written by a newer format,
   //   kDataLoss            damaged: bytes that were durable are missing or changed; nothing was
-  //   touched, others               from the file system.
+  //                        touched,
+  //   others               from the file system.
   static absl::StatusOr<Opened> Open(Fs& fs, std::string directory, Options options,
                                      std::optional<Identity> expected);
 
