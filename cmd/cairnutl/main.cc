@@ -24,7 +24,8 @@
 #include "cmd/cairnutl/wal_command.h"
 
 int main(int argc, char** argv) {
-  using namespace cairn::cairnutl;  // The commands.
+  using cairn::cairnutl::Format;
+  using cairn::cairnutl::Tool;
   // `bazel run` starts in its own folder and tells where the user was.
   if (const char* const where = std::getenv("BUILD_WORKING_DIRECTORY"); where != nullptr) {
     std::error_code error;
