@@ -15,6 +15,7 @@ import sys
 
 import cluster_workloads
 import figures
+import log_workloads
 import processes
 import stream_workloads
 import workloads
@@ -34,8 +35,8 @@ def parse_arguments(arguments):
                         help="comma-separated, of " + ",".join(_WORKLOADS))
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs of each workload")
     parser.add_argument("--long-rounds", type=int, default=3,
-                        help="the same for those that take minutes: R5, M1, O1, O3, S1, H1, V1, "
-                             "C1, A6, A7, K4, N2")
+                        help="the same for those that take minutes: R5, M1, O1, O2, O3, S1, H1, "
+                             "V1, C1, A6, A7, K4, D2, N2")
     parser.add_argument("--seconds", type=float, default=5, help="measured time of one load")
     parser.add_argument("--warmup-seconds", type=float, default=2)
     parser.add_argument("--keys", type=int, default=1000000, help="of M1, O1, S1 and H1")
@@ -47,6 +48,13 @@ def parse_arguments(arguments):
     parser.add_argument("--snapshot-value-bytes", type=int, default=4096, help="of O3")
     parser.add_argument("--snapshot-put-rate", type=int, default=1000,
                         help="puts a second beside the save of O3")
+    parser.add_argument("--replay-mib", type=int, default=1024, help="values in the log of O2")
+    parser.add_argument("--replay-entries", type=int, default=1000000,
+                        help="in the log of small entries of O2")
+    parser.add_argument("--window-seconds", type=float, default=20,
+                        help="in which puts are counted with and without what disturbs them, in D2")
+    parser.add_argument("--window-state-mib", type=int, default=256,
+                        help="values in the state whose snapshot is taken in such a window")
     parser.add_argument("--watch-puts", type=int, default=400, help="of A1: each is 10,000 events")
     parser.add_argument("--matching-puts", type=int, default=4000,
                         help="of A5: each is 1,000 events")
@@ -70,6 +78,8 @@ def parse_arguments(arguments):
         parser.error("a comparison needs at least one round")
     if settings.keys < 1000 or settings.compaction_rows < 1000:
         parser.error("fewer than 1000 keys measure nothing")
+    if settings.replay_mib < 1 or settings.replay_entries < 1000:
+        parser.error("--replay-mib is at least 1, --replay-entries 1000")
     if settings.range_keys_max < 10000:
         parser.error("--range-keys-max is at least 10000")
     return settings
@@ -192,9 +202,10 @@ def probe_streams(settings, driver, lines):
 class Comparison:
     """All rounds of all selected scenarios, and what failed."""
 
-    def __init__(self, settings, driver, paths):
+    def __init__(self, settings, driver, log_tool, paths):
         self.settings = settings
         self.driver = driver
+        self.log_tool = log_tool
         self.paths = paths  # side -> program
         self.samples = collections.defaultdict(list)  # (workload, figure) -> [{side: value}]
         self.client_bound = set()
@@ -213,6 +224,8 @@ class Comparison:
     def _round(self, number, scenario, names):
         # A/B, B/A, A/B: neither side always has the warmer machine.
         sides = [figures.REFERENCE, figures.CAIRN]
+        if scenario in log_workloads.CAIRN_ALONE:
+            sides = [figures.CAIRN]
         if number % 2 == 1:
             sides.reverse()
         results = {side: self._one_side(side, scenario) for side in sides}
@@ -236,9 +249,10 @@ class Comparison:
     def _one_side(self, side, scenario):
         settings = self.settings
         server = self._server(side, scenario)
-        run = workloads.Run(server, self.driver, settings, settings.selected)
+        run = workloads.Run(server, self.driver, settings, settings.selected, self.log_tool)
         try:
-            server.start()
+            if scenario not in log_workloads.WITHOUT_SERVER:
+                server.start()
             scenario(run)
         except Exception as failure:  # whatever it is, hours of other figures are kept
             self.failures.append(f"{side}: {type(failure).__name__}: {failure}")
@@ -254,7 +268,7 @@ class Comparison:
                 workload, figure, samples,
                 limits.get(workload) if figure == "throughput" else None,
                 workload in self.client_bound and figure in (
-                    "throughput", "p50_us", "p99_us", "p999_us"),
+                    "throughput", "p50_us", "p99_us", "p999_us", "lost"),
             )
             for (workload, figure), samples in self.samples.items()
         ]
@@ -308,7 +322,8 @@ def main(arguments):
     except processes.Failure as failure:
         sys.exit(f"compare: the limits probe failed: {failure}")
     heading += limit_lines
-    comparison = Comparison(settings, driver, paths)
+    log_tool = processes.LogTool(os.path.join(_HERE, "log_tool"), settings.client_cpus)
+    comparison = Comparison(settings, driver, log_tool, paths)
     try:
         comparison.run()
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import unittest.mock
 
 import cluster_workloads
 import figures
+import log_workloads
 import processes
 import stream_workloads
 
@@ -251,6 +252,108 @@ class ClusterWorkloads(unittest.TestCase):
     def test_nine_of_ten(self):
         self.assertEqual(cluster_workloads._p90(range(1, 31)), 27)
         self.assertEqual(cluster_workloads._p90([5]), 5)
+
+
+class FakeLogRun(FakeRun):
+    """As FakeRun, with a server of Cairn's and its log tool, which answers `log`."""
+
+    class Settings(FakeRun.Settings):
+        directory = ""
+        window_seconds, window_state_mib = 20, 256
+        replay_mib, replay_entries = 1024, 1000000
+
+    def __init__(self, **log):
+        super().__init__()
+        self.server = self
+        self.wal_directory = "wal"
+        self.large_segments = False
+        self.tool_calls = []
+        self._log = collections.defaultdict(lambda: 1e6, log)
+        self._polls = None
+
+    def terminate(self):
+        pass
+
+    def start(self, **_):
+        return 2.0
+
+    def cpu_seconds(self):
+        return 4.0
+
+    def renew(self, extra_flags):
+        self.large_segments = not extra_flags[0].endswith(f"={8 << 20}")
+
+    def poll(self):
+        return self._polls
+
+    def start_load(self, **flags):
+        self.loads.append(flags)
+        return self
+
+    def finish_load(self, _):
+        return collections.defaultdict(lambda: 0.97)
+
+    def log_tool(self, *arguments):
+        self.tool_calls.append(arguments)
+        return self._log
+
+    def log_figures(self):
+        if self.large_segments and "segments_removed" not in self._log:
+            return {**self._log, "spares_made": 1, "segments_removed": 0}
+        return {"spares_made": 1, "segments_removed": 3, "open_us": 1e6, "replay_us": 3e6,
+                "replayed_entries": 1000000, **self._log}
+
+    def end_window(self):
+        self._polls = 0
+
+
+class LogWorkloads(unittest.TestCase):
+    def run_scenario(self, scenario, run):
+        with unittest.mock.patch.object(log_workloads.time, "sleep"), \
+                unittest.mock.patch.object(log_workloads, "os"):
+            scenario(run)
+        return run.values
+
+    def run_all(self):
+        values = {}
+        for _, _, scenario in log_workloads.SCENARIOS:
+            values.update(self.run_scenario(scenario, FakeLogRun(bytes=8e8)))
+        return values
+
+    def test_every_figure_has_a_unit_and_every_bar_its_figure(self):
+        values = self.run_all()
+        for workload, figure in values:
+            with self.subTest(workload):
+                self.assertIn(figure, figures.UNITS)
+        for bar in figures.BARS:
+            if bar.workload[:2] in ("D1", "D2", "O2"):
+                with self.subTest(bar):
+                    self.assertIn((bar.workload, bar.figure), values)
+
+    def test_what_is_lost_is_a_share_of_the_quiet_windows(self):
+        values = self.run_scenario(log_workloads.beside_snapshot, FakeLogRun())
+        self.assertAlmostEqual(values[log_workloads.D2_SNAPSHOT, "lost"], 0.03)
+        self.assertEqual(values[log_workloads.D2_SNAPSHOT_QUIET, "throughput"], 1)
+
+    def test_a_snapshot_that_outlasts_its_window_fails_the_run(self):
+        run = FakeLogRun()
+        run.end_window()
+        with self.assertRaises(processes.Failure):
+            self.run_scenario(log_workloads.beside_snapshot, run)
+
+    def test_windows_with_few_removals_or_unquiet_ones_fail_the_run(self):
+        for removed in (0, 2, 3):
+            with self.subTest(removed), self.assertRaises(processes.Failure):
+                self.run_scenario(log_workloads.while_removed, FakeLogRun(segments_removed=removed))
+
+    def test_the_rates_of_a_replay_count_reading_and_applying(self):
+        values = self.run_scenario(log_workloads.replay_large, FakeLogRun(bytes=8e8))
+        self.assertEqual(values[log_workloads.O2_LARGE, "bandwidth"], 200)
+        self.assertEqual(values[log_workloads.O2_LARGE, "entry_rate"], 250000)
+
+    def test_a_replay_that_was_not_one_fails_the_run(self):
+        with self.assertRaises(processes.Failure):
+            self.run_scenario(log_workloads.replay_small, FakeLogRun(replayed_entries=999999))
 
 
 if __name__ == "__main__":

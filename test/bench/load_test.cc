@@ -83,10 +83,12 @@ TEST_F(LoadTest, ErrorsAreCountedAndNamed) {
   EXPECT_EQ(report->errors, 5u);
   EXPECT_TRUE(report->first_error.starts_with("12:")) << report->first_error;
 
-  options_.operation = Operation::kRangeStream;
-  report = RunLoad(options_);
-  ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_EQ(report->errors, 5u);
+  for (const Operation streamed : {Operation::kRangeStream, Operation::kSnapshot}) {
+    options_.operation = streamed;
+    report = RunLoad(options_);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->errors, 5u);
+  }
 }
 
 TEST_F(LoadTest, AWrongCountIsNoMeasurement) {

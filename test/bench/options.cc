@@ -45,6 +45,7 @@ constexpr std::array kOperations = std::to_array<std::pair<std::string_view, Ope
     {"held-keepalive", Operation::kHeldKeepAlive},
     {"expiry", Operation::kExpiry},
     {"failover", Operation::kFailover},
+    {"snapshot", Operation::kSnapshot},
 });
 
 absl::Status Bad(std::string_view name, std::string_view value, std::string_view why) {
@@ -262,7 +263,7 @@ std::string Usage() {
   return "Drives load into one etcd-compatible cluster and prints one line of JSON.\n"
          "  --endpoint=HOST:PORT[,...]   --server-pid=PID[,...] (counts their CPU)\n"
          "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait|\n"
-         "      grant|keepalive|held-keepalive|expiry|watch|failover\n"
+         "      grant|keepalive|held-keepalive|expiry|watch|failover|snapshot\n"
          "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop)\n"
          "  --total=N --duration-ms=N --warmup-total=N --warmup-ms=N --limit-seconds=N\n"
          "  --key-prefix=TEXT --key-size=BYTES --value-size=BYTES --first-key=N --key-space=N\n"

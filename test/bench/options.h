@@ -30,6 +30,7 @@ enum class Operation {
   kHeldKeepAlive,  // renewals on held streams (`lease_load`)
   kExpiry,         // many leases end at once, beside puts (`lease_load`)
   kFailover,       // puts and gets while members come and go (`failover_load`)
+  kSnapshot,       // a whole snapshot of the state as a stream, read and dropped
 };
 
 struct Options {

@@ -63,6 +63,24 @@ class Driver:
         return self.finish(self.start(**flags))
 
 
+class LogTool:
+    """Calls of the log tool, always on the client's cores."""
+
+    def __init__(self, path, cpus):
+        self._path = path
+        self._cpus = cpus
+
+    def __call__(self, *arguments):
+        answer = subprocess.run(
+            _pinned(self._cpus, [self._path] + [str(argument) for argument in arguments]),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+            preexec_fn=_die_with_parent,
+        )
+        if answer.returncode != 0:
+            raise Failure(answer.stderr.strip())
+        return json.loads(answer.stdout)
+
+
 class EchoServer:
     """The limits probe's server."""
 
@@ -97,14 +115,29 @@ class Server:
         self.endpoint = f"127.0.0.1:{self._ports[0]}"
         self.peer_url = f"http://127.0.0.1:{self._ports[1]}"
         self.initial_cluster = f"{name}={self.peer_url}"
-        self.timers = []  # flags
+        self.extra_flags = []
         self._process = None
-        shutil.rmtree(directory, ignore_errors=True)
-        os.makedirs(directory, mode=0o700)
+        self._make_directory()
+
+    def _make_directory(self):
+        shutil.rmtree(self._directory, ignore_errors=True)
+        os.makedirs(self._directory, mode=0o700)
 
     @property
     def pid(self):
         return self._process.pid
+
+    @property
+    def wal_directory(self):
+        """Of Cairn."""
+        return f"{self._directory}/data/wal"
+
+    def renew(self, extra_flags):
+        """In its place another one with a fresh data directory and these flags, which answers."""
+        self.kill()
+        self._make_directory()
+        self.extra_flags = extra_flags
+        self.start()
 
     def launch(self):
         """Starts it without waiting for it; returns the monotonic clock's time in ns."""
@@ -120,7 +153,7 @@ class Server:
             f"--initial-cluster={self.initial_cluster}",
             f"--quota-backend-bytes={self._quota_bytes}",
             "--log-level=warn",
-        ] + self.timers
+        ] + self.extra_flags
         with open(f"{self._directory}/log", "ab") as log:
             started = time.monotonic_ns()
             self._process = subprocess.Popen(
@@ -224,7 +257,7 @@ class Cluster:
         initial = ",".join(member.initial_cluster for member in self.members)
         for member in self.members:
             member.initial_cluster = initial
-            member.timers = ["--heartbeat-interval=100", "--election-timeout=1000"]
+            member.extra_flags = ["--heartbeat-interval=100", "--election-timeout=1000"]
 
     @property
     def endpoint(self):

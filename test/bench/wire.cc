@@ -50,6 +50,8 @@ const char* MethodOf(Operation operation) {
       return "/etcdserverpb.KV/RangeStream";
     case Operation::kHashKv:
       return "/etcdserverpb.Maintenance/HashKV";
+    case Operation::kSnapshot:
+      return "/etcdserverpb.Maintenance/Snapshot";
     case Operation::kCompact:
       return "/etcdserverpb.KV/Compact";
     case Operation::kGrant:
@@ -181,6 +183,8 @@ void RequestSource::Encode(uint64_t number, std::string& out) {
     case Operation::kCompact:
       AppendNumber(1, static_cast<uint64_t>(options_.revision), out);
       return AppendNumber(2, 1, out);  // CompactionRequest.physical
+    case Operation::kSnapshot:
+      return;  // SnapshotRequest has no fields.
   }
 }
 

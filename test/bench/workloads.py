@@ -6,6 +6,7 @@ figures.py knows which of them have a bar.
 
 import time
 
+import log_workloads
 import snapshot_workloads
 import stream_workloads
 from processes import Failure
@@ -25,12 +26,13 @@ _START_SECONDS_MAX = 600
 class Run:
     """One server in one round, and what was measured on it."""
 
-    def __init__(self, server, driver, settings, selected):
+    def __init__(self, server, driver, settings, selected, log_tool):
         self.server = server
         self.settings = settings
         self.selected = selected  # names of workloads
         self.values = {}  # (workload, figure) -> value
         self.client_bound = set()  # workloads
+        self.log_tool = log_tool
         self._driver = driver
 
     def record(self, workload, figure, value):
@@ -80,6 +82,10 @@ class Run:
         rss, peak = self.server.memory()
         self.record(workload, "rss_mib", rss)
         self.record(workload, "rss_peak_mib", peak)
+
+    def log_figures(self):
+        """What a Cairn says of its log."""
+        return self.log_tool("figures", self.server.endpoint)
 
     def revision(self):
         return self.load(operation="get", total=1)["revision"]
@@ -269,4 +275,4 @@ SCENARIOS = [
     ({"M1", "O1", "S1", "H1", "M5"}, True, _million),
     ({"V1"}, True, _versions),
     ({"C1"}, True, _compaction),
-] + stream_workloads.SCENARIOS + snapshot_workloads.SCENARIOS
+] + stream_workloads.SCENARIOS + snapshot_workloads.SCENARIOS + log_workloads.SCENARIOS
