@@ -315,6 +315,8 @@ def main(arguments):
         f"machine: {machine()}; data on {filesystem}; server on CPU {settings.server_cpus}, "
         f"client on CPU {settings.client_cpus}",
     ]
+    if "O3" in settings.selected and not processes.may_go_first():
+        heading.append("no real-time priority: in O3 the driver of the puts waits for etcdctl, too")
     for line in heading:
         say(line)
     try:

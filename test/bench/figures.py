@@ -49,6 +49,8 @@ UNITS = {
     "of_append": Unit("x append", 2, False),
     # Of the throughput that the same puts have undisturbed.
     "lost": Unit("of quiet", 3, False),
+    # Server CPU of a put, disturbed over undisturbed.
+    "cpu_ratio": Unit("x quiet", 3, False),
     "snapshot_mib": Unit("MiB", 0, False),
     "segments": Unit("removed", 0, True),
     # What a restart does with its log, in two parts, and how fast.

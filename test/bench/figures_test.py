@@ -8,6 +8,7 @@ import cluster_workloads
 import figures
 import log_workloads
 import processes
+import snapshot_workloads
 import stream_workloads
 
 
@@ -261,6 +262,7 @@ class FakeLogRun(FakeRun):
         directory = ""
         window_seconds, window_state_mib = 20, 256
         replay_mib, replay_entries = 1024, 1000000
+        snapshot_mib, snapshot_value_bytes, snapshot_put_rate = 2048, 4096, 1000
 
     def __init__(self, **log):
         super().__init__()
@@ -276,6 +278,9 @@ class FakeLogRun(FakeRun):
 
     def start(self, **_):
         return 2.0
+
+    def record_memory(self, workload):
+        pass
 
     def cpu_seconds(self):
         return 4.0
@@ -305,6 +310,24 @@ class FakeLogRun(FakeRun):
 
     def end_window(self):
         self._polls = 0
+
+
+class SnapshotWorkloads(unittest.TestCase):
+    def test_every_figure_has_a_unit_and_every_bar_its_figure(self):
+        run = FakeLogRun()
+        with unittest.mock.patch.object(snapshot_workloads, "_save", lambda _: (2.0, 100.0)), \
+                unittest.mock.patch.object(snapshot_workloads.time, "sleep"), \
+                unittest.mock.patch.object(snapshot_workloads.time, "monotonic", lambda: 0):
+            for _, _, scenario in snapshot_workloads.SCENARIOS:
+                scenario(run)
+        for workload, figure in run.values:
+            with self.subTest(workload):
+                self.assertIn(figure, figures.UNITS)
+        for bar in figures.BARS:
+            if bar.workload[:2] == "O3":
+                with self.subTest(bar):
+                    self.assertIn((bar.workload, bar.figure), run.values)
+        self.assertEqual(run.values[snapshot_workloads.PUTS, "p99_ratio"], 0.97)
 
 
 class LogWorkloads(unittest.TestCase):

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "test/bench/byte_buffer.h"
 #include "test/bench/connection.h"
+#include "test/bench/pacer.h"
 #include "test/bench/process_stats.h"
 
 namespace cairn::bench {
@@ -70,6 +71,8 @@ class Load {
   void IssueDue(Clock::time_point now);
   // The next event of the queue; null if none is there yet (open loop only).
   Client* NextEvent(bool& ok);
+  // Has the pacer wake the loop for the next request that is due.
+  void SleepUntilDue();
   // Carries a client's call on; true when the call has ended.
   bool Advance(Client& client, bool ok);
   void TakeResponse(Client& client);
@@ -98,11 +101,13 @@ class Load {
   Clock::time_point phase_start_;
   Clock::time_point next_due_;
   std::chrono::nanoseconds interval_{0};
+  std::unique_ptr<Pacer> pacer_;  // of an open loop that sleeps
   Meter meter_;
   Report report_;
 };
 
 Load::~Load() {
+  pacer_.reset();
   for (Client& client : clients_) {
     if (client.context.has_value()) client.context->TryCancel();
   }
@@ -160,13 +165,21 @@ void Load::IssueDue(Clock::time_point now) {
   }
 }
 
+void Load::SleepUntilDue() {
+  // With every client waiting, none can be sent when it is due, but as soon as an answer comes.
+  pacer_->WakeAt(std::max(next_due_, Clock::now() + interval_ / 2));
+}
+
 Client* Load::NextEvent(bool& ok) {
   void* tag = nullptr;
-  if (options_.rate == 0 || phase_ == Phase::kDrain) {
+  if (options_.rate == 0 || phase_ == Phase::kDrain || pacer_ != nullptr) {
     CAIRN_CHECK(queue_.Next(&tag, &ok));
-    return static_cast<Client*>(tag);
+    if (tag != pacer_.get() || pacer_ == nullptr) return static_cast<Client*>(tag);
+    IssueDue(Clock::now());
+    SleepUntilDue();
+    return nullptr;
   }
-  // gRPC's timeouts are whole milliseconds, which would send in bursts: an open loop spins.
+  // gRPC's timeouts are whole milliseconds, which would send in bursts: this open loop spins.
   const auto result = queue_.AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
   return result == grpc::CompletionQueue::GOT_EVENT ? static_cast<Client*>(tag) : nullptr;
 }
@@ -280,6 +293,10 @@ absl::StatusOr<Report> Load::Run() {
     interval_ = std::chrono::nanoseconds(1'000'000'000 / options_.rate);
     next_due_ = phase_start_;
     for (Client& client : clients_) idle_.push_back(&client);
+    if (options_.sleeps) {
+      pacer_ = std::make_unique<Pacer>(queue_);
+      SleepUntilDue();
+    }
   } else {
     for (Client& client : clients_) {
       if (MayIssue()) Issue(client, phase_start_);

@@ -74,6 +74,24 @@ TEST_F(LoadTest, AnOpenLoopSendsItsTotalToo) {
   EXPECT_EQ(report->requests, 200u);
 }
 
+TEST_F(LoadTest, AnOpenLoopThatSleepsSendsAtItsRate) {
+  options_.rate = 2000;
+  options_.sleeps = true;
+  options_.clients = 5;
+  options_.total = 200;
+  auto report = RunLoad(options_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->requests, 200u);
+  EXPECT_GE(report->seconds, 0.099);
+
+  options_.total = 0;
+  options_.warmup_ms = 10;
+  options_.duration_ms = 50;
+  report = RunLoad(options_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_GT(report->requests, 0u);
+}
+
 TEST_F(LoadTest, ErrorsAreCountedAndNamed) {
   options_.operation = Operation::kHashKv;
   options_.total = 5;

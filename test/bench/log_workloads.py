@@ -70,6 +70,9 @@ def _record_lost(run, name, disturbed, quiet_name, quiet):
     throughput = statistics.mean(result["throughput"] for result in quiet)
     run.record(quiet_name, "throughput", throughput)
     run.record(name, "lost", 1 - disturbed["throughput"] / throughput)
+    # The steadier one where the server's core is full, for then a put's rate is its cost's inverse.
+    quiet_cpu_us = statistics.mean(result["server_cpu_us"] for result in quiet)
+    run.record(name, "cpu_ratio", disturbed["server_cpu_us"] / quiet_cpu_us)
 
 
 def beside_snapshot(run):

@@ -127,6 +127,7 @@ absl::Status TakeStreamFlag(std::string_view name, std::string_view value, Optio
 }
 
 absl::Status TakeFlag(std::string_view name, std::optional<std::string_view> given, Options& o) {
+  if (name == "sleeps") return TakeBool(name, given, o.sleeps);
   if (name == "random-keys") return TakeBool(name, given, o.random_keys);
   if (name == "serializable") return TakeBool(name, given, o.serializable);
   if (name == "keys-only") return TakeBool(name, given, o.keys_only);
@@ -264,7 +265,7 @@ std::string Usage() {
          "  --endpoint=HOST:PORT[,...]   --server-pid=PID[,...] (counts their CPU)\n"
          "  --operation=put|txn|get|range|range-stream|hashkv|compact|wait|\n"
          "      grant|keepalive|held-keepalive|expiry|watch|failover|snapshot\n"
-         "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop)\n"
+         "  --connections=N --clients=N --rate=REQUESTS_PER_SECOND (0: closed loop) --sleeps\n"
          "  --total=N --duration-ms=N --warmup-total=N --warmup-ms=N --limit-seconds=N\n"
          "  --key-prefix=TEXT --key-size=BYTES --value-size=BYTES --first-key=N --key-space=N\n"
          "  --random-keys --seed=N --txn-puts=N\n"

@@ -46,6 +46,9 @@ struct Options {
   // every client waiting goes out late, and its wait counts. 0: a client sends when its answer has
   // come (closed loop).
   uint64_t rate = 0;
+  // An open loop sleeps until the next request is due, instead of spinning: for a driver that
+  // shares its core.
+  bool sleeps = false;
 
   // Measured after the warm-up has seen both of its bounds; ends at the first of these that is met.
   // 0 is "no such bound". Without a warm-up exactly `total` requests are sent.
