@@ -48,6 +48,8 @@ def parse_arguments(arguments):
     parser.add_argument("--snapshot-value-bytes", type=int, default=4096, help="of O3")
     parser.add_argument("--snapshot-put-rate", type=int, default=1000,
                         help="puts a second beside the save of O3")
+    parser.add_argument("--save-directory",
+                        help="where O3's file is saved, and synced (default: --directory)")
     parser.add_argument("--replay-mib", type=int, default=1024, help="values in the log of O2")
     parser.add_argument("--replay-entries", type=int, default=1000000,
                         help="in the log of small entries of O2")
@@ -301,6 +303,8 @@ def write_results(settings, heading, rows, failures):
 def main(arguments):
     settings = parse_arguments(arguments)
     settings.directory = from_caller(settings.directory)
+    if settings.save_directory:
+        settings.save_directory = from_caller(settings.save_directory)
     os.makedirs(settings.directory, exist_ok=True)
     filesystem = processes.filesystem_of(settings.directory)
     if filesystem == "tmpfs":
@@ -316,7 +320,7 @@ def main(arguments):
         f"client on CPU {settings.client_cpus}",
     ]
     if "O3" in settings.selected and not processes.may_go_first():
-        heading.append("no real-time priority: in O3 the driver of the puts waits for etcdctl, too")
+        heading.append("no real-time priority: O3's puts wait for the reader of the snapshot, too")
     for line in heading:
         say(line)
     try:
