@@ -298,7 +298,7 @@ class FakeLogRun(FakeRun):
     def finish_load(self, _):
         return collections.defaultdict(lambda: 0.97)
 
-    def log_tool(self, *arguments):
+    def log_tool(self, *arguments, **_):
         self.tool_calls.append(arguments)
         return self._log
 

@@ -83,9 +83,12 @@ class LogTool:
         self._path = path
         self._cpus = cpus
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, goes_first=False):
+        """`goes_first` as in Driver.start."""
+        priority = _REAL_TIME if goes_first and may_go_first() else []
+        command = priority + [self._path] + [str(argument) for argument in arguments]
         answer = subprocess.run(
-            _pinned(self._cpus, [self._path] + [str(argument) for argument in arguments]),
+            _pinned(self._cpus, command),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
             preexec_fn=_die_with_parent,
         )
