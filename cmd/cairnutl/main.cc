@@ -25,6 +25,9 @@
 
 int main(int argc, char** argv) {
   using cairn::cairnutl::Format;
+  using cairn::cairnutl::kExitError;
+  using cairn::cairnutl::kExitOk;
+  using cairn::cairnutl::kExitUsage;
   using cairn::cairnutl::Tool;
   // `bazel run` starts in its own folder and tells where the user was.
   if (const char* const where = std::getenv("BUILD_WORKING_DIRECTORY"); where != nullptr) {
