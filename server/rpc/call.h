@@ -107,6 +107,9 @@ class StreamCall : public Call {
   // OnCancel and OnWritable run, before this returns too; the service finishes the call all the
   // same, without effect. No effect on a call that has ended.
   virtual void Abort(absl::Status status) = 0;
+  // The same for a client that takes nothing: what is queued is dropped instead, and what the
+  // transport holds of it too, so that the memory comes back although the client stays.
+  virtual void AbortNow(absl::Status status) = 0;
 
   // Ends the call after everything queued is sent; OK is a normal end. Exactly once. A pending read
   // ends with kCancelled; a pending OnWritable is dropped.

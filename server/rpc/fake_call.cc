@@ -195,7 +195,8 @@ struct FakeStreamCall::State {
     DeliverRead();
   }
 
-  void Abort(absl::Status value) {
+  enum class Unsent { kSend, kDrop };
+  void Abort(absl::Status value, Unsent unsent) {
     std::function<void()> cancel;
     std::function<void()> writable;
     {
@@ -203,6 +204,10 @@ struct FakeStreamCall::State {
       if (ended()) return;
       cancelled = true;
       abort_status = std::move(value);
+      if (unsent == Unsent::kDrop) {
+        outgoing.clear();
+        queued_bytes = 0;
+      }
       cancel = std::exchange(cancel_callback, nullptr);
       writable = std::exchange(writable_callback, nullptr);
       changed.SignalAll();
@@ -316,7 +321,12 @@ class StreamFake : public StreamCall {
     base::MutexLock lock(state_->mutex);
     return state_->queued_bytes;
   }
-  void Abort(absl::Status status) override { state_->Abort(std::move(status)); }
+  void Abort(absl::Status status) override {
+    state_->Abort(std::move(status), FakeStreamCall::State::Unsent::kSend);
+  }
+  void AbortNow(absl::Status status) override {
+    state_->Abort(std::move(status), FakeStreamCall::State::Unsent::kDrop);
+  }
   void Finish(absl::Status status) override { state_->End(std::move(status)); }
 
  private:

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/status.h"
 #include "server/rpc/call.h"
 #include "server/rpc/call_gate.h"
 #include "server/rpc/open_calls.h"
@@ -30,6 +31,11 @@ struct GrpcCallLimits {
   CallGate& gate;
   OpenCalls& open_calls;
 };
+
+// What the client of a call hears that is overdue (OpenCalls).
+inline absl::Status OverdueStatus() {
+  return base::MakeStatus(absl::StatusCode::kUnavailable, kOverdueText);
+}
 
 // Starts `handler` on a new call; `path`, `handler` and `limits` outlive it. What cannot be
 // accepted is answered without the handler.

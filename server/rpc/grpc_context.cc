@@ -65,14 +65,16 @@ std::string_view GrpcCallContext::Peer() const {
   return LoadPeer();
 }
 
-std::function<void()> GrpcCallContext::End(const char* text) const {
+std::function<void()> GrpcCallContext::End(absl::Status status) const {
   base::MutexLock lock(mutex_);
   if (context_ == nullptr) return nullptr;
   grpc_call* const call = context_->c_call();
   grpc_call_ref(call);
   const std::shared_ptr<grpc_call> share(call, grpc_call_unref);
-  return [share, text] {
-    grpc_call_cancel_with_status(share.get(), GRPC_STATUS_UNAVAILABLE, text, nullptr);
+  return [share, status = std::move(status)] {
+    // gRPC copies the text.
+    grpc_call_cancel_with_status(share.get(), static_cast<grpc_status_code>(status.code()),
+                                 std::string(status.message()).c_str(), nullptr);
   };
 }
 

@@ -3,6 +3,7 @@
 #ifndef CAIRN_SERVER_RPC_GRPC_CONTEXT_H_
 #define CAIRN_SERVER_RPC_GRPC_CONTEXT_H_
 
+#include <absl/status/status.h>
 #include <grpcpp/server_context.h>
 
 #include <chrono>
@@ -26,10 +27,10 @@ class GrpcCallContext {
   std::optional<std::string_view> Find(std::string_view key) const;
   std::string_view Peer() const;
 
-  // What ends the call on gRPC's side with UNAVAILABLE `text`, which lives for ever; null once
-  // detached. Whoever asks knows that gRPC has not let go of the call yet; what is returned keeps
-  // as much of it as it needs.
-  std::function<void()> End(const char* text) const;
+  // What ends the call on gRPC's side with `status`, an error; null once detached. Whoever asks
+  // knows that gRPC has not let go of the call yet; what is returned keeps as much of it as it
+  // needs.
+  std::function<void()> End(absl::Status status) const;
 
   // Copies what is not copied yet; gRPC's context is not touched any more.
   void Detach();

@@ -456,6 +456,46 @@ TEST_F(GrpcEngineTest, AnswersThatDoNotLeaveAreEndedWhenOthersWait) {
   engine_.reset();
 }
 
+TEST_F(GrpcEngineTest, AStreamThatIsEndedNowKeepsNothingOfWhatItsClientDoesNotTake) {
+  StartEngine();
+  {
+    grpc::GenericStub stub(grpc::CreateChannel(Target(), grpc::InsecureChannelCredentials()));
+    StoppedClient client(stub, "/test.S/ParkStream");
+    const auto calls = streams_.Take(1);
+    ASSERT_EQ(calls.size(), 1u);
+    std::weak_ptr<const void> leaving;
+    std::weak_ptr<const void> queued;
+    calls[0]->Write(LargeMessage(leaving));
+    calls[0]->Write(LargeMessage(queued));
+    std::promise<void> writable;
+    calls[0]->OnWritable([&writable] { writable.set_value(); });
+    calls[0]->AbortNow(base::MakeStatus(absl::StatusCode::kAborted, "taken by nobody"));
+    writable.get_future().wait();
+    EXPECT_TRUE(calls[0]->cancelled());
+    // While the client stays, and before the service has done its part.
+    WaitUntilGone(leaving);
+    WaitUntilGone(queued);
+    calls[0]->Finish(absl::OkStatus());
+    const grpc::Status status = client.Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+    EXPECT_EQ(status.error_message(), "taken by nobody");
+  }
+  {
+    // With nothing on its way it is an end like another.
+    TestClient client(Target());
+    grpc::ClientContext context;
+    auto stream = client.Start("/test.S/ParkStream", &context);
+    const auto calls = streams_.Take(1);
+    ASSERT_EQ(calls.size(), 1u);
+    calls[0]->AbortNow(base::MakeStatus(absl::StatusCode::kAborted, "at once"));
+    calls[0]->Finish(absl::OkStatus());
+    const grpc::Status status = stream->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+    EXPECT_EQ(status.error_message(), "at once");
+  }
+  engine_.reset();
+}
+
 TEST_F(GrpcEngineTest, ThousandCallsAtATime) {
   constexpr int kCalls = 1000;
   constexpr int kConnections = 10;

@@ -55,7 +55,7 @@ class StreamReactor final : public Bidi,
       base::MutexLock lock(mutex_);
       if (!has_send_limit_ || !writing_ || now < write_due_) return nullptr;
     }
-    return context_.End(kOverdueText.data());
+    return context_.End(OverdueStatus());
   }
   void LimitSendTime() {
     base::MutexLock lock(mutex_);
@@ -74,6 +74,7 @@ class StreamReactor final : public Bidi,
     return queued_bytes_;
   }
   void Abort(absl::Status status) { EndByTransport(std::move(status), Unsent::kSend); }
+  void AbortNow(absl::Status status);
   // The service's end of the call.
   void End(absl::Status status);
   bool ended() const {
@@ -290,6 +291,18 @@ void StreamReactor::EndByTransport(absl::Status status, Unsent unsent) {
   if (writable) writable();
 }
 
+void StreamReactor::AbortNow(absl::Status status) {
+  std::function<void()> end;
+  {
+    base::MutexLock lock(mutex_);
+    // A write that the client does not take ends with the call alone. Without one the status leaves
+    // as always.
+    if (writing_) end = context_.End(status);
+  }
+  EndByTransport(std::move(status), Unsent::kDrop);
+  if (end) end();
+}
+
 void StreamReactor::OnCancel() { EndByTransport(absl::CancelledError(), Unsent::kDrop); }
 
 class StreamHandle final : public StreamCall {
@@ -320,6 +333,7 @@ class StreamHandle final : public StreamCall {
     reactor_->SetWritable(std::move(callback));
   }
   void Abort(absl::Status status) override { reactor_->Abort(std::move(status)); }
+  void AbortNow(absl::Status status) override { reactor_->AbortNow(std::move(status)); }
   void SetHighWaterBytes(int64_t bytes) override { reactor_->SetHighWaterBytes(bytes); }
   void LimitSendTime() override { reactor_->LimitSendTime(); }
   int64_t queued_bytes() const override { return reactor_->queued_bytes(); }

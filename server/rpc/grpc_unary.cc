@@ -39,7 +39,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, public OpenCall {
 
   std::function<void()> EndOfOverdue(std::chrono::steady_clock::time_point now) override {
     const std::chrono::steady_clock::duration due = due_.load(std::memory_order_relaxed);
-    return now.time_since_epoch() < due ? nullptr : context_.End(kOverdueText.data());
+    return now.time_since_epoch() < due ? nullptr : context_.End(OverdueStatus());
   }
 
   // Completes the call unless a cancellation was faster.

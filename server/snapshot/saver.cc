@@ -80,6 +80,8 @@ class SnapshotSaver::Transfer {
 
   const std::shared_ptr<rpc::StreamCall>& call() const { return call_; }
   bool has_begun() const { return archive_ != nullptr; }
+  // What the stream ends with, once nothing more is to be sent.
+  const std::optional<absl::Status>& ending() const { return ending_; }
   // The digest has left.
   bool is_done() const { return is_done_; }
   const Checkpoint& copy() const { return *copy_; }
@@ -114,9 +116,15 @@ class SnapshotSaver::Transfer {
     archive_.reset();
     copy_.reset();
   }
+  void SetEnding(absl::Status status) { ending_ = std::move(status); }
 
-  // Since when it waits for its client; none while it is ready or at work. The saver's mutex.
-  std::optional<steady_clock::time_point> waiting_since;
+  // Since when its client has taken nothing, and what was queued then; none while it is ready or at
+  // work. The saver's mutex.
+  struct Waiting {
+    steady_clock::time_point since;
+    int64_t queued_bytes = 0;
+  };
+  std::optional<Waiting> waiting;
 
  private:
   // `blob` leaves as it is, behind the other fields.
@@ -138,6 +146,7 @@ class SnapshotSaver::Transfer {
   std::unique_ptr<ArchiveStream> archive_;
   Sha256 sha256_;
   bool is_done_ = false;
+  std::optional<absl::Status> ending_;
 };
 
 SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHome& states,
@@ -220,9 +229,9 @@ std::shared_ptr<SnapshotSaver::Transfer> SnapshotSaver::Next() {
     }
     // They come back as ready, cancelled.
     for (const std::shared_ptr<rpc::StreamCall>& call : stalled) {
-      call->Abort(base::Error(absl::StatusCode::kAborted,
-                              "nothing of the snapshot was taken for {} s",
-                              options_.stall_max.count() / 1000));
+      call->AbortNow(base::Error(absl::StatusCode::kAborted,
+                                 "nothing of the snapshot was taken for {} s",
+                                 options_.stall_max.count() / 1000));
     }
   }
 }
@@ -231,8 +240,12 @@ std::vector<std::shared_ptr<rpc::StreamCall>> SnapshotSaver::TakeStalled() {
   std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
   const steady_clock::time_point now = steady_clock::now();
   for (const std::shared_ptr<Transfer>& transfer : transfers_) {
-    const std::optional<steady_clock::time_point>& since = transfer->waiting_since;
-    if (since.has_value() && now - *since > options_.stall_max) {
+    std::optional<Transfer::Waiting>& waiting = transfer->waiting;
+    if (!waiting.has_value()) continue;
+    const int64_t queued_bytes = transfer->call()->queued_bytes();
+    if (queued_bytes != waiting->queued_bytes) {
+      waiting = {.since = now, .queued_bytes = queued_bytes};
+    } else if (now - waiting->since > options_.stall_max) {
       stalled.push_back(transfer->call());
     }
   }
@@ -244,33 +257,45 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
   for (int i = 0; i < kTurnMessages; ++i) {
     if (stopping()) return;
     if (call.cancelled()) return End(transfer, api::ToStatus(api::Error::kRequestCanceled));
+    if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
     if (!transfer->has_begun()) {
       if (absl::Status begun = transfer->Begin(fs_, copies_); !begun.ok()) {
-        return End(transfer, std::move(begun));
+        return Drain(transfer, std::move(begun));
       }
     }
     if (copies_.IsTooOld(transfer->copy())) {
-      return End(transfer, base::MakeStatus(absl::StatusCode::kAborted,
-                                            "saving this snapshot takes too long"));
+      return Drain(transfer, base::MakeStatus(absl::StatusCode::kAborted,
+                                              "saving this snapshot takes too long"));
     }
     absl::StatusOr<rpc::SliceList> message = transfer->NextMessage(options_.message_bytes);
-    if (!message.ok()) return End(transfer, std::move(message).status());
+    if (!message.ok()) return Drain(transfer, std::move(message).status());
     const bool has_room = call.Write(*std::move(message));
-    if (transfer->is_done()) return End(transfer, absl::OkStatus());
-    if (has_room) continue;
-    {
-      base::MutexLock lock(mutex_);
-      transfer->waiting_since = steady_clock::now();
-    }
-    call.OnWritable([this, transfer] { MakeReady(transfer); });
-    return;
+    if (transfer->is_done()) return Drain(transfer, absl::OkStatus());
+    if (!has_room) return Wait(transfer);
   }
   MakeReady(transfer);
 }
 
+void SnapshotSaver::Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status) {
+  transfer->Release();
+  transfer->SetEnding(std::move(status));
+  // Half of it is nothing: there is room when all is gone.
+  transfer->call()->SetHighWaterBytes(1);
+  Wait(transfer);
+}
+
+void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
+  {
+    base::MutexLock lock(mutex_);
+    transfer->waiting = {.since = steady_clock::now(),
+                         .queued_bytes = transfer->call()->queued_bytes()};
+  }
+  transfer->call()->OnWritable([this, transfer] { MakeReady(transfer); });
+}
+
 void SnapshotSaver::MakeReady(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
-  transfer->waiting_since.reset();
+  transfer->waiting.reset();
   ready_.push_back(transfer);
   wake_.SignalAll();
 }

@@ -3,8 +3,9 @@
 // A copy of the state (checkpoints.h) leaves as an archive (archive_stream.h) in messages of one
 // size, and the SHA-256 of everything behind them. One thread of its own makes copies, reads and
 // hashes, at a lower priority than what serves, and goes from stream to stream: a stream whose
-// client is slow waits for room and costs nothing meanwhile. The state is read and written as
-// always.
+// client is slow waits for room and costs no time meanwhile. It counts as one of those that may be
+// until its client has taken everything, so that what is queued is bounded too. The state is read
+// and written as always.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
 // keep a follower from its snapshot. They pin the log behind them as backups do (LogPins).
@@ -42,7 +43,8 @@ struct SnapshotSaverOptions {
   int64_t queue_bytes = int64_t{4} << 20;
   // Streams at a time: together they queue 32 MiB.
   size_t saves_max = 8;
-  // A client that takes nothing for so long is given up: its copy keeps what the state drops.
+  // A client that takes nothing for so long is given up: its copy keeps what the state drops, and
+  // what is queued keeps memory.
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
@@ -78,6 +80,10 @@ class SnapshotSaver {
   std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Sends until the stream is full or done.
   void Advance(const std::shared_ptr<Transfer>& transfer);
+  // Nothing follows what is queued: the stream ends with `status` when its client has taken that.
+  void Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status);
+  // Until there is room.
+  void Wait(const std::shared_ptr<Transfer>& transfer);
   void MakeReady(const std::shared_ptr<Transfer>& transfer);
   void End(const std::shared_ptr<Transfer>& transfer, absl::Status status);
   bool stopping() const {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -231,6 +232,42 @@ TEST_F(SaverTest, ACopyThatIsNoStateIsNotSent) {
   EXPECT_EQ(Copies(), 0);
 }
 
+// All of it fits into the queue: what is sent is not yet taken.
+TEST_F(SaverTest, AStreamCountsUntilItsClientHasTakenAll) {
+  options_.queue_bytes = int64_t{16} << 20;
+  options_.saves_max = 1;
+  MakeSaver();
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  ASSERT_TRUE(call.WaitReceive().has_value());
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  // The copy goes when all is queued.
+  while (Copies() > 0 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+  EXPECT_EQ(Copies(), 0);
+  EXPECT_GT(call.queued_bytes(), 0);
+  EXPECT_FALSE(call.status().has_value());
+  rpc::FakeStreamCall refused;
+  saver_->Save(refused.TakeCall(), "3.7.0");
+  EXPECT_TRUE(absl::IsResourceExhausted(refused.WaitStatus())) << refused.WaitStatus();
+  while (call.Receive().has_value()) {
+  }
+  EXPECT_TRUE(call.WaitStatus().ok()) << call.WaitStatus();
+  rpc::FakeStreamCall next;
+  saver_->Save(next.TakeCall(), "3.7.0");
+  EXPECT_TRUE(Receive(next).status.ok());
+}
+
+TEST_F(SaverTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
+  options_.queue_bytes = int64_t{16} << 20;
+  options_.stall_max = std::chrono::milliseconds(20);
+  MakeSaver();
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const absl::Status status = call.WaitStatus();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_EQ(call.queued_bytes(), 0);
+}
+
 TEST_F(SaverTest, WhoTakesNothingIsGivenUp) {
   options_.stall_max = std::chrono::milliseconds(20);
   MakeSaver();
@@ -238,6 +275,7 @@ TEST_F(SaverTest, WhoTakesNothingIsGivenUp) {
   saver_->Save(call.TakeCall(), "3.7.0");
   const absl::Status status = call.WaitStatus();
   EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_EQ(call.queued_bytes(), 0);
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
 }
