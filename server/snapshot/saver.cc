@@ -32,7 +32,7 @@ constexpr uint32_t kRemainingBytesField = 2;
 constexpr uint32_t kBlobField = 3;
 constexpr uint32_t kVersionField = 4;
 
-// How often it is looked at who stalls.
+// How often it is looked at who stalls, however busy the thread is.
 constexpr milliseconds kStallPoll{1000};
 // Messages of one stream before the next has its turn: some milliseconds.
 constexpr int kTurnMessages = 16;
@@ -207,23 +207,26 @@ void SnapshotSaver::Run() {
 }
 
 std::shared_ptr<SnapshotSaver::Transfer> SnapshotSaver::Next() {
+  const milliseconds poll = std::min(kStallPoll, options_.stall_max);
   while (true) {
     std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
     {
       base::MutexLock lock(mutex_);
-      while (!stopping_ && ready_.empty() && stalled.empty()) {
+      while (!stopping_ && ready_.empty() && (transfers_.empty() || options_.now() < next_look_)) {
         if (transfers_.empty()) {
           wake_.Wait(mutex_);
         } else {
-          wake_.WaitUntil(mutex_, steady_clock::now() + std::min(kStallPoll, options_.stall_max));
+          wake_.WaitUntil(mutex_, steady_clock::now() + poll);
         }
-        stalled = TakeStalled();
       }
       if (stopping_) return nullptr;
-      if (!ready_.empty()) {
+      if (const steady_clock::time_point now = options_.now(); now >= next_look_) {
+        next_look_ = now + poll;
+        stalled = TakeStalled(now);
+      }
+      if (stalled.empty() && !ready_.empty()) {
         std::shared_ptr<Transfer> next = std::move(ready_.front());
         ready_.pop_front();
-        // Who stalls is found again.
         return next;
       }
     }
@@ -236,9 +239,9 @@ std::shared_ptr<SnapshotSaver::Transfer> SnapshotSaver::Next() {
   }
 }
 
-std::vector<std::shared_ptr<rpc::StreamCall>> SnapshotSaver::TakeStalled() {
+std::vector<std::shared_ptr<rpc::StreamCall>> SnapshotSaver::TakeStalled(
+    steady_clock::time_point now) {
   std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
-  const steady_clock::time_point now = steady_clock::now();
   for (const std::shared_ptr<Transfer>& transfer : transfers_) {
     std::optional<Transfer::Waiting>& waiting = transfer->waiting;
     if (!waiting.has_value()) continue;
@@ -287,8 +290,7 @@ void SnapshotSaver::Drain(const std::shared_ptr<Transfer>& transfer, absl::Statu
 void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
   {
     base::MutexLock lock(mutex_);
-    transfer->waiting = {.since = steady_clock::now(),
-                         .queued_bytes = transfer->call()->queued_bytes()};
+    transfer->waiting = {.since = options_.now(), .queued_bytes = transfer->call()->queued_bytes()};
   }
   transfer->call()->OnWritable([this, transfer] { MakeReady(transfer); });
 }

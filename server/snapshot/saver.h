@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -48,6 +49,8 @@ struct SnapshotSaverOptions {
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
+  // The monotonic clock by which it is judged who stalls; a test brings its own.
+  std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
 class SnapshotSaver {
@@ -77,7 +80,8 @@ class SnapshotSaver {
   void Run();
   // Waits for the next one that can go on; null to end. Gives up those that stall meanwhile.
   std::shared_ptr<Transfer> Next();
-  std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled(
+      std::chrono::steady_clock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Sends until the stream is full or done.
   void Advance(const std::shared_ptr<Transfer>& transfer);
   // Nothing follows what is queued: the stream ends with `status` when its client has taken that.
@@ -102,6 +106,8 @@ class SnapshotSaver {
   // All that are not finished, and those of them that can go on.
   std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
+  // When it is to be looked again at who stalls. The thread's own.
+  std::chrono::steady_clock::time_point next_look_;
   std::thread thread_;
 };
 
