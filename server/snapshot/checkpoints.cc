@@ -39,7 +39,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
   for (const std::shared_ptr<const Checkpoint>& shared : in_use) {
     if (shared != nullptr && shared->applied.index >= at_least && !IsTooOld(*shared)) return shared;
   }
-  if (in_use.size() >= kCheckpointsMax) {
+  if (in_use.size() >= options_.copies_max) {
     return base::Error(absl::StatusCode::kResourceExhausted,
                        "{} copies of the state are being sent already", in_use.size());
   }

@@ -1,10 +1,11 @@
 // Copies of this member's state for other members: made when one is asked for, shared by all who
 // need one at the same time, gone with the last of them.
 //
-// A copy costs no room at first (hard links), but keeps what the state has dropped since; so there
-// are at most kCheckpointsMax, and none lives longer than a bound. Thread-safe; building waits for
-// the disk. As long as a copy is in use, and a while longer, the log behind it is pinned (LogPins):
-// whoever gets the copy wants the entries after it next.
+// A copy costs no room at first (hard links), but keeps what the state has dropped since: each at
+// most its own size, once every file of it has been compacted away; so there are at most so many,
+// and none lives longer than a bound. Thread-safe; building waits for the disk. As long as a copy
+// is in use, and a while longer, the log behind it is pinned (LogPins): whoever gets the copy wants
+// the entries after it next.
 #ifndef CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
 #define CAIRN_SERVER_SNAPSHOT_CHECKPOINTS_H_
 
@@ -31,6 +32,8 @@
 namespace cairn::server {
 
 struct CheckpointsOptions {
+  // By default one that is being sent, and a younger one for who needs more.
+  size_t copies_max = 2;
   // Older ones are not given to anybody new, and whoever sends one gives up.
   std::chrono::milliseconds age_max = std::chrono::hours(2);
   // How long after a copy's end the log behind it stays pinned: its receiver connects and asks.
@@ -52,9 +55,6 @@ struct Checkpoint {
 
 class Checkpoints {
  public:
-  // One that is being sent, and a younger one for who needs more.
-  static constexpr size_t kCheckpointsMax = 2;
-
   // All outlive this object and every copy that it gave out.
   Checkpoints(CheckpointsOptions options, wal::Fs& fs, StateHome& states, mvcc::Store& store,
               LogPins& pins);

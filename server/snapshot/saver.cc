@@ -154,7 +154,11 @@ SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHom
     : options_(options),
       fs_(fs),
       store_(store),
-      copies_({.age_max = options.age_max, .pin_after = milliseconds(0), .has_checksums = false},
+      // Whoever begins to save after a write may need a copy that nobody has.
+      copies_({.copies_max = options.saves_max,
+               .age_max = options.age_max,
+               .pin_after = milliseconds(0),
+               .has_checksums = false},
               fs, states, store, pins),
       thread_([this] { Run(); }) {}
 

@@ -8,7 +8,8 @@
 // and written as always.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
-// keep a follower from its snapshot. They pin the log behind them as backups do (LogPins).
+// keep a follower from its snapshot. They share one if nothing was written meanwhile. They pin the
+// log behind them as backups do (LogPins).
 #ifndef CAIRN_SERVER_SNAPSHOT_SAVER_H_
 #define CAIRN_SERVER_SNAPSHOT_SAVER_H_
 
@@ -42,7 +43,8 @@ struct SnapshotSaverOptions {
   size_t message_bytes = size_t{256} << 10;
   // What a stream queues: what a fast client takes while the thread serves others.
   int64_t queue_bytes = int64_t{4} << 20;
-  // Streams at a time: together they queue 32 MiB.
+  // Streams at a time, and copies: together they queue 32 MiB, and keep on the disk what the state
+  // has dropped since the oldest of them began.
   size_t saves_max = 8;
   // A client that takes nothing for so long is given up: its copy keeps what the state drops, and
   // what is queued keeps memory.

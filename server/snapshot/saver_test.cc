@@ -160,6 +160,26 @@ TEST_F(SaverTest, CopiesAreSharedAndBounded) {
   EXPECT_EQ(Copies(), 0);
 }
 
+// Whoever begins after a write needs a younger copy: that is no reason to refuse anybody.
+TEST_F(SaverTest, AsManySaveAsMayAlsoWithWritesBetween) {
+  std::vector<rpc::FakeStreamCall> calls(options_.saves_max);
+  for (size_t i = 0; i < calls.size(); ++i) {
+    saver_->Save(calls[i].TakeCall(), "3.7.0");
+    ASSERT_TRUE(calls[i].WaitReceive().has_value()) << i << ": " << calls[i].WaitStatus();
+    CheckOk(state_->applier().Apply(History(kLast + 1 + i, kLast + 1 + i)).status());
+  }
+  EXPECT_EQ(Copies(), static_cast<int>(options_.saves_max));
+  rpc::FakeStreamCall refused;
+  saver_->Save(refused.TakeCall(), "3.7.0");
+  EXPECT_TRUE(absl::IsResourceExhausted(refused.WaitStatus())) << refused.WaitStatus();
+  for (rpc::FakeStreamCall& call : calls) {
+    const Saved saved = Receive(call);
+    EXPECT_TRUE(saved.status.ok()) << saved.status;
+  }
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
 TEST_F(SaverTest, AClientThatGoesLeavesNothing) {
   rpc::FakeStreamCall call;
   saver_->Save(call.TakeCall(), "3.7.0");
