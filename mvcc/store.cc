@@ -1,7 +1,6 @@
 #include "mvcc/store.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -13,6 +12,7 @@
 #include "mvcc/history.h"
 #include "mvcc/published.h"
 #include "mvcc/removal_turns.h"
+#include "mvcc/revision_limits.h"
 #include "mvcc/row_reader.h"
 #include "mvcc/schema.h"
 
@@ -129,11 +129,12 @@ absl::Status Store::Impl::Restore(const RestoreOptions& options) {
   CAIRN_RETURN_IF_ERROR(ReadFormatOfCopy().status());
   CAIRN_ASSIGN_OR_RETURN(StateRow state, ReadStateRow(*generations.current().backend));
   Published& published = state.published;
-  if (options.raise_revision_by >
-      std::numeric_limits<int64_t>::max() - published.revision.value()) {
+  if (options.raise_revision_by > 0 &&
+      options.raise_revision_by > kRestoredRevisionMax.value() - published.revision.value()) {
     return base::Error(absl::StatusCode::kInvalidArgument,
-                       "state: revision {} cannot be raised by {}", published.revision,
-                       options.raise_revision_by);
+                       "state: revision {} cannot be raised by {}: {} is the highest that leaves "
+                       "enough for what is written afterwards",
+                       published.revision, options.raise_revision_by, kRestoredRevisionMax);
   }
   published.revision = published.revision + options.raise_revision_by;
   if (options.is_compacted) published.watermark = published.revision;

@@ -1,11 +1,11 @@
 #include "server/applier.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "api/internal.pb.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "mvcc/revision_limits.h"
 #include "mvcc/schema.h"
 #include "server/member_response.h"
 #include "server/membership_rows.h"
@@ -194,9 +194,9 @@ absl::Status Applier::ApplyConfiguration(const raft::Entry& entry, mvcc::Batch& 
 
 absl::StatusOr<Node::Outcome> Applier::ApplyRaise(std::string_view body, mvcc::Batch& batch) {
   internal::RevisionRaise raise;
-  // A sum that does not fit is no revision that anybody has asked for either.
+  // A sum beyond the limit is no revision that anybody has asked for either.
   if (!raise.ParseFromArray(body.data(), static_cast<int>(body.size())) || raise.by() <= 0 ||
-      raise.by() > std::numeric_limits<int64_t>::max() - batch.current().revision.value()) {
+      raise.by() > mvcc::kLoggedRaiseRevisionMax.value() - batch.current().revision.value()) {
     return base::Error(absl::StatusCode::kDataLoss, "a raise of the revision does not decode");
   }
   batch.RaiseRevision(raise.by());

@@ -13,6 +13,7 @@
 #include "api/rpc.pb.h"
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
+#include "mvcc/revision_limits.h"
 #include "server/change_sink.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
@@ -288,11 +289,16 @@ TEST_F(ApplierTest, ARaiseIsRevisionsThatNobodyGets) {
   EXPECT_EQ(store_->published().revision, Revision(1013));
   EXPECT_EQ(sink.committed, (std::vector<Revision>{Revision(2), Revision(1013)}));
   EXPECT_EQ(sink.raised, std::vector<Revision>{Revision(1002)});
-  for (const int64_t by : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+  // Never so far that writes could use up what is left.
+  const int64_t most = mvcc::kLoggedRaiseRevisionMax.value() - 1013;
+  for (const int64_t by :
+       {int64_t{0}, int64_t{-1}, most + 1, std::numeric_limits<int64_t>::max()}) {
     EXPECT_EQ(applier_->Apply(std::vector{raise(6, by)}).status().code(),
               absl::StatusCode::kDataLoss)
         << by;
   }
+  Apply({raise(6, most), Put(7, "c")});
+  EXPECT_EQ(store_->published().revision, mvcc::kLoggedRaiseRevisionMax + 1);
 }
 
 TEST_F(ApplierTest, AMemberPublishesItsAttributes) {

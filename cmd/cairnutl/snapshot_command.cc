@@ -289,7 +289,7 @@ void AddSnapshotCommand(CLI::App& app, Tool& tool) {
                    "do without the SHA-256 at the end");
   restore
       .add_option("--bump-revision", options->bump_revision,
-                  "raise the revision by so much (with --mark-compacted)")
+                  "raise the revision by so much, to 2^62 at most (with --mark-compacted)")
       ->check(CLI::NonNegativeNumber);
   restore.add_flag("--mark-compacted", options->mark_compacted,
                    "compact everything before the raised revision (with --bump-revision)");

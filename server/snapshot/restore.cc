@@ -127,7 +127,8 @@ absl::Status WriteMembers(mvcc::Store& store, const NewCluster& cluster) {
 
 absl::Status CheckManifest(const snapshot::Manifest& manifest, const RestoreRequest& request,
                            const mvcc::Store& store) {
-  if (store.published().revision.value() == manifest.revision() + request.bump_revision) {
+  // The state's is known to be no less than what it was raised by; the manifest's may be anything.
+  if (store.published().revision.value() - request.bump_revision == manifest.revision()) {
     return absl::OkStatus();
   }
   return base::Error(absl::StatusCode::kDataLoss,

@@ -18,6 +18,7 @@
 #include "api/rpc.pb.h"
 #include "base/fail_point.h"
 #include "base/status.h"
+#include "mvcc/revision_limits.h"
 #include "server/bootstrap.h"
 #include "server/data_dir.h"
 #include "server/log_pins.h"
@@ -328,8 +329,21 @@ TEST_F(RestoreTest, TheRevisionCanBeRaised) {
   const mvcc::Store& store = *started->member->store;
   EXPECT_EQ(store.Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, int64_t{kPuts} - 2);
   EXPECT_TRUE(mvcc::IsCompacted(store.Count(mvcc::KeyRange::All(), before).status()));
-  request_.bump_revision = std::numeric_limits<int64_t>::max();
-  EXPECT_THAT(Refusal(ConfigOf(1, 3)), HasSubstr("cannot be raised"));
+}
+
+TEST_F(RestoreTest, TheRevisionIsNotRaisedSoFarThatWritesUseUpTheRest) {
+  request_.mark_compacted = true;
+  const int64_t most =
+      mvcc::kRestoredRevisionMax.value() - state_->store().published().revision.value();
+  for (const int64_t by : {most + 1, std::numeric_limits<int64_t>::max()}) {
+    request_.bump_revision = by;
+    EXPECT_THAT(Refusal(ConfigOf(0, 1)), HasSubstr("cannot be raised"));
+  }
+  request_.bump_revision = most;
+  const auto restored = Restore(ConfigOf(0, 1));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(restored->revision, mvcc::kRestoredRevisionMax);
+  EXPECT_TRUE(Start(ConfigOf(0, 1)).ok());
 }
 
 TEST_F(RestoreTest, WhatCannotBeIsRefusedAndLeavesNothing) {

@@ -1,0 +1,24 @@
+// How far a revision may be raised, so that those behind it never run out.
+//
+// Revisions are 63 bits wide and each write takes the next one. Whatever a state's revision is
+// raised to by somebody's wish must leave more of them than anybody can write.
+#ifndef CAIRN_MVCC_REVISION_LIMITS_H_
+#define CAIRN_MVCC_REVISION_LIMITS_H_
+
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace cairn::mvcc {
+
+// What a restore may raise the revision to: half of all.
+inline constexpr Revision kRestoredRevisionMax{int64_t{1} << 62};
+// What an entry of the log may raise it to. Higher, because such an entry is a start after a power
+// cut, which a state that was restored at its limit must be able to have, however often: 2^61
+// revisions, some ten million each time. As many are left for writes.
+inline constexpr Revision kLoggedRaiseRevisionMax{kRestoredRevisionMax.value() +
+                                                  (int64_t{1} << 61)};
+
+}  // namespace cairn::mvcc
+
+#endif  // CAIRN_MVCC_REVISION_LIMITS_H_
