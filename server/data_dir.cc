@@ -85,7 +85,7 @@ absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path, std::strin
                          "its data in a directory of its own",
                          path, path);
     }
-    if (name == kRestoringFolder) {
+    if (name == kRestoringFolder || name == kRestoringNote) {
       return base::Error(absl::StatusCode::kFailedPrecondition,
                          "--data-dir: {} holds a restore that did not end ({}/{}); run `cairnutl "
                          "snapshot restore` again, or remove the directory",

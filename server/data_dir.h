@@ -26,6 +26,8 @@ namespace cairn::server {
 // In a data directory (and a log's) that is being restored from a snapshot, until it is complete
 // (snapshot/restore.h).
 inline constexpr std::string_view kRestoringFolder = "restoring";
+// Beside it, and the last to go, when the log lies elsewhere (snapshot/restore_site.h).
+inline constexpr std::string_view kRestoringNote = "restoring.second";
 
 class DataDir {
  public:

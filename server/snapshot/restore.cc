@@ -239,20 +239,29 @@ absl::StatusOr<RestoredMember> RestoreSnapshot(wal::Fs& fs, const Config& config
                          ArchiveReader::Open(fs, request.snapshot_path, request.digest));
   const bool has_wal_dir = !config.wal_dir.empty();
   CAIRN_RETURN_IF_ERROR(RestoreSite::Check(fs, "--data-dir", config.data_dir));
-  if (has_wal_dir) CAIRN_RETURN_IF_ERROR(RestoreSite::Check(fs, "--wal-dir", config.wal_dir));
+  if (has_wal_dir) {
+    CAIRN_RETURN_IF_ERROR(
+        RestoreSite::CheckSecond(fs, "--wal-dir", config.wal_dir, config.data_dir));
+  }
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<RestoreSite> data,
                          RestoreSite::Begin(fs, "--data-dir", config.data_dir));
+  if (has_wal_dir) CAIRN_RETURN_IF_ERROR(data->ReclaimSecond("--wal-dir", config.wal_dir));
+  CAIRN_RETURN_IF_ERROR(data->Clear());
   std::unique_ptr<RestoreSite> wal;
   if (has_wal_dir) {
     CAIRN_ASSIGN_OR_RETURN(wal, RestoreSite::Begin(fs, "--wal-dir", config.wal_dir));
+    CAIRN_RETURN_IF_ERROR(wal->Clear());
   }
   CAIRN_ASSIGN_OR_RETURN(const RestoredMember restored,
                          Build(fs, *archive, config, request, *data, wal.get(), is_stopping));
   base::FailPoint("server.restore.built");
   CAIRN_RETURN_IF_ERROR(data->Place());
   if (wal != nullptr) CAIRN_RETURN_IF_ERROR(wal->Place());
-  // The data directory's folder goes last: as long as it is there no server starts on either.
-  if (wal != nullptr) CAIRN_RETURN_IF_ERROR(wal->Finish());
+  // The data directory's marks go last: as long as one is there no server starts on either.
+  if (wal != nullptr) {
+    CAIRN_RETURN_IF_ERROR(data->RememberSecond(*wal));
+    CAIRN_RETURN_IF_ERROR(wal->Finish());
+  }
   CAIRN_RETURN_IF_ERROR(data->Finish());
   data->Keep();
   if (wal != nullptr) wal->Keep();

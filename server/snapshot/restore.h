@@ -2,10 +2,10 @@
 //
 // For the offline tool; main thread only, nothing else may use the directories (they are locked).
 // Everything is built below a folder "restoring" inside of them and put in its place when it is
-// complete and durable, and the folder goes last: a server refuses a directory that holds it, and
-// the next restore clears it away. So a restore that fails leaves nothing, and one that is killed
-// leaves nothing that could be taken for a member. (A sibling of the directory would not do: it is
-// often a mount point.)
+// complete and durable, and the folder goes last (restore_site.h says how with two directories): a
+// server refuses a directory that holds it, and the next restore clears it away. So a restore that
+// fails leaves nothing, and one that is killed leaves nothing that could be taken for a member. (A
+// sibling of the directory would not do: it is often a mount point.)
 //
 // The new cluster is a new one for everybody: its ids are derived as etcd derives them, but from a
 // token that the snapshot's SHA-256 is part of. So members of the old cluster, of an earlier

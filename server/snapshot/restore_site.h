@@ -3,6 +3,12 @@
 //   <root>/restoring/...   what is being made; everything in <root> while this is there is a
 //                          restore's and nobody else's
 //
+// Two directories cannot be completed at one moment. So the second site (the log's, if it lies
+// elsewhere) is completed first, and a note beside the first site's folder, which goes last of all,
+// says which files the second then holds, with sizes and times: if the restore is killed in
+// between, the next one knows them by that as its own. Whoever has used the directory since, or
+// filled it anew, has other files there.
+//
 // Main thread only.
 #ifndef CAIRN_SERVER_SNAPSHOT_RESTORE_SITE_H_
 #define CAIRN_SERVER_SNAPSHOT_RESTORE_SITE_H_
@@ -24,9 +30,11 @@ class RestoreSite {
   // `flag` names the directory in messages. Checks alone: FAILED_PRECONDITION when it holds
   // anything; what an interrupted restore has left does not count.
   static absl::Status Check(wal::Fs& fs, std::string_view flag, const std::string& root);
+  // The same for the second site of a restore whose first is `first_root`.
+  static absl::Status CheckSecond(wal::Fs& fs, std::string_view flag, const std::string& root,
+                                  const std::string& first_root);
 
-  // Makes the directory, its missing parents and the folder below it, takes its lock, and clears
-  // away what an interrupted restore has left. `fs` outlives this object.
+  // Makes the directory and its missing parents and takes its lock. `fs` outlives this object.
   static absl::StatusOr<std::unique_ptr<RestoreSite>> Begin(wal::Fs& fs, std::string_view flag,
                                                             const std::string& root);
   // Unless it is kept, removes everything that was made, the directories too.
@@ -34,11 +42,20 @@ class RestoreSite {
   RestoreSite(const RestoreSite&) = delete;
   RestoreSite& operator=(const RestoreSite&) = delete;
 
+  // Of the first site: if an interrupted restore completed `second_root` and not this one, marks
+  // that as a restore's again. Before Clear, which forgets it.
+  absl::Status ReclaimSecond(std::string_view flag, const std::string& second_root);
+  // Clears away what an interrupted restore has left, and makes the folder.
+  absl::Status Clear();
   // Where to build.
   std::string folder() const;
   // Puts what was built and is durable in its place.
   absl::Status Place();
-  // Removes the folder, durably: from here on a server takes the directory. After Place.
+  // Of the first site: notes durably what `second` holds, which is to be finished next. After Place
+  // of both.
+  absl::Status RememberSecond(const RestoreSite& second);
+  // Removes the folder, and the note behind it, durably: from here on a server takes the directory.
+  // After Place.
   absl::Status Finish();
   // All sites of a restore are finished: what was made stays.
   void Keep() { is_kept_ = true; }
@@ -53,6 +70,8 @@ class RestoreSite {
   std::unique_ptr<wal::FileLock> lock_;
   // What is in the directory is a restore's.
   bool is_owned_ = false;
+  // RememberSecond has left its note.
+  bool has_note_ = false;
   bool is_kept_ = false;
 };
 

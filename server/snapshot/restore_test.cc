@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -11,6 +13,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -221,6 +224,57 @@ class RestoreTest : public testing::Test {
                                      }));
     started.member = std::make_unique<Bootstrapped>(std::move(member));
     return started;
+  }
+
+  // What a restore that is killed at `point` leaves.
+  struct Killed {
+    std::string point;
+    Config config;
+  };
+  // Restores `config`, whose directories lie in one of their own, and keeps a copy of that
+  // directory at each fail point, under `name`.
+  std::vector<Killed> RestoreAndKill(const Config& config, std::string_view name) {
+    const files::path site = files::path(config.data_dir).parent_path();
+    std::vector<Killed> all;
+    const base::ScopedFailPointObserver observer([&](std::string_view point) {
+      if (!point.starts_with("server.restore.") && !point.starts_with("server.state.")) return;
+      const files::path copy = fmt::format("{}/{}.{}", root_, name, all.size());
+      files::remove_all(copy);
+      CopyWithTimes(site, copy);
+      Config killed = config;
+      killed.data_dir = (copy / files::path(config.data_dir).filename()).string();
+      killed.wal_dir = (copy / files::path(config.wal_dir).filename()).string();
+      all.push_back({std::string(point), std::move(killed)});
+    });
+    const auto restored = Restore(config);
+    EXPECT_TRUE(restored.ok()) << restored.status();
+    return all;
+  }
+  static void CopyWithTimes(const files::path& from, const files::path& to) {
+    files::copy(from, to, files::copy_options::recursive);
+    for (const auto& entry : files::recursive_directory_iterator(from)) {
+      if (!entry.is_regular_file()) continue;
+      files::last_write_time(to / files::relative(entry.path(), from), entry.last_write_time());
+    }
+  }
+  static bool IsComplete(const std::string& directory) {
+    return files::exists(directory) &&
+           !files::exists(fmt::format("{}/{}", directory, kRestoringFolder)) &&
+           !files::exists(fmt::format("{}/{}", directory, kRestoringNote));
+  }
+  // One of two directories is complete.
+  static bool IsHalf(const Killed& killed) {
+    return !IsComplete(killed.config.data_dir) && IsComplete(killed.config.wal_dir);
+  }
+  // Restores `config` unless that is complete, and starts it.
+  void ExpectMember(const Config& config) {
+    if (!IsComplete(config.data_dir)) {
+      const auto restored = Restore(config);
+      ASSERT_TRUE(restored.ok()) << restored.status();
+    }
+    const auto started = Start(config);
+    ASSERT_TRUE(started.ok()) << started.status();
+    EXPECT_EQ(started->member->store->HashKv(mvcc::kCurrent)->hash, state_->Hash());
   }
 
   // Everything below the place where members are restored.
@@ -455,34 +509,88 @@ TEST_F(RestoreTest, NoFailureLeavesAnything) {
 TEST_F(RestoreTest, WhereverItIsKilledItCanBeDoneAgain) {
   Config config = ConfigOf(0, 3);
   config.wal_dir = root_ + "/site/log";
-  std::vector<std::string> points;
-  {
-    const base::ScopedFailPointObserver observer([&](std::string_view name) {
-      if (!name.starts_with("server.restore.") && !name.starts_with("server.state.")) return;
-      files::copy(root_ + "/site", fmt::format("{}/killed.{}", root_, points.size()),
-                  files::copy_options::recursive);
-      points.emplace_back(name);
-    });
-    ASSERT_TRUE(Restore(config).ok());
-  }
-  EXPECT_GT(points.size(), 10U);
-  EXPECT_EQ(points.back(), "server.restore.finished");
-  for (size_t i = 0; i < points.size(); ++i) {
-    SCOPED_TRACE(points[i]);
-    Config killed = config;
-    killed.data_dir = fmt::format("{}/killed.{}/m0", root_, i);
-    killed.wal_dir = fmt::format("{}/killed.{}/log", root_, i);
-    // The last one but one leaves the log finished, the data directory not.
-    if (i + 1 < points.size()) {
-      EXPECT_THAT(std::string(Start(killed).status().message()), HasSubstr("restore"));
-      if (points[i] == "server.restore.finished") files::remove_all(killed.wal_dir);
-      const auto again = Restore(killed);
-      ASSERT_TRUE(again.ok()) << again.status();
+  const std::vector<Killed> all = RestoreAndKill(config, "once");
+  EXPECT_GT(all.size(), 10U);
+  EXPECT_EQ(all.back().point, "server.restore.finished");
+  int halves = 0;
+  for (const Killed& killed : all) {
+    SCOPED_TRACE(killed.point);
+    const bool is_last = &killed == &all.back();
+    if (!is_last) {
+      EXPECT_THAT(std::string(Start(killed.config).status().message()), HasSubstr("restore"));
+      // The log's directory is complete, the data directory is not. With nothing but the note left
+      // the next one is killed too.
+      if (IsHalf(killed) && ++halves == 3) {
+        EXPECT_FALSE(files::exists(killed.config.data_dir + "/restoring"));
+        for (const Killed& again : RestoreAndKill(killed.config, "twice")) {
+          SCOPED_TRACE(again.point);
+          ExpectMember(again.config);
+        }
+      } else {
+        const auto restored = Restore(killed.config);
+        ASSERT_TRUE(restored.ok()) << restored.status();
+      }
     }
-    const auto started = Start(killed);
+    const auto started = Start(killed.config);
     ASSERT_TRUE(started.ok()) << started.status();
     EXPECT_EQ(started->member->store->HashKv(mvcc::kCurrent)->hash, state_->Hash());
   }
+  EXPECT_EQ(halves, 3) << "the log's folder goes, all of the log, the data directory's folder";
+}
+
+// Only what the interrupted restore has left there itself is cleared away.
+TEST_F(RestoreTest, ALogThatIsNotTheInterruptedRestoresIsNotTouched) {
+  Config config = ConfigOf(0, 3);
+  config.wal_dir = root_ + "/site/log";
+  const std::vector<Killed> all = RestoreAndKill(config, "once");
+  ASSERT_GT(all.size(), 1U);
+  const auto half = std::find_if(all.begin(), all.end(), IsHalf);
+  ASSERT_NE(half, all.end());
+  const std::string& log = half->config.wal_dir;
+  const auto files_of = [](const std::string& root) {
+    std::set<std::string> names;
+    for (const auto& entry : files::recursive_directory_iterator(root)) {
+      names.insert(entry.path().string());
+    }
+    return names;
+  };
+  // Something beside it.
+  std::ofstream(log + "/mine") << "and nobody else's";
+  std::set<std::string> before = files_of(log);
+  EXPECT_THAT(Refusal(half->config), HasSubstr("--wal-dir"));
+  EXPECT_EQ(files_of(log), before);
+  files::remove(log + "/mine");
+  before = files_of(log);
+  // Another directory's log is not this one's.
+  Config other = half->config;
+  other.data_dir += ".other";
+  EXPECT_THAT(Refusal(other), HasSubstr("is not empty"));
+  EXPECT_EQ(files_of(log), before);
+  // The same files, written since.
+  for (const auto& entry : files::directory_iterator(log)) {
+    if (entry.path().filename() == "lock") continue;
+    const auto changed = files::last_write_time(entry.path());
+    files::last_write_time(entry.path(), changed + std::chrono::seconds(1));
+    EXPECT_THAT(Refusal(half->config), HasSubstr("is not empty"));
+    EXPECT_EQ(files_of(log), before);
+    files::last_write_time(entry.path(), changed);
+  }
+  // In use.
+  {
+    const auto lock = wal::PosixFs().LockFile(log + "/lock");
+    ASSERT_TRUE(lock.ok()) << lock.status();
+    EXPECT_THAT(Refusal(half->config), HasSubstr("is in use"));
+    EXPECT_EQ(files_of(log), before);
+  }
+  // Nor one that the next restore does not ask for.
+  Config elsewhere = half->config;
+  files::copy(half->config.data_dir, half->config.data_dir + ".copy",
+              files::copy_options::recursive);
+  elsewhere.data_dir += ".copy";
+  elsewhere.wal_dir += ".new";
+  ExpectMember(elsewhere);
+  EXPECT_EQ(files_of(log), before);
+  ExpectMember(half->config);
 }
 
 TEST_F(RestoreTest, TwoDoNotRestoreIntoOneDirectory) {
