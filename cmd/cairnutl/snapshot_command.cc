@@ -61,12 +61,14 @@ struct Fact {
 
 std::string Simple(const std::vector<Fact>& facts) {
   std::vector<std::string> texts;
+  texts.reserve(facts.size());
   for (const Fact& fact : facts) texts.push_back(fact.text);
   return fmt::format("{}\n", fmt::join(texts, ", "));
 }
 
 std::string Json(const std::vector<Fact>& facts) {
   std::vector<std::string> texts;
+  texts.reserve(facts.size());
   for (const Fact& fact : facts) texts.push_back(fmt::format("\"{}\":{}", fact.json, fact.value));
   return fmt::format("{{{}}}\n", fmt::join(texts, ","));
 }
