@@ -65,7 +65,7 @@ absl::Status SegmentMaker::Fill(const std::function<bool()>& pace) {
 }
 
 absl::StatusOr<SegmentFile> SegmentMaker::Finish() {
-  CAIRN_CHECK(filled_bytes_ == segment_.size_bytes);
+  CAIRN_CHECK(fs_ != nullptr && filled_bytes_ == segment_.size_bytes);
   const std::string name = PathOf(directory_, SegmentName(segment_.sequence));
   CAIRN_RETURN_IF_ERROR(
       fs_->RenameNew(PathOf(directory_, UnfinishedSegmentName(segment_.sequence)), name));

@@ -444,10 +444,7 @@ absl::StatusOr<SegmentFile> WalImpl::TakeSpare(uint64_t size_bytes) {
 
 absl::Status WalImpl::MakeSpare(const std::function<bool()>& pace) {
   base::MutexLock spare_lock(spare_mutex_);
-  absl::Status made = GoOnWithSpare(pace);
-  // What failed is begun anew.
-  if (!made.ok() && made.code() != absl::StatusCode::kCancelled) spare_in_the_making_.reset();
-  return made;
+  return GoOnWithSpare(pace);
 }
 
 absl::Status WalImpl::GoOnWithSpare(const std::function<bool()>& pace) {
@@ -462,9 +459,13 @@ absl::Status WalImpl::GoOnWithSpare(const std::function<bool()>& pace) {
                            SegmentMaker::Begin(fs_, directory_, sequence, options_.segment_bytes));
     spare_in_the_making_.emplace(std::move(maker));
   }
-  CAIRN_RETURN_IF_ERROR(spare_in_the_making_->Fill(pace));
-  CAIRN_ASSIGN_OR_RETURN(SegmentFile made, spare_in_the_making_->Finish());
+  const absl::Status filled = spare_in_the_making_->Fill(pace);
+  if (filled.code() == absl::StatusCode::kCancelled) return filled;
+  // What fails from here on is begun anew.
+  SegmentMaker maker = std::move(*spare_in_the_making_);
   spare_in_the_making_.reset();
+  CAIRN_RETURN_IF_ERROR(filled);
+  CAIRN_ASSIGN_OR_RETURN(SegmentFile made, maker.Finish());
   base::MutexLock lock(mutex_);
   spare_ = std::move(made);
   return absl::OkStatus();

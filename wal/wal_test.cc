@@ -487,6 +487,17 @@ TEST_F(WalTest, WhoeverNeedsASpareGoesOnWithIt) {
   EXPECT_EQ(opened->recovered.last.index, Index(index));
 }
 
+// The thread that makes spares may come after a writer that failed with one.
+TEST_F(WalTest, ASpareThatAWriterCouldNotFinishIsBegunAnew) {
+  Create();
+  fs_.FailOnce(FaultOperation::kSyncDirectory, absl::StatusCode::kInternal);
+  absl::Status written;
+  for (uint64_t i = 1; written.ok(); ++i) written = WriteAndSync(*wal_, EntriesOf(i, i, 1, 500));
+  EXPECT_EQ(written.code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(wal_->MakeSpare(nullptr).ok());
+  EXPECT_TRUE(wal_->has_spare());
+}
+
 TEST_F(WalTest, ASpareIsKeptOverARestart) {
   Create();
   ASSERT_TRUE(wal_->MakeSpare(nullptr).ok());

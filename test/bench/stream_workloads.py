@@ -111,8 +111,8 @@ def watched_puts(run):
         _record_puts(run, name, result)
         return result["put_throughput"]
 
-    # A state that is just being made is cheaper to write to than one that is there, and that is no
-    # matter of watchers: all windows change keys that exist, and the quiet ones lie around the rest.
+    # A state that is just being made is cheaper to write to than one that is there, and that is
+    # no matter of watchers: all windows change keys that exist, the quiet ones lie around the rest.
     run.load(operation="watch", clients=100, streams=10, connections=_CONNECTIONS,
              key_space=_A5_KEYS, watchers=0, total=2 * _A5_KEYS)
     before = puts(_A5_QUIET, **run.measured(watchers=0))
