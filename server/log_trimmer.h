@@ -25,6 +25,9 @@
 namespace cairn::server {
 
 struct LogTrimmerOptions {
+  // What the flush of full write buffers may need.
+  static constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
+
   // What a restart after a crash replays at most, as bytes of log on disk (padding included) and as
   // entries. A flush starts at half of it: as much again may arrive while it runs.
   uint64_t replay_bytes_max = uint64_t{64} << 20;
@@ -34,7 +37,6 @@ struct LogTrimmerOptions {
   // Directories whose file systems must keep `disk_reserve_bytes` free. Below it, growth is refused
   // while what was already accepted can still be flushed and logged: a segment and the write
   // buffers. It is accepted again when twice as much is free.
-  static constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = wal::kSegmentBytes + kFlushReserveBytes;
   // Called at most once, on the trimmer's thread.

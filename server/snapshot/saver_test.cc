@@ -53,6 +53,16 @@ class SaverTest : public testing::Test {
     saver_ = std::make_unique<SnapshotSaver>(options_, wal::PosixFs(), state_->states(),
                                              state_->store(), pins_);
   }
+  // Saves, and receives nothing.
+  void ExpectThatWhoTakesNothingIsGivenUp() {
+    options_.stall_max = std::chrono::milliseconds(20);
+    MakeSaver();
+    rpc::FakeStreamCall call;
+    saver_->Save(call.TakeCall(), "3.7.0");
+    const absl::Status status = call.WaitStatus();
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_EQ(call.queued_bytes(), 0);
+  }
 
   struct Saved {
     std::string data;
@@ -283,13 +293,7 @@ TEST_F(SaverTest, AStreamCountsUntilItsClientHasTakenAll) {
 
 TEST_F(SaverTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
   options_.queue_bytes = int64_t{16} << 20;
-  options_.stall_max = std::chrono::milliseconds(20);
-  MakeSaver();
-  rpc::FakeStreamCall call;
-  saver_->Save(call.TakeCall(), "3.7.0");
-  const absl::Status status = call.WaitStatus();
-  EXPECT_TRUE(absl::IsAborted(status)) << status;
-  EXPECT_EQ(call.queued_bytes(), 0);
+  ExpectThatWhoTakesNothingIsGivenUp();
 }
 
 // A stream that always has room, and tells of each message.
@@ -352,13 +356,7 @@ TEST_F(SaverTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
 }
 
 TEST_F(SaverTest, WhoTakesNothingIsGivenUp) {
-  options_.stall_max = std::chrono::milliseconds(20);
-  MakeSaver();
-  rpc::FakeStreamCall call;
-  saver_->Save(call.TakeCall(), "3.7.0");
-  const absl::Status status = call.WaitStatus();
-  EXPECT_TRUE(absl::IsAborted(status)) << status;
-  EXPECT_EQ(call.queued_bytes(), 0);
+  ExpectThatWhoTakesNothingIsGivenUp();
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
 }
