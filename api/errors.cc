@@ -105,6 +105,8 @@ constexpr auto kErrors = std::to_array<ErrorInfo>({
      "etcdserver: rpc not supported for learner", Retry::kNo, Effect::kNone},
     {Error::kClusterVersionUnavailable, absl::StatusCode::kFailedPrecondition,
      "etcdserver: cluster version not found during downgrade", Retry::kYes, Effect::kNone},
+    {Error::kNotCapable, absl::StatusCode::kFailedPrecondition, "etcdserver: not capable",
+     Retry::kYes, Effect::kNone},
     {Error::kDowngradeInProgress, absl::StatusCode::kFailedPrecondition,
      "etcdserver: cluster has a downgrade job in progress", Retry::kNo, Effect::kNone},
     {Error::kNoInflightDowngrade, absl::StatusCode::kFailedPrecondition,

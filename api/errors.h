@@ -74,6 +74,7 @@ enum class Error {
   kClusterIdMismatch,
   kNotSupportedForLearner,  // Ask a voter instead.
   kClusterVersionUnavailable,
+  kNotCapable,
   kDowngradeInProgress,
   kNoInflightDowngrade,
 

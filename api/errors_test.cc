@@ -70,6 +70,7 @@ constexpr Row kContract[] = {
     {Error::kNotSupportedForLearner, 9, "etcdserver: rpc not supported for learner"},
     {Error::kClusterVersionUnavailable, 9,
      "etcdserver: cluster version not found during downgrade"},
+    {Error::kNotCapable, 9, "etcdserver: not capable"},
     {Error::kDowngradeInProgress, 9, "etcdserver: cluster has a downgrade job in progress"},
     {Error::kNoInflightDowngrade, 9, "etcdserver: no inflight downgrade job"},
     {Error::kUserEmpty, 3, "etcdserver: user name is empty"},

@@ -146,6 +146,9 @@ constexpr const char* kFlags[] = {
 
 // Smallest --memory-limit that leaves room for two write buffers and a useful cache.
 constexpr uint64_t kMemoryLimitBytesMin = 16 << 20;
+// Half of what may wait uncommitted (raft::CoreOptions): larger ones would be turned away as too
+// many beside any other.
+constexpr uint32_t kRequestBytesMax = 32 << 20;
 // Of --wal-segment-bytes: smaller ones cost a directory entry a few writes.
 constexpr uint64_t kSegmentBytesMin = 64 << 10;
 // Of --wal-sync-interval-ms: who can lose more than a minute has no need of a log.
@@ -159,14 +162,6 @@ constexpr std::chrono::milliseconds kProgressIntervalMin{100};
 std::string Underscored(std::string_view flag) {
   std::string name(flag);
   std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
-std::string EnvironmentName(std::string_view prefix, std::string_view flag) {
-  std::string name(prefix);
-  for (const char c : flag) {
-    name.push_back(c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c))));
-  }
   return name;
 }
 
@@ -439,6 +434,10 @@ absl::Status FillLimits(Config& config) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--max-txn-ops and --max-request-bytes must be above 0");
   }
+  if (FLAGS_max_request_bytes > kRequestBytesMax) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--max-request-bytes must be at most {}", kRequestBytesMax);
+  }
   if (FLAGS_memory_limit < kMemoryLimitBytesMin) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "--memory-limit must be at least {} bytes", kMemoryLimitBytesMin);
@@ -533,9 +532,16 @@ class Walk {
   }
 
   bool Environment(const EnvironmentLookup& environment, ConfigError& error) {
+    if (const auto unserved = UnservedVariable(environment); unserved.has_value()) {
+      error = {fmt::format("environment variable {} asks for what is not served here (see "
+                           "docs/differences.md); unset it",
+                           *unserved),
+               true};
+      return false;
+    }
     for (const char* flag : kFlags) {
       if (given_.contains(flag)) continue;
-      for (const char* prefix : {"CAIRN_", "ETCD_"}) {
+      for (const char* prefix : kEnvironmentPrefixes) {
         const std::string name = EnvironmentName(prefix, flag);
         const char* value = environment(name.c_str());
         if (value == nullptr || *value == '\0') continue;
@@ -630,18 +636,6 @@ std::string HelpText() {
   return text;
 }
 
-std::vector<std::string> UnknownEnvironment(const char* const* environment) {
-  std::vector<std::string> unknown;
-  for (; *environment != nullptr; ++environment) {
-    const std::string_view variable(*environment);
-    const std::string name(variable.substr(0, variable.find('=')));
-    if (!name.starts_with("CAIRN_") && !name.starts_with("ETCD_")) continue;
-    const bool is_known = std::any_of(std::begin(kFlags), std::end(kFlags), [&](const char* flag) {
-      return name == EnvironmentName("CAIRN_", flag) || name == EnvironmentName("ETCD_", flag);
-    });
-    if (!is_known) unknown.push_back(name);
-  }
-  return unknown;
-}
+std::span<const char* const> FlagNames() { return kFlags; }
 
 }  // namespace cairn::server

@@ -12,12 +12,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "server/environment.h"
 #include "server/url.h"
 #include "wal/types.h"
 
@@ -92,9 +93,6 @@ struct ConfigError {
   bool is_usage_error = false;
 };
 
-// Looks a variable up in the environment; null when it is not set.
-using EnvironmentLookup = std::function<const char*(const char* name)>;
-
 // Parses `arguments` (without the program's name) and the environment. Relative directories resolve
 // against `working_directory`. Returns the command, or fills `error`.
 std::optional<Command> ParseCommandLine(const std::vector<std::string>& arguments,
@@ -116,8 +114,8 @@ absl::StatusOr<InitialMember> FindSelf(const Config& config);
 // The text of --help: every flag of ours with its default, and nothing of the libraries'.
 std::string HelpText();
 
-// Environment variables of ours or etcd's that no flag answers to, for a warning.
-std::vector<std::string> UnknownEnvironment(const char* const* environment);
+// The flags of ours, without dashes, in the order of --help.
+std::span<const char* const> FlagNames();
 
 }  // namespace cairn::server
 

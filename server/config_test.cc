@@ -191,6 +191,8 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
        true},
       {{"--listen-client-urls="}, "--listen-client-urls is empty", true},
       {{"--memory-limit=1"}, "--memory-limit", false},
+      {{"--max-request-bytes=0"}, "--max-request-bytes must be above 0", false},
+      {{"--max-request-bytes=33554433"}, "--max-request-bytes must be at most 33554432", false},
       {{"--snapshot-count=0"}, "--snapshot-count", false},
       {{"--wal-segment-bytes=1000"}, "--wal-segment-bytes", false},
       {{"--wal-segment-bytes=536936448"}, "--wal-segment-bytes", false},
@@ -208,6 +210,13 @@ TEST(ConfigTest, WhatCannotBeHonouredIsRefusedByName) {
   }
 }
 
+TEST(ConfigTest, AnEnvironmentForAnotherKindOfMemberIsRefused) {
+  const Parsed parsed = Parse({"--name=a"}, {{"ETCD_CONFIG_FILE", "/etc/etcd.yml"}});
+  EXPECT_FALSE(parsed.command.has_value());
+  EXPECT_NE(parsed.error.text.find("ETCD_CONFIG_FILE"), std::string::npos) << parsed.error.text;
+  EXPECT_TRUE(parsed.error.is_usage_error);
+}
+
 TEST(ConfigTest, UrlsParseAndPrint) {
   for (const char* text : {"http://localhost:2379", "https://10.0.0.1:1", "http://[::1]:65535"}) {
     const absl::StatusOr<Url> url = ParseUrl(text);
@@ -220,13 +229,6 @@ TEST(ConfigTest, UrlsParseAndPrint) {
         "http://a:1/path", "http://::1:1", "http://a:65536", "http://u@a:1", "http://a:1 "}) {
     EXPECT_FALSE(ParseUrl(text).ok()) << text;
   }
-}
-
-TEST(ConfigTest, UnknownEnvironmentIsNamed) {
-  const char* environment[] = {"PATH=/bin", "CAIRN_NAME=x", "ETCD_ENABLE_V2=true", "CAIRN_NAMES=y",
-                               nullptr};
-  EXPECT_EQ(UnknownEnvironment(environment),
-            (std::vector<std::string>{"ETCD_ENABLE_V2", "CAIRN_NAMES"}));
 }
 
 }  // namespace

@@ -152,7 +152,8 @@ class EndSignals {
 };
 
 int Run(const Command& command, EndSignals& ends) {
-  for (const std::string& name : cairn::server::UnknownEnvironment(environ)) {
+  for (const std::string& name :
+       cairn::server::UnknownEnvironment(environ, cairn::server::FlagNames())) {
     LOG(WARNING) << "environment variable " << name << " is not known and has no effect";
   }
   absl::StatusOr<std::unique_ptr<Server>> server =
