@@ -1,6 +1,7 @@
 #include "server/watch_service.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "api/errors.h"
@@ -25,6 +26,13 @@ constexpr size_t kPageRangeBytesMax = size_t{512} << 10;
 using etcdserverpb::WatchCreateRequest;
 using etcdserverpb::WatchRequest;
 using etcdserverpb::WatchResponse;
+
+// Clients choose the ranges that they watch, and must not know how the hub's index places them.
+WatchOptions Seeded(WatchOptions options) {
+  std::random_device device;
+  options.hub.index_seed = (uint64_t{device()} << 32) | device();
+  return options;
+}
 
 }  // namespace
 
@@ -64,7 +72,7 @@ bool WatchService::Queue::Take(std::vector<Post>& posts,
 WatchService::WatchService(const ServiceContext& context, WatchFeed& feed, WatchOptions options)
     : context_(context),
       feed_(feed),
-      options_(std::move(options)),
+      options_(Seeded(std::move(options))),
       // The feed says where it begins, when the first watcher comes: what is published meanwhile
       // must not count as told.
       hub_(options_.hub, Revision(0), 0),

@@ -37,6 +37,7 @@
 namespace cairn::server {
 
 struct WatchOptions {
+  // The service draws `index_seed` itself.
   watch::HubOptions hub;
   // Called at most once, on the watch thread, when the state cannot be read.
   std::function<void(const absl::Status&)> on_fatal;

@@ -7,6 +7,7 @@
 #include <absl/container/flat_hash_set.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -25,7 +26,8 @@ struct WatchedRange {
 
 class GroupIndex {
  public:
-  GroupIndex() = default;
+  // `seed`: see IntervalIndex.
+  explicit GroupIndex(uint64_t seed) : ranges_(seed) {}
   ~GroupIndex();
   GroupIndex(const GroupIndex&) = delete;
   GroupIndex& operator=(const GroupIndex&) = delete;

@@ -44,7 +44,7 @@ std::optional<WatchedRange> RangeOf(std::string_view key, std::string_view range
 }  // namespace
 
 Hub::Hub(HubOptions options, Revision cursor, int64_t now_ms)
-    : options_(options), cursor_(cursor), now_ms_(now_ms) {}
+    : options_(options), cursor_(cursor), now_ms_(now_ms), index_(options.index_seed) {}
 
 Hub::~Hub() {
   while (!streams_.empty()) CloseStream(streams_.begin()->first);

@@ -61,6 +61,9 @@ struct HubOptions {
   // Between two progress notifications of a watcher (etcd: 10 min); up to a tenth more, by stream,
   // so that they do not come all at once.
   int64_t progress_interval_ms = 600'000;
+  // Decides the shape of the index of ranges: whoever serves clients draws one that they cannot
+  // know (interval_index.h).
+  uint64_t index_seed = 1;
 };
 
 struct CreateRequest {

@@ -3,11 +3,13 @@
 // Pure: a treap ordered by first key, each node knowing the highest limit below it, so that a
 // look-up skips whatever ends before the key: O(log n + hits) for ranges that do not nest deeply.
 // Ranges are unique; equal ones are the caller's to group. The views must live as long as their
-// entry. Priorities come from a generator seeded by a constant: the shape depends on the calls
-// alone. Not thread-safe.
+// entry. The shape depends on the seed and the calls alone. Whoever knows the seed can choose ranges
+// that make a chain of the tree, with calls as deep as it is long: where ranges come from clients,
+// the seed must be one that they cannot know. Not thread-safe.
 #ifndef CAIRN_WATCH_INTERVAL_INDEX_H_
 #define CAIRN_WATCH_INTERVAL_INDEX_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,14 +33,46 @@ struct Interval {
   friend bool operator==(const Interval&, const Interval&) = default;
 };
 
+// The priorities that a seed gives: SplitMix64, any sequence without pattern keeps a treap flat.
+class PriorityGenerator {
+ public:
+  explicit PriorityGenerator(uint64_t seed) : state_(seed) {}
+
+  uint32_t Next() {
+    state_ += 0x9e3779b97f4a7c15;
+    uint64_t mixed = state_;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
+    return static_cast<uint32_t>(mixed >> 32);
+  }
+
+ private:
+  uint64_t state_;
+};
+
 template <typename Value>
 class IntervalIndex {
  public:
-  IntervalIndex() = default;
+  // Any seed will do.
+  explicit IntervalIndex(uint64_t seed) : priorities_(seed) {}
+  ~IntervalIndex() {
+    // From the left, so that no node is deleted within another's deletion.
+    while (root_ != nullptr) {
+      if (Link left = std::move(root_->left); left != nullptr) {
+        root_->left = std::move(left->right);
+        left->right = std::move(root_);
+        root_ = std::move(left);
+      } else {
+        root_ = std::move(root_->right);
+      }
+    }
+  }
   IntervalIndex(const IntervalIndex&) = delete;
   IntervalIndex& operator=(const IntervalIndex&) = delete;
 
   size_t size() const { return size_; }
+  // The nodes on the longest way down, for tests: looks at all of them.
+  size_t Height() const { return Height(root_.get()); }
 
   // The value of exactly this range, or null. Valid until the range is erased.
   Value* Find(const Interval& interval) {
@@ -53,7 +87,7 @@ class IntervalIndex {
 
   // `interval` is not in the index yet (checked).
   void Insert(const Interval& interval, Value value) {
-    auto node = std::make_unique<Node>(interval, std::move(value), NextPriority());
+    auto node = std::make_unique<Node>(interval, std::move(value), priorities_.Next());
     Insert(root_, std::move(node));
     ++size_;
   }
@@ -175,17 +209,14 @@ class IntervalIndex {
     }
   }
 
-  uint32_t NextPriority() {
-    // Xorshift: any sequence without pattern keeps the tree flat.
-    random_ ^= random_ << 13;
-    random_ ^= random_ >> 17;
-    random_ ^= random_ << 5;
-    return random_;
+  static size_t Height(const Node* node) {
+    if (node == nullptr) return 0;
+    return 1 + std::max(Height(node->left.get()), Height(node->right.get()));
   }
 
   Link root_;
   size_t size_ = 0;
-  uint32_t random_ = 2463534242;
+  PriorityGenerator priorities_;
 };
 
 }  // namespace cairn::watch

@@ -25,7 +25,7 @@ std::vector<int> Hits(IntervalIndex<int>& index, std::string_view key) {
 }
 
 TEST(IntervalIndex, BoundsAndOpenEnds) {
-  IntervalIndex<int> index;
+  IntervalIndex<int> index(1);
   EXPECT_THAT(Hits(index, "a"), IsEmpty());
   index.Insert({"b", "d"}, 1);
   index.Insert({"b", std::nullopt}, 2);
@@ -64,7 +64,7 @@ TEST(IntervalIndex, AgreesWithAListUnderRandomChanges) {
       for (uint64_t i = 0; i < size; ++i) key.push_back(static_cast<char>('a' + draw(3)));
       return key;
     };
-    IntervalIndex<int> index;
+    IntervalIndex<int> index(seed);
     std::deque<Entry> entries;  // Stable addresses: the index holds views.
     for (int step = 0; step < 600; ++step) {
       if (draw(3) != 0) {
@@ -92,6 +92,52 @@ TEST(IntervalIndex, AgreesWithAListUnderRandomChanges) {
       ASSERT_EQ(Hits(index, key), expected) << key;
     }
   }
+}
+
+// Keys whose order is that of the priorities which a treap gives them one after the other, if these
+// are known: each goes below all that have a higher one, always on the same side.
+std::vector<std::string> KeysForAChain(const std::vector<uint32_t>& priorities) {
+  std::vector<uint32_t> sorted = priorities;
+  std::sort(sorted.begin(), sorted.end());
+  std::vector<std::string> keys;
+  for (const uint32_t priority : priorities) {
+    const auto rank = std::lower_bound(sorted.begin(), sorted.end(), priority) - sorted.begin();
+    keys.push_back(fmt::format("{:06}", rank));
+  }
+  return keys;
+}
+
+size_t HeightWith(uint64_t seed, const std::vector<std::string>& keys) {
+  IntervalIndex<int> index(seed);
+  for (const std::string& key : keys) index.Insert({key, std::nullopt}, 0);
+  return index.Height();
+}
+
+// What a client could do if it knew the seed, and cannot do to another.
+TEST(IntervalIndex, RangesChosenForOneSeedAreAnyRangesForAnother) {
+  constexpr size_t kRanges = 3000;
+  PriorityGenerator generator(7);
+  std::vector<uint32_t> priorities;
+  for (size_t i = 0; i < kRanges; ++i) priorities.push_back(generator.Next());
+  const std::vector<std::string> keys = KeysForAChain(priorities);
+  EXPECT_EQ(HeightWith(7, keys), kRanges);
+  // A random search tree of so many nodes is about 30 high.
+  for (uint64_t seed = 8; seed < 28; ++seed) EXPECT_LT(HeightWith(seed, keys), 64u);
+}
+
+// The numbers of a well-known generator with its well-known seed.
+TEST(IntervalIndex, AWellKnownSequenceMakesNoChain) {
+  constexpr size_t kRanges = 50'000;
+  uint32_t random = 2463534242;
+  std::vector<uint32_t> priorities;
+  for (size_t i = 0; i < kRanges; ++i) {
+    random ^= random << 13;
+    random ^= random >> 17;
+    random ^= random << 5;
+    priorities.push_back(random);
+  }
+  const std::vector<std::string> keys = KeysForAChain(priorities);
+  for (uint64_t seed = 0; seed < 2; ++seed) EXPECT_LT(HeightWith(seed, keys), 96u);
 }
 
 }  // namespace
