@@ -163,10 +163,7 @@ void Hub::Create(StreamId stream_id, const CreateRequest& request, mvcc::Publish
   }
   if (request.progress_notify) {
     watcher.progress_notify = true;
-    if (++stream->progress_watchers == 1) {
-      ++progress_streams_;
-      stream->next_progress_ms = now_ms_ + ProgressPauseMs(*stream);
-    }
+    if (++stream->progress_watchers == 1) ScheduleProgress(*stream);
   }
   Place(watcher);
 }
@@ -296,7 +293,7 @@ void Hub::Remove(Watcher& watcher) {
   }
   if (watcher.history != nullptr) Release(std::exchange(watcher.history, nullptr));
   ClearFuture(watcher);
-  if (watcher.progress_notify && --stream.progress_watchers == 0) --progress_streams_;
+  if (watcher.progress_notify && --stream.progress_watchers == 0) UnscheduleProgress(stream);
 
   Group& group = *watcher.group;
   stream.range_bytes -= group.range_bytes();
@@ -320,27 +317,36 @@ int64_t Hub::ProgressPauseMs(const Stream& stream) const {
   return options_.progress_interval_ms + options_.progress_interval_ms * tenths / 10240;
 }
 
+void Hub::ScheduleProgress(Stream& stream) {
+  stream.next_progress_ms = now_ms_ + std::max<int64_t>(1, ProgressPauseMs(stream));
+  progress_due_.emplace(stream.next_progress_ms, stream.id);
+}
+
+void Hub::UnscheduleProgress(const Stream& stream) {
+  progress_due_.erase({stream.next_progress_ms, stream.id});
+}
+
 std::optional<int64_t> Hub::next_tick_ms() const {
-  if (progress_streams_ == 0) return std::nullopt;
-  // A look at each stream ten times an interval is nothing beside what it saves in bookkeeping.
-  return now_ms_ + std::max<int64_t>(1, options_.progress_interval_ms / 10);
+  if (progress_due_.empty()) return std::nullopt;
+  return progress_due_.begin()->first;
 }
 
 void Hub::Tick(int64_t now_ms) {
   now_ms_ = std::max(now_ms_, now_ms);
-  if (progress_streams_ == 0) return;
-  for (auto& [id, stream] : streams_) {
-    if (stream->progress_watchers == 0 || now_ms_ < stream->next_progress_ms) continue;
-    stream->next_progress_ms = now_ms_ + ProgressPauseMs(*stream);
+  // Called with every turn of the thread: who is not due is not looked at.
+  while (!progress_due_.empty() && progress_due_.begin()->first <= now_ms_) {
+    Stream& stream = *Find(progress_due_.begin()->second);
+    UnscheduleProgress(stream);
+    ScheduleProgress(stream);
     // Who does not take what it was sent gets no more of it.
-    if (stream->is_blocked) continue;
-    for (const auto& [watch_id, watcher] : stream->watchers) {
+    if (stream.is_blocked) continue;
+    for (const auto& [watch_id, watcher] : stream.watchers) {
       const bool was_sent = watcher->sent_since_tick;
       if (watcher->progress_notify) watcher->sent_since_tick = false;
       if (!watcher->progress_notify || was_sent) continue;
       if (watcher->state != Watcher::State::kSynced || watcher->is_dirty) continue;
       if (watcher->began_in_future && watcher->next > cursor_) continue;
-      Say(*stream, {.id = watch_id, .revision = cursor_});
+      Say(stream, {.id = watch_id, .revision = cursor_});
     }
   }
 }

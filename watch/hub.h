@@ -23,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -208,9 +209,10 @@ class Hub {
 
   // -- Time.
 
-  // Sends the progress notifications that are due. `now_ms` never falls.
+  // Sends the progress notifications that are due. `now_ms` never falls. Costs nothing before the
+  // time that next_tick_ms tells, and after it what the streams that are due have of watchers.
   void Tick(int64_t now_ms);
-  // When Tick is worth calling next; none without watchers that asked for progress.
+  // When Tick has something to do next; none without watchers that asked for progress.
   std::optional<int64_t> next_tick_ms() const;
 
  private:
@@ -265,6 +267,9 @@ class Hub {
   bool IsWithheld(const Stream& stream, Revision revision) const;
   bool IsDelivered(const Stream& stream, Revision revision) const;
   int64_t ProgressPauseMs(const Stream& stream) const;
+  // In and out of `progress_due_`.
+  void ScheduleProgress(Stream& stream);
+  void UnscheduleProgress(const Stream& stream);
 
   // History.
   void CancelCompacted(Revision watermark);
@@ -286,7 +291,8 @@ class Hub {
   size_t lagging_watchers_ = 0;
   // Of all groups.
   size_t range_bytes_ = 0;
-  size_t progress_streams_ = 0;
+  // Streams with watchers that asked for progress, by their `next_progress_ms`.
+  std::set<std::pair<int64_t, StreamId>> progress_due_;
 
   GroupIndex index_;
   std::vector<Touched> touched_;

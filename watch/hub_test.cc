@@ -270,5 +270,46 @@ TEST(Hub, Transcript) {
                             [&](const Command& command) { return story.Handle(command); });
 }
 
+// Ticks come with every turn; streams are looked at when they are due, each at its own time.
+TEST(Hub, ATickLooksAtTheStreamsThatAreDue) {
+  constexpr int64_t kIntervalMs = 100'000;
+  constexpr int kStreams = 50;
+  Hub hub({.progress_interval_ms = kIntervalMs}, Revision(1), 0);
+  const mvcc::Published published = {.revision = Revision(1)};
+  EXPECT_EQ(hub.next_tick_ms(), std::nullopt);
+  for (int i = 0; i < kStreams; ++i) {
+    hub.Create(hub.OpenStream(), {.key = "a", .progress_notify = true}, published);
+  }
+  for (const StreamId id : hub.TakeReady()) EXPECT_TRUE(hub.Take(id)->created);
+  // One round, and another: later by an interval and up to a tenth more, never all together.
+  for (int64_t round = 1; round <= 2; ++round) {
+    std::map<StreamId, int64_t> told_ms;
+    while (told_ms.size() < kStreams) {
+      const int64_t due_ms = *hub.next_tick_ms();
+      ASSERT_GE(due_ms, round * kIntervalMs);
+      ASSERT_LE(due_ms, round * (kIntervalMs + kIntervalMs / 10));
+      hub.Tick(due_ms - 1);
+      ASSERT_TRUE(hub.TakeReady().empty());
+      hub.Tick(due_ms);
+      const std::vector<StreamId> ready = hub.TakeReady();
+      ASSERT_FALSE(ready.empty());
+      EXPECT_LT(ready.size(), kStreams / 5u);
+      for (const StreamId id : ready) {
+        EXPECT_TRUE(told_ms.emplace(id, due_ms).second);
+        EXPECT_EQ(hub.Take(id)->revision, Revision(1));
+        EXPECT_FALSE(hub.Take(id).has_value());
+      }
+    }
+  }
+  // Who has nobody left that asked is not waited for; who has again begins anew.
+  const int64_t now_ms = *hub.next_tick_ms() - 1;
+  hub.Tick(now_ms);
+  hub.Cancel(StreamId(1), WatchId(0), Revision(1));
+  for (int i = 2; i <= kStreams; ++i) hub.CloseStream(StreamId(static_cast<uint64_t>(i)));
+  EXPECT_EQ(hub.next_tick_ms(), std::nullopt);
+  hub.Create(StreamId(1), {.key = "a", .progress_notify = true}, published);
+  EXPECT_GE(*hub.next_tick_ms(), now_ms + kIntervalMs);
+}
+
 }  // namespace
 }  // namespace cairn::watch

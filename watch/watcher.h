@@ -196,6 +196,7 @@ struct Stream {
   size_t lagging_count = 0;
   // Where watchers begin that began in the future and have not come there: how many by revision.
   absl::btree_map<Revision, uint32_t> future_starts;
+  // Those that asked for progress, and, while there are any, when it is due.
   size_t progress_watchers = 0;
   int64_t next_progress_ms = 0;
   // The client does not take what it was sent.
