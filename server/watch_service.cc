@@ -190,8 +190,6 @@ void WatchService::Open(std::shared_ptr<rpc::StreamCall> call) {
   stream.call = std::move(call);
   stream.opened = steady_clock::now();
   context_.node.leader_loss().Add(stream.call);
-  stream.call->SetHighWaterBytes(std::clamp(kQueuedBytesMax / static_cast<int64_t>(streams_.size()),
-                                            kStreamQueuedBytesMin, kStreamQueuedBytesMax));
   to_read_.push_back(id);
   stream.call->OnCancel(
       [queue = queue_, id] { queue->Add({.kind = Post::Kind::kClosed, .stream = id}); });
@@ -330,7 +328,9 @@ void WatchService::Serve(watch::StreamId id) {
   if (found == streams_.end()) return;
   Stream& stream = found->second;
   if (stream.is_blocked) return;
-  while (const std::optional<watch::Message> message = hub_.Take(id)) {
+  SetShare(stream);
+  const auto events_bytes_max = static_cast<size_t>(stream.share_bytes / 2);
+  while (const std::optional<watch::Message> message = hub_.Take(id, events_bytes_max)) {
     if (stream.call->Write(Encode(*message))) continue;
     stream.is_blocked = true;
     hub_.SetBlocked(id, true);
@@ -338,6 +338,14 @@ void WatchService::Serve(watch::StreamId id) {
         [queue = queue_, id] { queue->Add({.kind = Post::Kind::kWritable, .stream = id}); });
     return;
   }
+}
+
+void WatchService::SetShare(Stream& stream) const {
+  const int64_t share_bytes = std::clamp(kQueuedBytesMax / static_cast<int64_t>(streams_.size()),
+                                         kStreamQueuedBytesMin, kStreamQueuedBytesMax);
+  if (share_bytes == stream.share_bytes) return;
+  stream.share_bytes = share_bytes;
+  stream.call->SetHighWaterBytes(share_bytes / 2);
 }
 
 rpc::SliceList WatchService::Encode(const watch::Message& message) const {

@@ -61,11 +61,19 @@ struct WatchPage {
 
 class WatchService {
  public:
-  // What streams queue beyond the hub, all together; one stream's share is this over their number,
-  // within the two bounds: enough to keep a fast client busy, and a message at least.
+  // What a stream may queue beyond the hub: this over the number of streams, within the two bounds
+  // below. Half of its share is the mark at which it is asked to stop, and half the largest
+  // response (watch::Hub::Take), so that a client that stops is sent a share and an eighth at the
+  // most, or half a share and one revision that is larger.
+  //
+  // All together this much, then, for up to 8,192 streams, and kStreamQueuedBytesMin for each
+  // beyond that. What was queued while there were fewer stays: streams that come and stop one by
+  // one hold up to four times as much.
   static constexpr int64_t kQueuedBytesMax = int64_t{64} << 20;
-  static constexpr int64_t kStreamQueuedBytesMax = int64_t{64} << 10;
-  static constexpr int64_t kStreamQueuedBytesMin = int64_t{4} << 10;
+  // Twice the hub's batches: enough to keep a fast client busy.
+  static constexpr int64_t kStreamQueuedBytesMax = int64_t{128} << 10;
+  // Responses of some 20 events.
+  static constexpr int64_t kStreamQueuedBytesMin = int64_t{8} << 10;
 
   // Starts the threads. What `context` refers to and `feed` must outlive this object.
   WatchService(const ServiceContext& context, WatchFeed& feed, WatchOptions options);
@@ -89,6 +97,8 @@ class WatchService {
   struct Stream {
     std::shared_ptr<rpc::StreamCall> call;
     std::chrono::steady_clock::time_point opened;
+    // As its call was told.
+    int64_t share_bytes = 0;
     bool is_blocked = false;
     // The next request may be asked for once what was said is on its way.
     bool wants_read = true;
@@ -137,6 +147,7 @@ class WatchService {
   void TakeChanges();
   void BeginHistory();
   void Serve(watch::StreamId id);
+  void SetShare(Stream& stream) const;
   void ReadNext(watch::StreamId id, Stream& stream);
   void Fatal(const absl::Status& error);
   int64_t NowMs() const;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -97,6 +98,12 @@ class WatchServiceTest : public ::testing::Test {
         ++expected;
       }
     }
+  }
+
+  // What a client that stops is sent at the most: half of its share, and one response more.
+  static int64_t QueuedBytesMax(int64_t share_bytes) {
+    constexpr int64_t kMessageBytes = rpc::kQueuedMessageOverheadBytes + 100;
+    return share_bytes + share_bytes / 8 + kMessageBytes;
   }
 
   FakeNode node_;
@@ -237,8 +244,66 @@ TEST_F(WatchServiceTest, AStoppedClientCostsItsShareAndLosesNothing) {
     Put("b", std::string(200, 'x'));
     if (i % 10 == 9) ExpectValues(reading, i - 9, 10);
   }
-  EXPECT_LE(stopped.queued_bytes(), WatchService::kStreamQueuedBytesMax + (int64_t{64} << 10));
+  EXPECT_LE(stopped.queued_bytes(), QueuedBytesMax(WatchService::kStreamQueuedBytesMax));
   ExpectValues(stopped, 0, kPuts);
+}
+
+// A share is of what there is for all: the more streams, the less each queues, also in one message.
+TEST_F(WatchServiceTest, ManyStoppedClientsShareWhatThereIsForAll) {
+  constexpr int64_t kStreams = 2048;
+  constexpr int kPuts = 100;
+  const int64_t share_bytes = WatchService::kQueuedBytesMax / kStreams;
+  std::vector<rpc::FakeStreamCall> streams;
+  for (int64_t i = 0; i < kStreams; ++i) {
+    streams.push_back(Open());
+    Ask(streams.back(), R"(create_request { key: "k" range_end: "l" })");
+    EXPECT_TRUE(Next(streams.back()).created());
+  }
+  // In values, for the stream that reads; large enough, for those that do not.
+  const std::string key(1000, 'k');
+  for (int i = 0; i < kPuts; ++i) Put(key, std::to_string(i));
+  ExpectValues(streams[0], 0, kPuts);
+  int64_t total_bytes = 0;
+  for (int64_t i = 1; i < kStreams; ++i) {
+    // All were served when the first had everything, or are now.
+    while (streams[i].queued_bytes() <= share_bytes / 2) std::this_thread::yield();
+    EXPECT_LE(streams[i].queued_bytes(), QueuedBytesMax(share_bytes));
+    total_bytes += streams[i].queued_bytes();
+  }
+  EXPECT_LE(total_bytes, WatchService::kQueuedBytesMax * 9 / 8);
+  ExpectValues(streams[kStreams - 1], 0, kPuts);
+}
+
+// Who asks and asks and takes no answers is asked no more, until it takes them.
+TEST_F(WatchServiceTest, AClientThatTakesNoAnswersIsHeldBack) {
+  constexpr size_t kCreations = 3000;
+  rpc::FakeStreamCall stopped = Open();
+  for (size_t i = 0; i < kCreations; ++i) Ask(stopped, R"(create_request { key: "a" })");
+  const auto look = [&] {
+    std::promise<absl::StatusOr<WatchPage>> page;
+    service_.Look({}, 1,
+                  [&](absl::StatusOr<WatchPage> found) { page.set_value(std::move(found)); });
+    return page.get_future().get().value();
+  };
+  WatchPage page = look();
+  while (page.streams.empty() || !page.streams[0].view.is_blocked) page = look();
+  const size_t watchers = page.stats.watchers;
+  // One answer goes beyond the mark, no more.
+  EXPECT_LE(watchers, static_cast<size_t>(WatchService::kStreamQueuedBytesMax / 2 /
+                                          rpc::kQueuedMessageOverheadBytes) +
+                          1);
+  EXPECT_GT(watchers, 0u);
+  // Others are heard meanwhile.
+  rpc::FakeStreamCall reading = Open();
+  for (int i = 0; i < 10; ++i) {
+    Ask(reading, R"(create_request { key: "b" })");
+    EXPECT_TRUE(Next(reading).created());
+  }
+  EXPECT_EQ(look().stats.watchers, watchers + 10);
+  for (size_t i = 0; i < kCreations; ++i) {
+    ASSERT_EQ(Next(stopped).watch_id(), static_cast<int64_t>(i));
+  }
+  EXPECT_EQ(look().stats.watchers, kCreations + 10);
 }
 
 class ProgressTest : public WatchServiceTest {

@@ -149,21 +149,13 @@ Parcel* Hub::HistoryParcel(Watcher& watcher, const std::shared_ptr<const EventBa
                            Retained*& retained, Revision through) {
   if (watcher.group->touched == 0) return nullptr;
   Touched& touched = touched_[watcher.group->touched - 1];
-  // The events from the watcher's next revision on.
-  auto run = touched.runs.begin();
-  while (run != touched.runs.end() && batch->revision(run->end - 1) < watcher.next) ++run;
-  if (run == touched.runs.end()) return nullptr;
-  uint32_t first = run->first;
-  while (batch->revision(first) < watcher.next) ++first;
-  for (const auto& [made_first, made] : touched.parcels) {
-    if (made_first == first) return made;
+  // One for all of the group, wherever in it they begin.
+  if (batch->revision(touched.runs.back().end - 1) < watcher.next) return nullptr;
+  if (touched.history == nullptr) {
+    if (retained == nullptr) retained = &Retain(*batch);
+    touched.history = MakeParcel(batch, *retained, *watcher.group, touched.runs, through);
   }
-  absl::InlinedVector<Run, 2> runs(run, touched.runs.end());
-  runs.front().first = first;
-  if (retained == nullptr) retained = &Retain(*batch);
-  Parcel* const parcel = MakeParcel(batch, *retained, *watcher.group, runs, through);
-  touched.parcels.emplace_back(first, parcel);
-  return parcel;
+  return touched.history;
 }
 
 void Hub::FinishStep(Watcher& watcher, Parcel* parcel, Revision through) {

@@ -24,6 +24,19 @@ Encoding EncodingOf(const Group& group) {
   return group.variant.wants_previous ? Encoding::kWithPrevious : Encoding::kPlain;
 }
 
+// The first event of `run` at or behind `revision`; the run's end if there is none.
+uint32_t FirstFrom(const EventBatch& batch, Run run, Revision revision) {
+  while (run.first < run.end) {
+    const uint32_t middle = run.first + (run.end - run.first) / 2;
+    if (batch.revision(middle) < revision) {
+      run.first = middle + 1;
+    } else {
+      run.end = middle;
+    }
+  }
+  return run.first;
+}
+
 }  // namespace
 
 // --- Changes ---
@@ -237,7 +250,7 @@ void Hub::FallBehind(Watcher& watcher) {
 
 // --- Taking ---
 
-std::optional<Message> Hub::Take(StreamId id) {
+std::optional<Message> Hub::Take(StreamId id, size_t events_bytes_max) {
   Stream* const stream = Find(id);
   if (stream == nullptr) return std::nullopt;
   // The parts of a response stay together, and what was answered comes before what happened.
@@ -256,21 +269,23 @@ std::optional<Message> Hub::Take(StreamId id) {
   if (!stream->progress_marks.empty() && stream->progress_marks.front().countdown > 0) {
     --stream->progress_marks.front().countdown;
   }
-  return TakeEvents(*stream->dirty.front());
+  return TakeEvents(*stream->dirty.front(), std::min(events_bytes_max, options_.response_bytes));
 }
 
-Message Hub::TakeEvents(Watcher& watcher) {
+Message Hub::TakeEvents(Watcher& watcher, size_t bytes_max) {
   Unmark(watcher);
   watcher.sent_since_tick = true;
   ClearFuture(watcher);
   Message message;
   message.id = watcher.id;
   if (watcher.history != nullptr) {
-    TakeHistory(watcher, message);
+    TakeHistory(watcher, bytes_max, message);
   } else {
-    TakePresent(watcher, message);
+    TakePresent(watcher, bytes_max, message);
   }
-  if (watcher.state == Watcher::State::kLagging) {
+  if (watcher.history != nullptr) {
+    MarkDirty(watcher);
+  } else if (watcher.state == Watcher::State::kLagging) {
     AddLagging(watcher);
   } else if (watcher.pending != nullptr) {
     MarkDirty(watcher);
@@ -278,70 +293,121 @@ Message Hub::TakeEvents(Watcher& watcher) {
   return message;
 }
 
-void Hub::TakeHistory(Watcher& watcher, Message& message) {
-  Parcel* const parcel = std::exchange(watcher.history, nullptr);
-  watcher.next = parcel->through + 1;
+void Hub::TakeHistory(Watcher& watcher, size_t bytes_max, Message& message) {
+  Parcel* const parcel = watcher.history;
+  const Portion portion = Cut(*parcel, watcher.next, bytes_max);
   // As far as the past goes: what has happened since follows with its own revision.
   message.revision = watcher.pending == nullptr ? cursor_ : watcher.pending->first - 1;
-  for (const Run& run : parcel->runs) {
-    message.events.push_back(
-        {parcel->batch, parcel->batch->Bytes(EncodingOf(*parcel->group), run)});
-  }
-  Flatten(parcel->number, parcel->number, parcel->batch->size_bytes(), message);
-  Split(watcher, *parcel, message);
-  Release(parcel);
+  Append(*parcel, portion, message);
+  Flatten(parcel->number, portion.first, portion.last, parcel->batch->size_bytes(), message);
+  Split(watcher, *parcel, portion, message);
+  watcher.next = portion.is_rest ? parcel->through + 1 : portion.last + 1;
+  if (portion.is_rest) Release(std::exchange(watcher.history, nullptr));
 }
 
-void Hub::TakePresent(Watcher& watcher, Message& message) {
-  const Encoding encoding = EncodingOf(*watcher.group);
-  const uint64_t first = watcher.pending->number;
-  uint64_t last = first;
+void Hub::TakePresent(Watcher& watcher, size_t bytes_max, Message& message) {
+  const uint64_t first_parcel = watcher.pending->number;
+  Revision first;
   size_t bytes = 0;
   size_t pinned_bytes = 0;
   while (watcher.pending != nullptr && !message.fragment) {
     Parcel* const parcel = watcher.pending;
-    if (bytes > 0 && bytes + parcel->size_bytes > options_.response_bytes) break;
-    bytes += parcel->size_bytes;
-    pinned_bytes += parcel->batch->size_bytes();
-    last = parcel->number;
-    for (const Run& run : parcel->runs) {
-      message.events.push_back({parcel->batch, parcel->batch->Bytes(encoding, run)});
-    }
-    message.revision = parcel->last;
-    watcher.next = parcel->last + 1;
-    watcher.pending = parcel->next_in_group;
+    // Only the first is cut: equal watchers take equal parts.
+    if (bytes > 0 && bytes + parcel->size_bytes > bytes_max) break;
+    const Portion portion = Cut(*parcel, watcher.next, bytes_max);
+    Append(*parcel, portion, message);
+    message.revision = portion.last;
     // A response large enough for fragments is one parcel's.
-    if (first == last) Split(watcher, *parcel, message);
+    if (bytes == 0) {
+      first = portion.first;
+      Split(watcher, *parcel, portion, message);
+    }
+    bytes += portion.size_bytes;
+    pinned_bytes += parcel->batch->size_bytes();
+    watcher.next = portion.last + 1;
+    if (!portion.is_rest) break;
+    watcher.pending = parcel->next_in_group;
     Release(parcel);
   }
-  Flatten(first, last, pinned_bytes, message);
+  Flatten(first_parcel, first, message.revision, pinned_bytes, message);
 }
 
-void Hub::Flatten(uint64_t first, uint64_t last, size_t pinned_bytes, Message& message) {
+Hub::Portion Hub::Cut(const Parcel& parcel, Revision next, size_t bytes_max) {
+  const EventBatch& batch = *parcel.batch;
+  const Encoding encoding = EncodingOf(*parcel.group);
+  const auto begin = std::partition_point(parcel.runs.begin(), parcel.runs.end(), [&](Run run) {
+    return batch.revision(run.end - 1) < next;
+  });
+  CAIRN_CHECK(begin != parcel.runs.end(), "a parcel without anything to take");
+  Portion portion;
+  portion.runs.assign(begin, parcel.runs.end());
+  portion.runs.front().first = FirstFrom(batch, *begin, next);
+  for (const Run& run : portion.runs) portion.size_bytes += batch.Bytes(encoding, run).size();
+  portion.first = batch.revision(portion.runs.front().first);
+  // A response of a few events costs as much as a large one.
+  if (portion.size_bytes > bytes_max + bytes_max / 4) Shorten(batch, encoding, bytes_max, portion);
+  portion.last = batch.revision(portion.runs.back().end - 1);
+  return portion;
+}
+
+void Hub::Shorten(const EventBatch& batch, Encoding encoding, size_t bytes_max, Portion& portion) {
+  // Of the whole revisions that fit, and of the one at hand.
+  size_t bytes = 0;
+  size_t revision_bytes = 0;
+  Revision revision;
+  for (size_t r = 0; r < portion.runs.size(); ++r) {
+    const Run run = portion.runs[r];
+    for (uint32_t i = run.first; i < run.end; ++i) {
+      if (batch.revision(i) != revision) {
+        bytes += std::exchange(revision_bytes, 0);
+        revision = batch.revision(i);
+      }
+      revision_bytes += batch.Bytes(encoding, {i, i + 1}).size();
+      // One revision is taken whatever its size.
+      if (bytes == 0 || bytes + revision_bytes <= bytes_max) continue;
+      // It may have begun in an earlier run.
+      auto& runs = portion.runs;
+      while (batch.revision(runs.back().first) >= revision) runs.pop_back();
+      runs.back().end = FirstFrom(batch, runs.back(), revision);
+      portion.size_bytes = bytes;
+      portion.is_rest = false;
+      return;
+    }
+  }
+}
+
+void Hub::Append(const Parcel& parcel, const Portion& portion, Message& message) {
+  for (const Run& run : portion.runs) {
+    message.events.push_back({parcel.batch, parcel.batch->Bytes(EncodingOf(*parcel.group), run)});
+  }
+}
+
+void Hub::Flatten(uint64_t parcel, Revision first, Revision last, size_t pinned_bytes,
+                  Message& message) {
   if (message.fragment) return;
   const size_t bytes = message.events_bytes();
   const bool joins = message.events.size() > 1 && bytes <= options_.response_bytes;
   const bool unpins = bytes >= options_.shared_bytes_min && bytes < pinned_bytes / kPinnedFactor;
   if (!joins && !unpins) return;
-  if (body_.first != first || body_.last != last) {
+  if (body_.parcel != parcel || body_.first != first || body_.last != last) {
     auto body = std::make_shared<std::string>();
     body->reserve(bytes);
     for (const SharedBytes& part : message.events) body->append(part.bytes);
-    body_ = {first, last, std::move(body)};
+    body_ = {parcel, first, last, std::move(body)};
   }
   message.events.clear();
   message.events.push_back({body_.bytes, *body_.bytes});
 }
 
-void Hub::Split(Watcher& watcher, const Parcel& parcel, Message& message) {
-  if (!watcher.fragment || parcel.size_bytes < options_.fragment_bytes) return;
+void Hub::Split(Watcher& watcher, const Parcel& parcel, const Portion& portion, Message& message) {
+  if (!watcher.fragment || portion.size_bytes < options_.fragment_bytes) return;
   const Encoding encoding = EncodingOf(*parcel.group);
   message.events.clear();
   message.fragment = true;
   std::deque<Message> parts;
   parts.push_back(message);
   size_t bytes = 0;
-  for (const Run& run : parcel.runs) {
+  for (const Run& run : portion.runs) {
     // Where the part at hand began within the run.
     uint32_t first = run.first;
     for (uint32_t i = run.first; i < run.end; ++i) {
@@ -373,7 +439,9 @@ bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
 bool Hub::IsDelivered(const Stream& stream, Revision revision) const {
   for (const Watcher* watcher = stream.dirty.front(); watcher != nullptr;
        watcher = WatcherList<&Watcher::by_stream>::Next(watcher)) {
-    if (watcher->history != nullptr || watcher->pending->first <= revision) return false;
+    // Of the oldest parcel a part may have been taken.
+    if (watcher->history != nullptr) return false;
+    if (std::max(watcher->next, watcher->pending->first) <= revision) return false;
   }
   return true;
 }

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <list>
 #include <map>
 #include <memory>
@@ -44,7 +45,7 @@ struct HubOptions {
   // Events that someone has yet to take: the shared ring of design.md section 9.
   size_t retained_bytes_max = size_t{64} << 20;
   // Events encoded together, and those that leave in one response, unless one revision has more.
-  // Large enough that a message's cost no longer counts, small beside a stream's queue.
+  // Large enough that a message's cost no longer counts.
   size_t batch_bytes = size_t{64} << 10;
   size_t response_bytes = size_t{64} << 10;
   // Events of fewer bytes are copied by whoever sends them; from this size on they are shared.
@@ -153,6 +154,8 @@ struct HubPage {
 
 class Hub {
  public:
+  static constexpr size_t kUnbounded = std::numeric_limits<size_t>::max();
+
   // Finds what an event replaced: fills the string and returns true, or false for nothing.
   using PreviousFinder = absl::FunctionRef<bool(const mvcc::Event&, std::string&)>;
 
@@ -191,8 +194,10 @@ class Hub {
 
   // Streams that have become worth serving since the last call: ask Take of each.
   std::vector<StreamId> TakeReady();
-  // The next message of a stream; none when there is nothing to say now.
-  std::optional<Message> Take(StreamId stream);
+  // The next message of a stream; none when there is nothing to say now. Its events have no more
+  // bytes than `events_bytes_max` (> 0) and HubOptions::response_bytes allow, or a quarter more
+  // where that is all there is, or are of one revision: what is cut off comes with later messages.
+  std::optional<Message> Take(StreamId stream, size_t events_bytes_max = kUnbounded);
   // Whether the client takes what it is sent. A blocked stream is not ready, and its lagging
   // watchers rest.
   void SetBlocked(StreamId stream, bool is_blocked);
@@ -221,8 +226,17 @@ class Hub {
   struct Touched {
     Group* group = nullptr;
     absl::InlinedVector<Run, 2> runs;
-    // History: parcels made so far, by the event that they begin with.
-    absl::InlinedVector<std::pair<uint32_t, Parcel*>, 1> parcels;
+    // History: the parcel, once a watcher wants it.
+    Parcel* history = nullptr;
+  };
+  // What one response takes of a parcel: whole revisions.
+  struct Portion {
+    absl::InlinedVector<Run, 8> runs;
+    size_t size_bytes = 0;
+    Revision first;
+    Revision last;
+    // Nothing of the parcel is left.
+    bool is_rest = true;
   };
 
   Stream* Find(StreamId id);
@@ -258,11 +272,17 @@ class Hub {
   void DropParcel(Parcel* parcel);
 
   // Taking.
-  Message TakeEvents(Watcher& watcher);
-  void TakePresent(Watcher& watcher, Message& message);
-  void TakeHistory(Watcher& watcher, Message& message);
-  void Flatten(uint64_t first, uint64_t last, size_t pinned_bytes, Message& message);
-  void Split(Watcher& watcher, const Parcel& parcel, Message& message);
+  Message TakeEvents(Watcher& watcher, size_t bytes_max);
+  void TakePresent(Watcher& watcher, size_t bytes_max, Message& message);
+  void TakeHistory(Watcher& watcher, size_t bytes_max, Message& message);
+  // What a watcher that has everything before `next` takes of `parcel` with one response.
+  static Portion Cut(const Parcel& parcel, Revision next, size_t bytes_max);
+  static void Shorten(const EventBatch& batch, Encoding encoding, size_t bytes_max,
+                      Portion& portion);
+  static void Append(const Parcel& parcel, const Portion& portion, Message& message);
+  void Flatten(uint64_t parcel, Revision first, Revision last, size_t pinned_bytes,
+               Message& message);
+  void Split(Watcher& watcher, const Parcel& parcel, const Portion& portion, Message& message);
   std::optional<Message> TakeProgress(Stream& stream);
   bool IsWithheld(const Stream& stream, Revision revision) const;
   bool IsDelivered(const Stream& stream, Revision revision) const;
@@ -318,11 +338,12 @@ class Hub {
   // Streams whose progress marks wait for the cursor.
   std::vector<StreamId> marked_;
 
-  // The body put together last, of which parcels: the next watcher of the same group most likely
-  // wants it too.
+  // The body put together last, beginning in which parcel, of which revisions: the next watcher of
+  // the same group most likely wants it too.
   struct Body {
-    uint64_t first = 0;
-    uint64_t last = 0;
+    uint64_t parcel = 0;
+    Revision first;
+    Revision last;
     std::shared_ptr<const std::string> bytes;
   };
   Body body_;

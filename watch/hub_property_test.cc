@@ -306,7 +306,7 @@ class World {
         pending_.pop_front();
         continue;
       }
-      std::optional<Message> message = hub_->Take(id);
+      std::optional<Message> message = OneIn(3) ? hub_->Take(id, 1 + Draw(200)) : hub_->Take(id);
       if (!message.has_value()) {
         pending_.pop_front();
         continue;

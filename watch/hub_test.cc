@@ -7,7 +7,7 @@
 //   put KEY [VALUE] | del KEY | also ...   (`also` joins the revision before it)
 //   tell | skip | compact R | tick MS
 //   history                                 (one step, answered at once)
-//   take [S]                                (all that can be taken)
+//   take [S] [bytes=N]                      (all that can be taken; N bytes of events at a time)
 //   look [max=N] [bytes=N]                  (all pages of so many items)
 #include "watch/hub.h"
 
@@ -190,9 +190,11 @@ class Story {
   std::string TakeAll(const Command& command) {
     std::vector<StreamId> streams = hub_->TakeReady();
     if (!command.arguments.empty()) streams = {StreamOf(command)};
+    const auto bytes = command.Option("bytes");
+    const size_t bytes_max = bytes.has_value() ? std::stoull(std::string(*bytes)) : Hub::kUnbounded;
     std::string text;
     for (const StreamId id : streams) {
-      while (const std::optional<Message> message = hub_->Take(id)) {
+      while (const std::optional<Message> message = hub_->Take(id, bytes_max)) {
         text += fmt::format("{}: {}\n", id, Show(*message));
       }
     }

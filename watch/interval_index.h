@@ -3,9 +3,9 @@
 // Pure: a treap ordered by first key, each node knowing the highest limit below it, so that a
 // look-up skips whatever ends before the key: O(log n + hits) for ranges that do not nest deeply.
 // Ranges are unique; equal ones are the caller's to group. The views must live as long as their
-// entry. The shape depends on the seed and the calls alone. Whoever knows the seed can choose ranges
-// that make a chain of the tree, with calls as deep as it is long: where ranges come from clients,
-// the seed must be one that they cannot know. Not thread-safe.
+// entry. The shape depends on the seed and the calls alone. Whoever knows the seed can choose
+// ranges that make a chain of the tree, with calls as deep as it is long: where ranges come from
+// clients, the seed must be one that they cannot know. Not thread-safe.
 #ifndef CAIRN_WATCH_INTERVAL_INDEX_H_
 #define CAIRN_WATCH_INTERVAL_INDEX_H_
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "watch/hub.h"
@@ -25,7 +26,8 @@ WatcherView ViewOf(const Watcher& watcher, Revision cursor) {
     case Watcher::State::kSynced:
       // Between its last event and the oldest that it has to take nothing was meant for it.
       if (watcher.history == nullptr) {
-        view.next = watcher.pending == nullptr ? cursor + 1 : watcher.pending->first;
+        view.next = watcher.pending == nullptr ? cursor + 1
+                                               : std::max(watcher.next, watcher.pending->first);
       }
       break;
     case Watcher::State::kLagging:

@@ -51,7 +51,8 @@ class WatcherList {
 
 struct Retained;
 
-// The events of one batch that one group wants: what its watchers are given, whole.
+// The events of one batch that one group wants: what its watchers are given, in one response or in
+// several.
 struct Parcel {
   std::shared_ptr<const EventBatch> batch;
   Group* group = nullptr;
@@ -147,7 +148,8 @@ struct Watcher {
   // Everything before it was handed out, or was not wanted. What lies between it and the present
   // may hold nothing for this watcher.
   Revision next;
-  // The oldest parcel of the present to take, if joined.
+  // The oldest parcel of the present to take, if joined. Of it, and of `history`, what lies before
+  // `next` was taken.
   Parcel* pending = nullptr;
   // To take before all else.
   Parcel* history = nullptr;
