@@ -118,12 +118,11 @@ void WatchService::Run() {
     TakeChanges();
     hub_.Tick(NowMs());
     BeginHistory();
-    // Who has taken its history needs the next step; who was overtaken by a compaction hears it.
-    for (std::vector<watch::StreamId> ready = hub_.TakeReady(); !ready.empty();
-         ready = hub_.TakeReady()) {
-      for (const watch::StreamId id : ready) Serve(id);
-      BeginHistory();
-    }
+    // Each gets its part of the turn: what is left waits for what has come meanwhile.
+    for (const watch::StreamId id : hub_.TakeReady()) Serve(id);
+    // Who has taken its history needs the next step; who was overtaken by a compaction hears it
+    // with the next turn, which begins at once then.
+    BeginHistory();
     for (const watch::StreamId id : std::exchange(to_read_, {})) {
       const auto found = streams_.find(id);
       if (found != streams_.end()) ReadNext(id, found->second);
@@ -147,6 +146,7 @@ int64_t WatchService::NowMs() const {
 }
 
 std::optional<steady_clock::time_point> WatchService::NextWake() const {
+  if (hub_.has_ready()) return started_;
   std::optional<steady_clock::time_point> wake;
   if (const std::optional<int64_t> tick = hub_.next_tick_ms(); tick.has_value()) {
     wake = started_ + milliseconds(*tick);
@@ -330,7 +330,9 @@ void WatchService::Serve(watch::StreamId id) {
   if (stream.is_blocked) return;
   SetShare(stream);
   const auto events_bytes_max = static_cast<size_t>(stream.share_bytes / 2);
-  while (const std::optional<watch::Message> message = hub_.Take(id, events_bytes_max)) {
+  for (int i = 0; i < kMessagesPerTurn; ++i) {
+    const std::optional<watch::Message> message = hub_.Take(id, events_bytes_max);
+    if (!message.has_value()) return;
     if (stream.call->Write(Encode(*message))) continue;
     stream.is_blocked = true;
     hub_.SetBlocked(id, true);
@@ -338,6 +340,7 @@ void WatchService::Serve(watch::StreamId id) {
         [queue = queue_, id] { queue->Add({.kind = Post::Kind::kWritable, .stream = id}); });
     return;
   }
+  hub_.ListAgain(id);
 }
 
 void WatchService::SetShare(Stream& stream) const {

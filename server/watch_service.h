@@ -75,6 +75,11 @@ class WatchService {
   // Responses of some 20 events.
   static constexpr int64_t kStreamQueuedBytesMin = int64_t{8} << 10;
 
+  // What a stream is sent in one turn of the thread; the rest comes in the next, behind the other
+  // streams and what they asked for meanwhile. About a millisecond, so that a stream whose client
+  // takes as fast as it is sent delays the others by no more.
+  static constexpr int kMessagesPerTurn = 100;
+
   // Starts the threads. What `context` refers to and `feed` must outlive this object.
   WatchService(const ServiceContext& context, WatchFeed& feed, WatchOptions options);
   // Stops.

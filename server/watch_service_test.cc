@@ -5,16 +5,23 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "api/errors.h"
 #include "api/rpc.pb.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "mvcc/key_value.h"
 #include "server/fake_node.h"
@@ -304,6 +311,89 @@ TEST_F(WatchServiceTest, AClientThatTakesNoAnswersIsHeldBack) {
     ASSERT_EQ(Next(stopped).watch_id(), static_cast<int64_t>(i));
   }
   EXPECT_EQ(look().stats.watchers, kCreations + 10);
+}
+
+// Whose messages went out, in which order.
+class Journal {
+ public:
+  void Add(int writer) {
+    base::MutexLock lock(mutex_);
+    writers_.push_back(writer);
+  }
+  std::vector<int> Take() {
+    base::MutexLock lock(mutex_);
+    return std::exchange(writers_, {});
+  }
+
+ private:
+  base::Mutex mutex_;
+  std::vector<int> writers_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The call of a client so fast that its queue is never full.
+class FastCall final : public rpc::StreamCall {
+ public:
+  FastCall(rpc::FakeStreamCall& fake, Journal& journal, int writer)
+      : call_(fake.TakeCall()), journal_(journal), writer_(writer) {}
+
+  bool Write(rpc::SliceList message) override {
+    journal_.Add(writer_);
+    call_->Write(std::move(message));
+    return true;
+  }
+  void SetHighWaterBytes(int64_t /*bytes*/) override {}
+  void OnWritable(std::function<void()> callback) override { callback(); }
+
+  std::string_view path() const override { return call_->path(); }
+  std::optional<std::chrono::steady_clock::time_point> deadline() const override {
+    return call_->deadline();
+  }
+  std::optional<std::string_view> Find(std::string_view key) const override {
+    return call_->Find(key);
+  }
+  std::string_view peer() const override { return call_->peer(); }
+  bool cancelled() const override { return call_->cancelled(); }
+  void OnCancel(std::function<void()> callback) override { call_->OnCancel(std::move(callback)); }
+  void Read(ReadCallback callback) override { call_->Read(std::move(callback)); }
+  void LimitSendTime() override {}
+  int64_t queued_bytes() const override { return call_->queued_bytes(); }
+  void Abort(absl::Status status) override { call_->Abort(std::move(status)); }
+  void AbortNow(absl::Status status) override { call_->AbortNow(std::move(status)); }
+  void Finish(absl::Status status) override { call_->Finish(std::move(status)); }
+
+ private:
+  const std::shared_ptr<rpc::StreamCall> call_;
+  Journal& journal_;
+  const int writer_;
+};
+
+// However much a stream has to take and however fast it does: the others are served in between.
+TEST_F(WatchServiceTest, AStreamHasNoMoreThanItsPartOfATurn) {
+  constexpr int kWatchers = 10 * WatchService::kMessagesPerTurn;
+  constexpr int kBusy = 1;
+  constexpr int kOther = 2;
+  Journal journal;
+  rpc::FakeStreamCall busy;
+  rpc::FakeStreamCall other;
+  const auto& start = std::get<rpc::StreamHandler>(*table_.Find(kPath));
+  start(std::make_shared<FastCall>(busy, journal, kBusy));
+  for (int i = 0; i < kWatchers; ++i) {
+    Ask(busy, R"(create_request { key: "a" })");
+    EXPECT_TRUE(Next(busy).created());
+  }
+  start(std::make_shared<FastCall>(other, journal, kOther));
+  Ask(other, R"(create_request { key: "a" })");
+  EXPECT_TRUE(Next(other).created());
+  journal.Take();
+  Put("a", "0");
+  ExpectValues(other, 0, 1);
+  for (int i = 0; i < kWatchers; ++i) ExpectValues(busy, 0, 1);
+  const std::vector<int> writers = journal.Take();
+  EXPECT_THAT(writers, testing::SizeIs(kWatchers + 1));
+  const auto before = std::find(writers.begin(), writers.end(), kOther) - writers.begin();
+  EXPECT_LE(before, WatchService::kMessagesPerTurn);
+  // Calls end before the journal does.
+  service_.Stop();
 }
 
 class ProgressTest : public WatchServiceTest {

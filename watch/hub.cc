@@ -205,6 +205,10 @@ std::vector<StreamId> Hub::TakeReady() {
   return std::exchange(ready_, {});
 }
 
+void Hub::ListAgain(StreamId id) {
+  if (Stream* const stream = Find(id); stream != nullptr) List(*stream);
+}
+
 void Hub::SetBlocked(StreamId id, bool is_blocked) {
   Stream* const stream = Find(id);
   if (stream == nullptr) return;

@@ -192,8 +192,12 @@ class Hub {
 
   // -- Messages.
 
-  // Streams that have become worth serving since the last call: ask Take of each.
+  // Streams that have become worth serving since the last call: ask Take of each until there is
+  // nothing, or list it again.
   std::vector<StreamId> TakeReady();
+  bool has_ready() const { return !ready_.empty(); }
+  // Has TakeReady tell of the stream once more, behind those that wait already.
+  void ListAgain(StreamId stream);
   // The next message of a stream; none when there is nothing to say now. Its events have no more
   // bytes than `events_bytes_max` (> 0) and HubOptions::response_bytes allow, or a quarter more
   // where that is all there is, or are of one revision: what is cut off comes with later messages.

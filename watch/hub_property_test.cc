@@ -313,6 +313,13 @@ class World {
       }
       --messages;
       Receive(id, *message);
+      // As a stream that has had its part of a turn.
+      if (OneIn(12)) {
+        pending_.pop_front();
+        hub_->ListAgain(id);
+        for (const StreamId ready : hub_->TakeReady()) pending_.push_back(ready);
+        continue;
+      }
       // As a stream whose queue is full: it is listed again when there is room.
       if (OneIn(12)) {
         hub_->SetBlocked(id, true);
