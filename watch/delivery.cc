@@ -77,6 +77,7 @@ void Hub::Skip(Revision through) {
   CAIRN_CHECK(through >= cursor_);
   if (through == cursor_) return;
   const Revision told = std::exchange(cursor_, through);
+  is_step_joined_ = false;
   for (auto& [id, stream] : streams_) {
     for (const auto& [watch_id, watcher] : stream->watchers) {
       if (!watcher->is_joined) continue;
@@ -122,7 +123,7 @@ size_t Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_prev
     bool wants_plain = false;
     bool wants_previous = false;
     index_.Match(event.key, [&](Group& group) {
-      if (group.joined == 0 || !IsWanted(group, event)) return;
+      if (!IsWanted(group, event) || !HasJoined(group)) return;
       if (batch == nullptr) batch = std::make_shared<EventBatch>();
       (group.variant.wants_previous ? wants_previous : wants_plain) = true;
       Touch(group, batch->size());
@@ -134,11 +135,15 @@ size_t Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_prev
                has_previous ? std::optional<std::string_view>(previous) : std::nullopt);
   }
   if (batch == nullptr) return taken;
-  Retained& retained = Retain(*batch);
+  Retained* retained = nullptr;
   for (const Touched& touched : touched_) {
     Group& group = *touched.group;
     group.touched = 0;
-    Parcel* const parcel = MakeParcel(batch, retained, group, touched.runs, Revision(0));
+    if (is_step_joined_) JoinFromStep(group);
+    // Whoever the step had of it has gone.
+    if (group.joined == 0) continue;
+    if (retained == nullptr) retained = &Retain(*batch);
+    Parcel* const parcel = MakeParcel(batch, *retained, group, touched.runs, Revision(0));
     parcel->waiting = group.joined;
     if (group.last_parcel == nullptr) {
       group.first_parcel = parcel;

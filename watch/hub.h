@@ -55,6 +55,9 @@ struct HubOptions {
   size_t fragment_bytes = size_t{2} << 20;
   // Revisions of one history step.
   int64_t step_revisions = 1000;
+  // A step of so many watchers asks each for its group when it begins; one of more asks the groups
+  // that rows match for their watchers. About as many as it has rows, so that either is little.
+  size_t step_watchers_asked = 1000;
   // Watchers of one stream, and of all. Their ranges are bounded with them: those of one stream
   // hold 160 bytes for each watcher that it may have, and those of all, where equal ones count
   // once, 64 (16 MB and 128 MB), and in any case those of one request.
@@ -225,7 +228,6 @@ class Hub {
   std::optional<int64_t> next_tick_ms() const;
 
  private:
-  using ByRevision = std::map<Revision, WatcherList<&Watcher::by_revision>>;
   // A group that the batch at hand touches, and which of its events it gets.
   struct Touched {
     Group* group = nullptr;
@@ -295,15 +297,36 @@ class Hub {
   void ScheduleProgress(Stream& stream);
   void UnscheduleProgress(const Stream& stream);
 
+  // Cohorts: see catch_up.cc.
+  void AddToCohort(Watcher& watcher);
+  void LeaveCohort(Watcher& watcher);
+  // Puts a cohort into the list of lagging ones, or its members into the one that is there.
+  void PlaceCohort(std::unique_ptr<Cohort> cohort);
+
   // History.
   void CancelCompacted(Revision watermark);
   HistoryRequest BeginStep(Revision first);
-  std::vector<Watcher*> StepWatchers(Revision through) const;
+  // Marks the groups of the step's watchers, and returns their ranges if these are few.
+  std::vector<WatchedRange> MarkStepGroups();
+  template <typename Visit>
+  void ForStepCohorts(const Visit& visit);
+  bool IsInStep(const Watcher& watcher) const;
+  // Whether it has members there.
+  bool IsInStep(Group& group);
+  // Whether the group has members that get parcels of the present.
+  bool HasJoined(Group& group);
+  // Those of the group's members that a step joins as part of their cohorts join by themselves.
+  void JoinFromStep(Group& group);
   void TouchHistory(std::span<const HistoryRow> rows, EventBatch& batch);
-  Parcel* HistoryParcel(Watcher& watcher, const std::shared_ptr<const EventBatch>& batch,
-                        Retained*& retained, Revision through);
+  // Gives a watcher what the step at hand has for it, if anything.
+  void GiveHistory(Watcher& watcher, const std::shared_ptr<const EventBatch>& batch,
+                   Retained*& retained, Revision through);
   void FinishStep(Watcher& watcher, Parcel* parcel, Revision through);
-  void EndStep();
+  void FinishCohort(std::unique_ptr<Cohort> cohort, Revision through);
+  // It stays where it is, for another step.
+  void LeaveStep(Watcher& watcher);
+  // `through`: as far as the step has come; before its first revision if it has failed.
+  void EndStep(Revision through);
 
   const HubOptions options_;
   Revision cursor_;
@@ -325,9 +348,10 @@ class Hub {
   size_t retained_bytes_ = 0;
   uint64_t fallen_behind_ = 0;
 
-  // Waiting for their start; lagging and without history to take: by `next`.
-  ByRevision future_;
-  ByRevision lagging_;
+  // Waiting for their start, by `next`.
+  std::map<Revision, WatcherList<&Watcher::by_revision>> future_;
+  // Lagging and without history to take, by `next`, but for those of the step under way.
+  std::map<Revision, std::unique_ptr<Cohort>> lagging_;
   // Streams with lagging watchers that are not blocked, the next one first.
   std::deque<StreamId> rotation_;
 
@@ -337,6 +361,13 @@ class Hub {
   uint64_t steps_ = 0;
   Revision step_first_;
   Revision step_last_;
+  // Whether it will meet the present: all who take part get its parcels.
+  bool is_step_joined_ = false;
+  // Its watchers are so few that their groups were marked when it began.
+  bool are_step_groups_known_ = false;
+  std::vector<std::unique_ptr<Cohort>> step_cohorts_;
+  // Those who got parcels of the present since: no longer of a cohort.
+  WatcherList<&Watcher::by_revision> step_joined_;
 
   std::vector<StreamId> ready_;
   // Streams whose progress marks wait for the cursor.

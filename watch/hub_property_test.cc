@@ -67,6 +67,7 @@ class World {
     options_.response_bytes = 60 + Draw(400);
     options_.fragment_bytes = 100 + Draw(400);
     options_.step_revisions = 1 + static_cast<int64_t>(Draw(8));
+    options_.step_watchers_asked = Draw(6);
     options_.progress_interval_ms = 100;
     hub_ = std::make_unique<Hub>(options_, published_.revision, 0);
   }

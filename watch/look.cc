@@ -32,6 +32,7 @@ WatcherView ViewOf(const Watcher& watcher, Revision cursor) {
       break;
     case Watcher::State::kLagging:
       view.state = WatcherView::State::kLagging;
+      if (watcher.cohort != nullptr) view.next = watcher.cohort->next;
       break;
   }
   return view;

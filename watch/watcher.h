@@ -25,6 +25,7 @@
 
 namespace cairn::watch {
 
+struct Cohort;
 struct Group;
 struct Stream;
 struct Watcher;
@@ -43,6 +44,8 @@ class WatcherList {
   static Watcher* Next(const Watcher* watcher);
   void PushBack(Watcher* watcher);
   void Remove(Watcher* watcher);
+  // Takes all of `other`, which is empty afterwards.
+  void Append(WatcherList& other);
 
  private:
   Watcher* first_ = nullptr;
@@ -102,11 +105,14 @@ struct Group {
   uint32_t limit_bytes = 0;
   bool is_single_key = false;
   bool has_limit = false;
+  bool is_in_step = false;
   Variant variant;
-  // The history step that it takes part in, if that is under way.
+  // The history step that looked at it last, which says `is_in_step`: whether it has members there.
   uint32_t step = 0;
-  // Members that get parcels of the present.
+  // Members that get parcels of the present, but for those that a step joins with their cohorts;
+  // and members that are in cohorts.
   uint32_t joined = 0;
+  uint32_t in_cohorts = 0;
   // Place in the hub's list of groups that the batch at hand touches, plus one.
   uint32_t touched = 0;
   // Other groups of the same range, in a chain that the index begins.
@@ -139,14 +145,16 @@ struct Watcher {
   enum class State : uint8_t {
     kFuture,   // Waits for its start: in the hub's `future`.
     kSynced,   // Joined; in its stream's `dirty` if it has anything to take.
-    kLagging,  // In the hub's `lagging` and its stream's, or, with history to take, in `dirty`.
+    kLagging,  // In its stream's `lagging` and a cohort, or, with history to take, in `dirty`.
   };
 
   WatchId id;
   Stream* stream = nullptr;
   Group* group = nullptr;
+  // Whom it lags with, if it does without history to take.
+  Cohort* cohort = nullptr;
   // Everything before it was handed out, or was not wanted. What lies between it and the present
-  // may hold nothing for this watcher.
+  // may hold nothing for this watcher. Of no meaning in a cohort, which has its own.
   Revision next;
   // The oldest parcel of the present to take, if joined. Of it, and of `history`, what lies before
   // `next` was taken.
@@ -154,10 +162,11 @@ struct Watcher {
   // To take before all else.
   Parcel* history = nullptr;
   Link by_stream;    // Stream::dirty or Stream::lagging.
-  Link by_revision;  // Hub's future or lagging.
+  Link by_revision;  // Hub's future, or the cohort, or those who heard of the present in a step.
   uint32_t member_index = 0;
   State state = State::kSynced;
-  // Takes part in the history step that is under way.
+  // Takes part in the history step that is under way, apart from its cohort: of those who heard of
+  // the present meanwhile.
   bool is_in_step : 1 = false;
   // Gets parcels of the present: every synced one, and a lagging one that is about to meet it.
   bool is_joined : 1 = false;
@@ -168,6 +177,18 @@ struct Watcher {
   bool sent_since_tick : 1 = false;
   // Was created with a start beyond the present, and has not been given an event since.
   bool began_in_future : 1 = false;
+};
+
+// Lagging watchers that have everything before the same revision, and move on together: a step of
+// history looks at none but those that it found something for.
+struct Cohort {
+  Revision next;
+  WatcherList<&Watcher::by_revision> members;
+  size_t size = 0;
+  // Members that want previous values.
+  size_t wanting_previous = 0;
+  // Takes part in the history step that is under way. Nobody joins it then.
+  bool is_in_step = false;
 };
 
 // A progress request that waits until everything before it is handed out.
@@ -227,6 +248,19 @@ void WatcherList<kLink>::Remove(Watcher* watcher) {
   (link.previous == nullptr ? first_ : (link.previous->*kLink).next) = link.next;
   (link.next == nullptr ? last_ : (link.next->*kLink).previous) = link.previous;
   link = {};
+}
+
+template <Link Watcher::*kLink>
+void WatcherList<kLink>::Append(WatcherList& other) {
+  if (other.empty()) return;
+  if (empty()) {
+    first_ = other.first_;
+  } else {
+    (last_->*kLink).next = other.first_;
+    (other.first_->*kLink).previous = last_;
+  }
+  last_ = other.last_;
+  other = {};
 }
 
 }  // namespace cairn::watch
