@@ -14,10 +14,6 @@
 namespace cairn::mvcc {
 namespace {
 
-absl::Status StoppedError() {
-  return base::Error(absl::StatusCode::kCancelled, "state: nobody waits for the hash");
-}
-
 // The first row after everything that `revision` made.
 RowRevision RowsAfter(Revision revision) { return {revision + 1, 0}; }
 
@@ -25,8 +21,7 @@ RowRevision RowsAfter(Revision revision) { return {revision + 1, 0}; }
 class HistoryWalk {
  public:
   // `is_stopping` outlives the walk.
-  HistoryWalk(const Backend& backend, RowRevision first, RowRevision limit,
-              absl::FunctionRef<bool()> is_stopping)
+  HistoryWalk(const Backend& backend, RowRevision first, RowRevision limit, IsStopping is_stopping)
       : limit_(limit), is_stopping_(is_stopping) {
     if (!(first < limit)) return;
     rows_ = backend.NewIterator(Family::kRevisions, RevisionKey(limit).view(), CacheUse::kBypass);
@@ -64,7 +59,7 @@ class HistoryWalk {
 
  private:
   const RowRevision limit_;
-  const absl::FunctionRef<bool()> is_stopping_;
+  const IsStopping is_stopping_;
   std::unique_ptr<RowIterator> rows_;
   bool has_begun_ = false;
   int rows_since_look_ = 0;
@@ -83,7 +78,7 @@ struct Window {
 // Pass 1: the rows from `first` on, up to the watermark, that a later row which counts supersedes.
 // When they become too many the window ends earlier.
 absl::StatusOr<Window> CollectSuperseded(const Backend& backend, const HashKvRange& range,
-                                         RowRevision first, absl::FunctionRef<bool()> is_stopping) {
+                                         RowRevision first, IsStopping is_stopping) {
   const RowRevision watermark_limit = RowsAfter(range.watermark);
   Window window = {first, watermark_limit, {}};
   // When nothing lives at the revision asked for, what a finished compaction keeps is hashed.
@@ -122,7 +117,7 @@ void HashRecord(uint32_t& hash, RowRevision revision, const RevisionRow& row) {
 
 // Pass 2 of a window: what of it still counts.
 absl::Status HashWindow(const Backend& backend, const HashKvRange& range, const Window& window,
-                        absl::FunctionRef<bool()> is_stopping, uint32_t& hash) {
+                        IsStopping is_stopping, uint32_t& hash) {
   HistoryWalk walk(backend, window.first, window.limit, is_stopping);
   auto superseded = window.superseded.begin();
   RowRevision revision;
@@ -149,8 +144,7 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
   const RowRevision limit = {state.published.watermark, 0};
   if (!(step.from < limit)) return step;
   // A step is short.
-  const auto never = [] { return false; };
-  HistoryWalk walk(backend, step.from, limit, never);
+  HistoryWalk walk(backend, step.from, limit, kNeverStops);
   RowRevision revision;
   RevisionRow row;
   int rows = 0;
@@ -176,7 +170,7 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
 }
 
 absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range,
-                                     absl::FunctionRef<bool()> is_stopping) {
+                                     IsStopping is_stopping) {
   CAIRN_CHECK_GE(range.window_rows, 2u);
   uint32_t hash = base::Crc32c("key");
   const RowRevision watermark_limit = RowsAfter(range.watermark);
@@ -195,25 +189,19 @@ absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& 
 }
 
 absl::StatusOr<RowReader::Outcome> HashLiveKeys(const RowReader& reader, Revision at,
-                                                absl::FunctionRef<bool()> is_stopping,
-                                                uint32_t& hash) {
+                                                IsStopping is_stopping, uint32_t& hash) {
   hash = 0;
   std::string bytes;
-  int rows_since_look = 0;
-  bool is_stopped = false;
   const auto visit = [&](const KeyValueView& kv) {
     bytes.clear();
     AppendKeyValue(bytes, kv);
     hash = base::ExtendCrc32c(hash, bytes);
-    if (++rows_since_look < kRowsBetweenLooks) return true;
-    rows_since_look = 0;
-    is_stopped = is_stopping();
-    return !is_stopped;
+    return true;
   };
-  CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned scanned,
-                         reader.Scan(KeyRange::All(), at, Values::kFetch,
-                                     /*count_rest=*/false, visit, kAnyEffort, CacheUse::kBypass));
-  if (is_stopped) return StoppedError();
+  CAIRN_ASSIGN_OR_RETURN(
+      const RowReader::Scanned scanned,
+      reader.Scan(KeyRange::All(), at, Values::kFetch,
+                  /*count_rest=*/false, visit, kAnyEffort, CacheUse::kBypass, is_stopping));
   return scanned.outcome;
 }
 

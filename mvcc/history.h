@@ -5,7 +5,6 @@
 #ifndef CAIRN_MVCC_HISTORY_H_
 #define CAIRN_MVCC_HISTORY_H_
 
-#include <absl/functional/function_ref.h>
 #include <absl/status/statusor.h>
 
 #include <cstddef>
@@ -35,18 +34,15 @@ struct HashKvRange {
   size_t window_rows = size_t{1} << 20;
 };
 
-// etcd-semantics.md section 19. Looks at `is_stopping` whenever it has read kRowsBetweenLooks rows;
-// CANCELLED when that says so.
-inline constexpr int kRowsBetweenLooks = 256;
-absl::StatusOr<uint32_t> HashHistory(
-    const Backend& backend, const HashKvRange& range,
-    absl::FunctionRef<bool()> is_stopping = [] { return false; });
+// etcd-semantics.md section 19. Looks at `is_stopping` whenever it has read kRowsBetweenLooks rows
+// (row_reader.h); CANCELLED when that says so.
+absl::StatusOr<uint32_t> HashHistory(const Backend& backend, const HashKvRange& range,
+                                     IsStopping is_stopping = kNeverStops);
 
 // The key-values that live at `at`, in key order, as the rows of `keys` tell them; stops likewise.
 // kMissing when a row was not there.
 absl::StatusOr<RowReader::Outcome> HashLiveKeys(const RowReader& reader, Revision at,
-                                                absl::FunctionRef<bool()> is_stopping,
-                                                uint32_t& hash);
+                                                IsStopping is_stopping, uint32_t& hash);
 
 // What the backend holds now: also what is written but not yet published. DATA_LOSS when it is
 // missing or unreadable.

@@ -29,6 +29,10 @@ bool Answers(const LatestRow& row, Revision at, Values values) {
 
 }  // namespace
 
+absl::Status StoppedError() {
+  return base::MakeStatus(absl::StatusCode::kCancelled, "state: nobody waits for the read");
+}
+
 absl::Status UnreadableLatestRow(std::string_view key) {
   return base::Error(absl::StatusCode::kDataLoss, "state: the row of key {:?} is unreadable", key);
 }
@@ -131,7 +135,8 @@ absl::StatusOr<RowReader::Outcome> RowReader::Get(std::string_view key, Revision
 absl::StatusOr<RowReader::Scanned> RowReader::Scan(const KeyRange& range, Revision at,
                                                    Values values, bool count_rest,
                                                    KeyValueVisitor visit, int64_t effort_max,
-                                                   CacheUse cache_use) const {
+                                                   CacheUse cache_use,
+                                                   IsStopping is_stopping) const {
   Scanned scanned;
   bool is_visiting = true;
   const auto visit_while_wanted = [&](const KeyValueView& kv) {
@@ -139,8 +144,13 @@ absl::StatusOr<RowReader::Scanned> RowReader::Scan(const KeyRange& range, Revisi
     return true;
   };
   int64_t effort = 0;
+  int rows_since_look = 0;
   KeysWalk walk(backend_, overlay_, range, cache_use);
   for (; walk.Valid(); walk.Next()) {
+    if (++rows_since_look >= kRowsBetweenLooks) {
+      rows_since_look = 0;
+      if (is_stopping()) return StoppedError();
+    }
     LatestRow latest;
     if (!DecodeLatestRow(walk.row(), latest)) return UnreadableLatestRow(walk.key());
     effort += latest.revision.main > at ? kFollowEffort : 1;

@@ -51,6 +51,12 @@ class KeysWalk {
   std::string_view row_;
 };
 
+// Long walks ask `is_stopping` whenever they have looked at so many rows: a tenth of a millisecond
+// of work, and few enough looks that their cost does not show.
+inline constexpr int kRowsBetweenLooks = 256;
+// CANCELLED: the walk was told to stop.
+absl::Status StoppedError();
+
 class RowReader {
  public:
   enum class Outcome : uint8_t {
@@ -74,7 +80,8 @@ class RowReader {
   // As Store::Scan.
   absl::StatusOr<Scanned> Scan(const KeyRange& range, Revision at, Values values, bool count_rest,
                                KeyValueVisitor visit, int64_t effort_max = kAnyEffort,
-                               CacheUse cache_use = CacheUse::kFill) const;
+                               CacheUse cache_use = CacheUse::kFill,
+                               IsStopping is_stopping = kNeverStops) const;
 
   // False when there is no such row.
   absl::StatusOr<bool> GetRevision(RowRevision row,

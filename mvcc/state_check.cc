@@ -47,7 +47,7 @@ class Checker {
     int64_t walked = 0;
     for (rows->Seek({}); rows->Valid(); rows->Next()) {
       if (++walked % kRowsBetweenLooks == 0 && is_stopping_()) {
-        return base::MakeStatus(absl::StatusCode::kCancelled, "stopping");
+        return StoppedError();
       }
       CAIRN_RETURN_IF_ERROR(check(rows->key(), rows->value()));
     }

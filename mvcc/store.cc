@@ -263,13 +263,14 @@ absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValue
 }
 
 absl::StatusOr<ScanResult> Store::Scan(const ScanOptions& options, KeyValueVisitor visit,
-                                       absl::FunctionRef<void()> restart) const {
+                                       absl::FunctionRef<void()> restart,
+                                       IsStopping is_stopping) const {
   ScanResult result;
   const auto read = [&](const Backend& backend, Revision at) -> absl::StatusOr<RowReader::Outcome> {
     const RowReader reader(backend);
     CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned scanned,
                            reader.Scan(options.range, at, options.values, options.count_rest, visit,
-                                       options.effort_max));
+                                       options.effort_max, CacheUse::kFill, is_stopping));
     result.count = scanned.count;
     result.is_cut = scanned.is_cut;
     return scanned.outcome;
@@ -278,8 +279,10 @@ absl::StatusOr<ScanResult> Store::Scan(const ScanOptions& options, KeyValueVisit
   return result;
 }
 
-absl::StatusOr<ScanResult> Store::Count(const KeyRange& range, Revision at) const {
-  return Scan({.range = range, .at = at, .values = Values::kSkip}, Ignore, [] {});
+absl::StatusOr<ScanResult> Store::Count(const KeyRange& range, Revision at,
+                                        IsStopping is_stopping) const {
+  return Scan(
+      {.range = range, .at = at, .values = Values::kSkip}, Ignore, [] {}, is_stopping);
 }
 
 absl::StatusOr<Revision> Store::ReadEvents(const EventsOptions& options,
@@ -329,7 +332,7 @@ absl::Status Store::ScanMeta(
 }
 
 absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
-                                           absl::FunctionRef<bool()> is_stopping) const {
+                                           IsStopping is_stopping) const {
   const Generations::Pin generation(impl_->generations);
   const RemovalTurns::Hold hold(generation->removal_turns);
   const Backend& backend = *generation->backend;
@@ -344,10 +347,11 @@ absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
     // The cursor as the backend has it: it moves in the very batch that removes.
     CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(backend));
     range.removal_cursor = first.removal_cursor;
-    CAIRN_ASSIGN_OR_RETURN(
-        const RowReader::Scanned live,
-        reader.Scan(KeyRange::All(), range.at, Values::kSkip,
-                    /*count_rest=*/false, [](const KeyValueView&) { return false; }));
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned live,
+                           reader.Scan(
+                               KeyRange::All(), range.at, Values::kSkip,
+                               /*count_rest=*/false, [](const KeyValueView&) { return false; },
+                               kAnyEffort, CacheUse::kFill, is_stopping));
     range.any_live = live.count > 0;
     CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range, is_stopping));
     uint32_t live_hash = 0;
@@ -365,7 +369,7 @@ absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
   }
 }
 
-absl::StatusOr<uint32_t> Store::Hash(absl::FunctionRef<bool()> is_stopping) const {
+absl::StatusOr<uint32_t> Store::Hash(IsStopping is_stopping) const {
   uint32_t hash = 0;
   const auto read = [&](const Backend& backend, Revision at) {
     return HashLiveKeys(RowReader(backend), at, is_stopping, hash);

@@ -135,12 +135,15 @@ class Store {
 
   // Visits the keys of a range in key order. `restart` is called before a scan at kCurrent starts
   // again: everything visited so far is to be forgotten. A large scan may be released after any row
-  // and resumed at that key + '\0', with `at` = the revision it began with.
+  // and resumed at that key + '\0', with `at` = the revision it began with. CANCELLED when
+  // `is_stopping` says so.
   absl::StatusOr<ScanResult> Scan(const ScanOptions& options, KeyValueVisitor visit,
-                                  absl::FunctionRef<void()> restart) const;
+                                  absl::FunctionRef<void()> restart,
+                                  IsStopping is_stopping = kNeverStops) const;
 
-  // The number of keys in a range.
-  absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at) const;
+  // The number of keys in a range. CANCELLED as above.
+  absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at,
+                                   IsStopping is_stopping = kNeverStops) const;
 
   // Visits the changes of [options.first, options.last] in order, in a bounded step, and returns
   // the revision through which every one was visited. OUT_OF_RANGE: `first` is compacted (what was
@@ -167,14 +170,13 @@ class Store {
       absl::FunctionRef<bool(std::string_view key, std::string_view value)> visit) const;
 
   // etcd's HashKV (etcd-semantics.md section 19) at `at`: equal for equal histories and watermarks,
-  // whatever removal has done so far. Reads all of history; removal rests meanwhile. CANCELLED soon
-  // after `is_stopping`, asked on this thread every some hundred rows, says so. Any thread.
-  absl::StatusOr<HashKvResult> HashKv(
-      Revision at, LiveKeys live = LiveKeys::kSkip,
-      absl::FunctionRef<bool()> is_stopping = [] { return false; }) const;
+  // whatever removal has done so far. Reads all of history; removal rests meanwhile. CANCELLED as
+  // above. Any thread.
+  absl::StatusOr<HashKvResult> HashKv(Revision at, LiveKeys live = LiveKeys::kSkip,
+                                      IsStopping is_stopping = kNeverStops) const;
   // A checksum of the revision and every live key-value at it. Reads everything; CANCELLED as
   // above. Any thread.
-  absl::StatusOr<uint32_t> Hash(absl::FunctionRef<bool()> is_stopping = [] { return false; }) const;
+  absl::StatusOr<uint32_t> Hash(IsStopping is_stopping = kNeverStops) const;
 
   // The next rows that compaction leaves behind, at most about `rows_max` walked (>= 1); `empty()`
   // when there is nothing to do now. Found on the side, committed by the applier

@@ -112,6 +112,60 @@ class StoreTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
+// Rows that are looked at count, whether they are visited or not: deleted ones, and those of a scan
+// into the past.
+TEST_F(StoreTest, ScansEndWhereverTheyAreToldTo) {
+  constexpr int kRows = 1500;
+  Txn([](WriteTxn& txn) {
+    for (int i = 0; i < kRows; ++i) {
+      ASSERT_TRUE(txn.Put(fmt::format("k{:04}", i), "v", LeaseId(0)).ok());
+    }
+  });
+  Txn([](WriteTxn& txn) {
+    ASSERT_TRUE(txn.DeleteRange({"k0000", "k0750"}).ok());
+    ASSERT_TRUE(txn.Put("k1000", "w", LeaseId(0)).ok());
+  });
+  int visited = 0;
+  const auto visit = [&visited](const KeyValueView&) {
+    ++visited;
+    return true;
+  };
+  const auto restart = [&visited] { visited = 0; };
+  for (const int64_t at : {0, 2}) {
+    SCOPED_TRACE(at);
+    const int live = at == 0 ? kRows / 2 : kRows;
+    const ScanOptions options = {.range = KeyRange::All(), .at = Revision(at)};
+    int looks = 0;
+    const auto look = [&looks] {
+      ++looks;
+      return false;
+    };
+    restart();
+    ASSERT_TRUE(store_->Scan(options, visit, restart, look).ok());
+    EXPECT_EQ(visited, live);
+    // Often enough to end soon, too seldom to be felt.
+    EXPECT_GE(looks, kRows / 1000 + 1);
+    EXPECT_LE(looks, kRows / 200);
+    const int whole = looks;
+    looks = 0;
+    const auto counted = store_->Count(options.range, options.at, look);
+    ASSERT_TRUE(counted.ok());
+    EXPECT_EQ(counted->count, live);
+    EXPECT_EQ(looks, whole);
+    for (int last = 1; last <= whole; ++last) {
+      int left = last;
+      const auto stop = [&left] { return --left == 0; };
+      restart();
+      const auto stopped = store_->Scan(options, visit, restart, stop);
+      EXPECT_TRUE(absl::IsCancelled(stopped.status())) << stopped.status();
+      EXPECT_EQ(left, 0);
+      EXPECT_LT(visited, live);
+      left = last;
+      EXPECT_TRUE(absl::IsCancelled(store_->Count(options.range, options.at, stop).status()));
+    }
+  }
+}
+
 // For whoever wants to know what an event replaced, without a read of its own.
 TEST_F(StoreTest, ChangesCarryWhatTheyReplacedWhereItIsAtHand) {
   Put("small", "before", LeaseId(7));

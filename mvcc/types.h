@@ -70,6 +70,11 @@ struct ReadPoint {
 // Called once per key-value in key order; the view is valid until it returns. False stops the read.
 using KeyValueVisitor = absl::FunctionRef<bool(const KeyValueView&)>;
 
+// Whether nobody waits any more for what is read: asked on the reading thread every some hundred
+// rows; the read ends with CANCELLED soon after the first yes. Costs about as much as a row may.
+using IsStopping = absl::FunctionRef<bool()>;
+inline constexpr auto kNeverStops = [] { return false; };
+
 // OUT_OF_RANGE: the revision lies below the compact watermark.
 absl::Status CompactedError();
 // OUT_OF_RANGE: the revision lies above the current one.

@@ -102,6 +102,7 @@ class FakeNode final : public Node {
     ++barriers;
     done(barrier_status);
   }
+  bool EndsReads() const override { return ends_reads && ends_reads(); }
   bool RunInReadPool(absl::AnyInvocable<void()> work) override {
     if (pool_full) return false;
     ++pooled;
@@ -146,6 +147,8 @@ class FakeNode final : public Node {
   bool can_read_now = true;
   bool out_of_space = false;
   bool pool_full = false;
+  // Asked by every read that takes long. Empty: it never ends one.
+  std::function<bool()> ends_reads;
   absl::Status barrier_status;
   // What changes of the members change, and what consensus is said to know.
   Membership membership;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -173,10 +174,16 @@ using KvAnswersTest = ServicesTest;
 TEST_F(KvAnswersTest, WhoHasGoneHearsThatItsRequestIsCanceled) {
   node_.can_read_now = false;
   const absl::Status canceled = api::ToStatus(Error::kRequestCanceled);
-  const std::string request = Parse<RangeRequest>(R"(key: "a")").SerializeAsString();
-  for (const std::string_view path : {"/etcdserverpb.KV/Range", "/etcdserverpb.Maintenance/Hash"}) {
+  const std::map<std::string, std::string> requests = {
+      {"/etcdserverpb.KV/Range", Parse<RangeRequest>(R"(key: "a")").SerializeAsString()},
+      {"/etcdserverpb.KV/Txn",
+       Parse<TxnRequest>(R"(success { request_range { key: "a" } })").SerializeAsString()},
+      {"/etcdserverpb.Lease/LeaseLeases", ""},
+      {"/etcdserverpb.Maintenance/Hash", ""},
+  };
+  for (const auto& [path, request] : requests) {
     SCOPED_TRACE(path);
-    rpc::FakeUnaryCall fake(path.ends_with("Range") ? request : "");
+    rpc::FakeUnaryCall fake(request);
     std::unique_ptr<rpc::UnaryCall> call = fake.TakeCall();
     fake.Cancel();
     std::get<rpc::UnaryHandler> (*services_.table().Find(path))(std::move(call));
@@ -196,6 +203,79 @@ TEST_F(KvAnswersTest, WhoHasGoneHearsThatItsRequestIsCanceled) {
   EXPECT_TRUE(all.Receive().has_value());
   all.Cancel();
   EXPECT_EQ(all.WaitStatus(), canceled);
+}
+
+// What reads for long looks up now and then, whoever asked for it.
+TEST_F(KvAnswersTest, LongReadsEndForWhoHasGoneAndWithTheServer) {
+  constexpr int kKeys = 2000;
+  for (int i = 0; i < kKeys; ++i) Put(fmt::format("key: \"k{:04}\" value: \"v\"", i));
+  const auto range = [](std::string_view text) {
+    return Parse<RangeRequest>(text).SerializeAsString();
+  };
+  const auto txn = [](std::string_view text) {
+    return Parse<TxnRequest>(text).SerializeAsString();
+  };
+  struct Case {
+    std::string path;
+    std::string request;
+  };
+  const std::vector<Case> cases = {
+      {"/etcdserverpb.KV/Range", range(R"(key: "k" range_end: "l")")},
+      {"/etcdserverpb.KV/Range", range(R"(key: "k" range_end: "l" limit: 1)")},
+      {"/etcdserverpb.KV/Range", range(R"(key: "k" range_end: "l" count_only: true)")},
+      {"/etcdserverpb.KV/Range", range(R"(key: "k" range_end: "l" revision: 1900)")},
+      {"/etcdserverpb.KV/Range",
+       range(R"(key: "k" range_end: "l" limit: 1 sort_target: VALUE sort_order: DESCEND)")},
+      {"/etcdserverpb.KV/Txn",
+       txn(R"(success { request_range { key: "k" range_end: "l" limit: 1 } })")},
+      {"/etcdserverpb.KV/Txn",
+       txn(R"(compare { key: "k" range_end: "l" target: VERSION version: 1 })")},
+      {"/etcdserverpb.Maintenance/Hash", ""},
+      {"/etcdserverpb.Maintenance/HashKV", ""},
+  };
+  const auto ask = [&](const Case& asked, rpc::FakeUnaryCall& fake) {
+    std::get<rpc::UnaryHandler> (*services_.table().Find(asked.path))(fake.TakeCall());
+    return fake.Wait().status();
+  };
+  for (const Case& asked : cases) {
+    SCOPED_TRACE(fmt::format("{} {}", asked.path, asked.request));
+    int looks = 0;
+    node_.ends_reads = [&looks] {
+      ++looks;
+      return false;
+    };
+    rpc::FakeUnaryCall patient(asked.request);
+    EXPECT_TRUE(ask(asked, patient).ok());
+    EXPECT_GE(looks, kKeys / 1000);
+    // HashKV walks its rows more than once.
+    EXPECT_LE(looks, kKeys / 50);
+
+    looks = 0;
+    node_.ends_reads = [&looks] { return ++looks == 2; };
+    rpc::FakeUnaryCall last(asked.request);
+    EXPECT_EQ(ask(asked, last), api::ToStatus(Error::kServerStopped));
+    EXPECT_EQ(looks, 2);
+
+    looks = 0;
+    rpc::FakeUnaryCall gone(asked.request);
+    node_.ends_reads = [&looks, &gone] {
+      if (++looks == 2) gone.Cancel();
+      return false;
+    };
+    EXPECT_EQ(ask(asked, gone), api::ToStatus(Error::kRequestCanceled));
+    EXPECT_EQ(looks, 2);
+  }
+  // A stream looks before each message, too.
+  int looks = 0;
+  node_.ends_reads = [&looks] { return ++looks == 3; };
+  rpc::FakeStreamCall stream;
+  std::shared_ptr<rpc::StreamCall> call = stream.TakeCall();
+  stream.Send(range(R"(key: "k" range_end: "l")"));
+  stream.HalfClose();
+  std::get<rpc::StreamHandler> (*services_.table().Find("/etcdserverpb.KV/RangeStream"))(
+      std::move(call));
+  EXPECT_EQ(stream.WaitStatus(), api::ToStatus(Error::kServerStopped));
+  EXPECT_TRUE(stream.Receive().has_value());
 }
 
 // A single key may hold a value that there is no room for now; in the pool it can wait.

@@ -50,11 +50,12 @@ void AnswerRange(const ServiceContext& context, PendingRange pending) {
     pending.call->Finish(ToStatus(Error::kRequestCanceled));
     return;
   }
+  const auto is_abandoned = [&] { return IsAbandoned(context, *pending.call); };
   ResponseBuffer out(context.budget, kResponseBudgetWait);
   const absl::StatusOr<mvcc::ReadPoint> point =
-      ReadRange(StoreSource(context.store), pending.request, out);
+      ReadRange(StoreSource(context.store, is_abandoned), pending.request, out);
   if (!point.ok()) {
-    pending.call->Finish(point.status());
+    pending.call->Finish(ReadError(*pending.call, point.status()));
     return;
   }
   pending.call->Finish(out.FinishWithHeader(context.Header(point->current)));
@@ -225,15 +226,21 @@ void KvService::ReadTxn(std::unique_ptr<UnaryCall> call, TxnRequest request) {
   };
   auto pending = std::make_shared<Pending>(Pending{std::move(call), std::move(request)});
   const auto answer = [this, pending](std::chrono::milliseconds wait) {
+    UnaryCall& caller = *pending->call;
+    if (caller.cancelled()) {
+      caller.Finish(ToStatus(Error::kRequestCanceled));
+      return true;
+    }
     ResponseBuffer out(context_.budget, wait);
     const absl::StatusOr<Revision> revision =
-        EvaluateReadTxn(context_.store, pending->request, out);
+        EvaluateReadTxn(context_.store, pending->request, out,
+                        [this, &caller] { return IsAbandoned(context_, caller); });
     // What is small here may still hold large values: where there is no room now, it can wait.
     if (wait == kNoWait && revision.status().code() == absl::StatusCode::kUnavailable) return false;
     if (revision.ok()) {
-      pending->call->Finish(out.FinishWithHeader(context_.Header(*revision)));
+      caller.Finish(out.FinishWithHeader(context_.Header(*revision)));
     } else {
-      pending->call->Finish(revision.status());
+      caller.Finish(ReadError(caller, revision.status()));
     }
     return true;
   };

@@ -38,12 +38,12 @@ absl::StatusOr<mvcc::ReadPoint> StoreSource::Get(std::string_view key, Revision 
 absl::StatusOr<mvcc::ScanResult> StoreSource::Scan(const mvcc::ScanOptions& options,
                                                    mvcc::KeyValueVisitor visit,
                                                    absl::FunctionRef<void()> restart) const {
-  return Translate(store_.Scan(options, visit, restart));
+  return Translate(store_.Scan(options, visit, restart, is_stopping_));
 }
 
 absl::StatusOr<mvcc::ScanResult> StoreSource::Count(const mvcc::KeyRange& range,
                                                     Revision at) const {
-  return Translate(store_.Count(range, at));
+  return Translate(store_.Count(range, at, is_stopping_));
 }
 
 absl::StatusOr<mvcc::ReadPoint> TxnSource::Get(std::string_view key, Revision at,

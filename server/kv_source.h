@@ -34,10 +34,11 @@ class KvSource {
                                                  Revision at) const = 0;
 };
 
-// Any thread.
+// Any thread. Scan and Count end with CANCELLED when `is_stopping`, which outlives this, says so.
 class StoreSource final : public KvSource {
  public:
-  explicit StoreSource(const mvcc::Store& store) : store_(store) {}
+  explicit StoreSource(const mvcc::Store& store, mvcc::IsStopping is_stopping = mvcc::kNeverStops)
+      : store_(store), is_stopping_(is_stopping) {}
 
   absl::StatusOr<mvcc::ReadPoint> Get(std::string_view key, Revision at,
                                       mvcc::KeyValueVisitor found,
@@ -49,6 +50,7 @@ class StoreSource final : public KvSource {
 
  private:
   const mvcc::Store& store_;
+  const mvcc::IsStopping is_stopping_;
 };
 
 // Apply thread only; sees the transaction's own changes.

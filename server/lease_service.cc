@@ -268,6 +268,9 @@ void LeaseService::AnswerTimeToLiveInPool(std::unique_ptr<UnaryCall> call,
   // The call goes along only when it is taken; otherwise it is refused here.
   auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
   const auto answer = [this, shared, request, view] {
+    if (IsAbandoned(context_, **shared)) {
+      return (*shared)->Finish(ReadError(**shared, absl::CancelledError()));
+    }
     AnswerTimeToLive(std::move(*shared), request, view, On::kReadPool);
   };
   if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
@@ -292,18 +295,21 @@ void LeaseService::Leases(std::unique_ptr<UnaryCall> call) {
 void LeaseService::AnswerLeases(UnaryCall& call) {
   std::vector<LeaseId> ids;
   constexpr LeaseId kFirst(std::numeric_limits<int64_t>::min());
+  constexpr size_t kStep = 4096;
+  bool is_abandoned = IsAbandoned(context_, call);
   const absl::Status scanned =
       ScanLeases(context_.store, kFirst, [&](LeaseId id, const lease::LeaseFacts&) {
         ids.push_back(id);
-        return true;
+        if (ids.size() % kStep == 0) is_abandoned = IsAbandoned(context_, call);
+        return !is_abandoned;
       });
   if (!scanned.ok()) return call.Finish(scanned);
+  if (is_abandoned) return call.Finish(ReadError(call, absl::CancelledError()));
   const LeaseManager& leases = context_.node.leases();
   const lease::Milliseconds now_ms = leases.Now();
   // The one that is due first stands first; by id where nobody knows.
   std::vector<std::pair<std::optional<lease::Milliseconds>, LeaseId>> due;
   due.reserve(ids.size());
-  constexpr size_t kStep = 4096;
   for (std::span<const LeaseId> rest = ids; !rest.empty();) {
     const std::span<const LeaseId> step = rest.first(std::min(rest.size(), kStep));
     rest = rest.subspan(step.size());

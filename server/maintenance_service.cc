@@ -17,7 +17,6 @@
 #include "server/cluster_state.h"
 #include "server/cluster_version.h"
 #include "server/command.h"
-#include "server/kv_source.h"
 #include "server/rpc/proto.h"
 
 namespace cairn::server {
@@ -122,12 +121,6 @@ std::string MaintenanceService::StorageVersion() const {
   return is_lowered ? FullText(*cluster->version) : std::string(api::kStorageVersion);
 }
 
-// A hash reads everything, so it ends with its client's patience, and with the server.
-static absl::Status TranslateHashError(const absl::Status& error) {
-  if (absl::IsCancelled(error)) return ToStatus(Error::kRequestCanceled);
-  return TranslateReadError(error);
-}
-
 void MaintenanceService::MoveLeader(std::unique_ptr<UnaryCall> call,
                                     const etcdserverpb::MoveLeaderRequest& request) {
   if (context_.node.status().leader != context_.node.member_id()) {
@@ -151,9 +144,9 @@ void MaintenanceService::Hash(std::unique_ptr<UnaryCall> call,
     UnaryCall& pending = **shared;
     if (pending.cancelled()) return pending.Finish(ToStatus(Error::kRequestCanceled));
     const absl::StatusOr<uint32_t> hash =
-        context_.store.Hash([&pending] { return pending.cancelled(); });
+        context_.store.Hash([&] { return IsAbandoned(context_, pending); });
     if (!hash.ok()) {
-      pending.Finish(TranslateHashError(hash.status()));
+      pending.Finish(ReadError(pending, hash.status()));
       return;
     }
     etcdserverpb::HashResponse response;
@@ -171,9 +164,9 @@ void MaintenanceService::HashKv(std::unique_ptr<UnaryCall> call,
     UnaryCall& pending = **shared;
     if (pending.cancelled()) return pending.Finish(ToStatus(Error::kRequestCanceled));
     const absl::StatusOr<mvcc::HashKvResult> hash = context_.store.HashKv(
-        at, mvcc::LiveKeys::kSkip, [&pending] { return pending.cancelled(); });
+        at, mvcc::LiveKeys::kSkip, [&] { return IsAbandoned(context_, pending); });
     if (!hash.ok()) {
-      pending.Finish(TranslateHashError(hash.status()));
+      pending.Finish(ReadError(pending, hash.status()));
       return;
     }
     etcdserverpb::HashKVResponse response;

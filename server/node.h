@@ -145,8 +145,12 @@ class Node {
   // heard by nobody.
   virtual void ReadBarrier(const rpc::Call* caller, BarrierDone done) = 0;
 
+  // What reads for long is to end where it is: the server stops, and has waited long enough for
+  // what was under way. Any thread, at the cost of a load.
+  virtual bool EndsReads() const = 0;
+
   // Runs `work` on the bounded pool for large reads. False, and `work` is dropped, when its queue
-  // is full or the server stops.
+  // is full or the server stops. It asks EndsReads now and then.
   virtual bool RunInReadPool(absl::AnyInvocable<void()> work) = 0;
 
   // The same for `work` that reads all of the state, one after the other on a thread of its own, so

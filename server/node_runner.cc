@@ -141,6 +141,7 @@ void NodeRunner::HandOver() {
 absl::Status NodeRunner::Stop() {
   if (stopped_) return absl::OkStatus();
   stopped_ = true;
+  EndReads();
   {
     base::MutexLock lock(status_mutex_);
     stopping_ = true;

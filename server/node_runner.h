@@ -145,6 +145,8 @@ class NodeRunner final : public Node {
   // waits until that has happened, and the others have had a heartbeat interval to hear of it, or
   // has failed.
   void HandOver();
+  // Ends what reads for long (Node::EndsReads); Stop does, too. Any thread.
+  void EndReads() { ends_reads_.store(true, std::memory_order_relaxed); }
 
   // Ends the threads: refuses what waits, applies what is committed and at hand, makes the state
   // durable and marks it in the log, so that the next start has nothing to replay. Returns the
@@ -216,6 +218,7 @@ class NodeRunner final : public Node {
   bool IsOutOfSpace() const override;
   bool RefusesGrowth() const override;
   void ReadBarrier(const rpc::Call* caller, BarrierDone done) override;
+  bool EndsReads() const override { return ends_reads_.load(std::memory_order_relaxed); }
   bool RunInReadPool(absl::AnyInvocable<void()> work) override;
   bool RunHash(absl::AnyInvocable<void()> work) override;
   void WaitCompacted(Revision revision, BarrierDone done) override;
@@ -352,6 +355,7 @@ class NodeRunner final : public Node {
 
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
+  std::atomic<bool> ends_reads_ = false;
   std::atomic<bool> disk_low_ = false;
   std::atomic<bool> space_alarm_ = false;  // As HasAutomaticAlarm says.
   std::atomic<bool> failed_ = false;

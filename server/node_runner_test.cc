@@ -243,6 +243,20 @@ TEST_F(NodeRunnerTest, AConfirmedReadWaitsForNoLargeOne) {
   release.set_value();
 }
 
+// A stop waits for what reads, which would go on for as long as there are rows.
+TEST_F(NodeRunnerTest, AStopEndsWhatReadsForLong) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  std::atomic<int> reading = 0;
+  const auto read_on = [&] {
+    ++reading;
+    while (!runner().EndsReads()) std::this_thread::yield();
+  };
+  for (int i = 0; i < NodeRunner::kReadThreads; ++i) ASSERT_TRUE(runner().RunInReadPool(read_on));
+  ASSERT_TRUE(runner().RunHash(read_on));
+  while (reading <= NodeRunner::kReadThreads) std::this_thread::yield();
+  EXPECT_TRUE(runner().Stop().ok());
+}
+
 TEST_F(NodeRunnerTest, AfterAStopEverythingIsRefusedAtOnce) {
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_TRUE(member_->Put("key", "value").status.ok());

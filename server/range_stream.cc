@@ -26,16 +26,17 @@ void RangeStreamSender::Schedule(std::shared_ptr<RangeStreamSender> self) {
 
 void RangeStreamSender::Send(std::shared_ptr<RangeStreamSender> self) {
   rpc::StreamCall& call = *self->call_;
+  const auto is_abandoned = [&] { return IsAbandoned(self->context_, call); };
+  const StoreSource source(self->context_.store, is_abandoned);
   while (true) {
-    if (call.cancelled()) {
-      call.Finish(api::ToStatus(api::Error::kRequestCanceled));
+    if (is_abandoned()) {
+      call.Finish(ReadError(call, absl::CancelledError()));
       return;
     }
     ResponseBuffer out(self->context_.budget, kResponseBudgetWait);
-    const absl::StatusOr<RangeStreamReader::Message> message =
-        self->reader_.Next(StoreSource(self->context_.store), out);
+    const absl::StatusOr<RangeStreamReader::Message> message = self->reader_.Next(source, out);
     if (!message.ok()) {
-      call.Finish(message.status());
+      call.Finish(ReadError(call, message.status()));
       return;
     }
     if (message->is_last) {

@@ -57,7 +57,8 @@ using std::chrono::milliseconds;
 // Replaying the most that a crash can leave takes a few seconds; a disk that needs longer than this
 // is better reported than waited for.
 constexpr milliseconds kReadyTimeout = std::chrono::minutes(5);
-// Calls under way when the server stops get so long.
+// Calls under way when the server stops get so long; then reads are ended, and what is left cut
+// off.
 constexpr milliseconds kStopGrace{2000};
 // So long a member that starts waits for a quorum before it serves without one (etcd:
 // --wait-cluster-ready-timeout).
@@ -483,7 +484,9 @@ absl::Status Server::Stop() {
   // Watches and snapshots have no end of their own that the grace could wait for.
   if (parts_->watch != nullptr) parts_->watch->Stop();
   if (parts_->saver != nullptr) parts_->saver->Stop();
-  if (parts_->engine != nullptr) parts_->engine->Stop(kStopGrace);
+  if (parts_->engine != nullptr) {
+    parts_->engine->Stop(kStopGrace, [this] { parts_->runner->EndReads(); });
+  }
   if (parts_->compactor != nullptr) parts_->compactor->Stop();
   if (parts_->keeper != nullptr) parts_->keeper->Stop();
   if (parts_->checker != nullptr) parts_->checker->Stop();

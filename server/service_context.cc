@@ -6,6 +6,7 @@
 
 #include "api/errors.h"
 #include "base/utf8.h"
+#include "server/kv_source.h"
 #include "server/lease_manager.h"
 
 namespace cairn::server {
@@ -37,6 +38,16 @@ absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes) {
   if (!is_over_quota && !context.node.RefusesGrowth()) return absl::OkStatus();
   if (context.on_refused_growth) context.on_refused_growth(cost_bytes);
   return api::ToStatus(api::Error::kNoSpace);
+}
+
+bool IsAbandoned(const ServiceContext& context, const rpc::Call& call) {
+  return context.node.EndsReads() || call.cancelled();
+}
+
+absl::Status ReadError(const rpc::Call& call, const absl::Status& error) {
+  if (!absl::IsCancelled(error)) return TranslateReadError(error);
+  return api::ToStatus(call.cancelled() ? api::Error::kRequestCanceled
+                                        : api::Error::kServerStopped);
 }
 
 void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,

@@ -69,6 +69,14 @@ int64_t UsedBytes(const mvcc::Store& store, const LeaseManager& leases);
 // through every member at once.
 absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes);
 
+// Whether nobody waits any more for what is read for `call`: its client has gone, or the server
+// ends its reads. Any thread, as long as the call is not finished.
+bool IsAbandoned(const ServiceContext& context, const rpc::Call& call);
+
+// What `call` is answered when a read for it failed with `error`: an abandoned one hears "request
+// canceled" or "server stopped", and refusals of a revision are in etcd's words.
+absl::Status ReadError(const rpc::Call& call, const absl::Status& error);
+
 // Proposes a command and finishes the call with the outcome, behind a header of its revision.
 void ProposeAndAnswer(const ServiceContext& context, CommandKind kind, std::string_view body,
                       std::unique_ptr<rpc::UnaryCall> call);

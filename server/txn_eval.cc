@@ -253,8 +253,8 @@ bool IsSmallReadTxn(const TxnRequest& request) {
 }
 
 absl::StatusOr<Revision> EvaluateReadTxn(const mvcc::Store& store, const TxnRequest& request,
-                                         ResponseBuffer& out) {
-  const StoreSource source(store);
+                                         ResponseBuffer& out, mvcc::IsStopping is_stopping) {
+  const StoreSource source(store, is_stopping);
   while (true) {
     const mvcc::Published state = store.published();
     const PinnedSource pinned(source, state.revision);

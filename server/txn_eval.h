@@ -60,10 +60,11 @@ bool IsSmallReadTxn(const etcdserverpb::TxnRequest& request);
 // writes the TxnResponse without header to `out`, whose budget and wait also hold for what is read
 // on the way. Returns the header's revision. `out` must be empty and is unspecified after an error.
 // OUT_OF_RANGE in etcd's words; RESOURCE_EXHAUSTED: the answer is too large; UNAVAILABLE: the
-// response budget is spent.
+// response budget is spent; CANCELLED: `is_stopping` said so.
 absl::StatusOr<Revision> EvaluateReadTxn(const mvcc::Store& store,
                                          const etcdserverpb::TxnRequest& request,
-                                         ResponseBuffer& out);
+                                         ResponseBuffer& out,
+                                         mvcc::IsStopping is_stopping = mvcc::kNeverStops);
 
 }  // namespace cairn::server
 

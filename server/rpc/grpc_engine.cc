@@ -215,11 +215,12 @@ absl::StatusOr<std::unique_ptr<GrpcEngine>> GrpcEngine::Start(const ServiceTable
 
 const std::vector<int>& GrpcEngine::ports() const { return impl_->ports; }
 
-void GrpcEngine::Stop(std::chrono::milliseconds grace) {
+void GrpcEngine::Stop(std::chrono::milliseconds grace, const std::function<void()>& on_grace_over) {
   if (impl_->server == nullptr) return;
   impl_->gate.Close();
   impl_->limits.open_calls.EndWaiting();
   impl_->gate.Wait(grace);
+  on_grace_over();
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::min(grace, kGoodbye));
   impl_->server->Wait();
   impl_->server.reset();

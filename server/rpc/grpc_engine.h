@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,8 +67,11 @@ class GrpcEngine {
   // cancels the rest and waits until gRPC has let go of them. Streams whose services wait for their
   // clients are no work in flight: they end at once, with `stopping`. Takes no longer than the
   // calls do, plus a short goodbye, however many connections lie idle. Calls that their services
-  // still hold may be finished afterwards, without effect. Blocks; a second call returns at once.
-  void Stop(std::chrono::milliseconds grace);
+  // still hold may be finished afterwards, without effect. `on_grace_over` runs after the wait and
+  // before what is left is cancelled: what ends on its word is still answered. Blocks; a second
+  // call returns at once.
+  void Stop(
+      std::chrono::milliseconds grace, const std::function<void()>& on_grace_over = [] {});
 
  private:
   struct Impl;

@@ -137,7 +137,13 @@ TEST_F(GrpcEngineTest, StopCancelsWhatDoesNotFinish) {
   // A reader that never reads does not hold up the stop either.
   while (streams[0]->Write(SliceList(std::string(1 << 16, 'w')))) {
   }
-  engine_->Stop(std::chrono::milliseconds(20));
+  // Who can end by itself is told before.
+  bool is_told = false;
+  engine_->Stop(std::chrono::milliseconds(20), [&] {
+    is_told = true;
+    EXPECT_FALSE(calls[0]->cancelled());
+  });
+  EXPECT_TRUE(is_told);
   engine_.reset();
   EXPECT_FALSE(done.get().ok());
   // gRPC's client tells the end only to who has read what came before.
