@@ -58,6 +58,8 @@ constexpr int kBackgroundJobs = 2;
 constexpr size_t kInfoLogBytes = size_t{1} << 20;
 constexpr size_t kInfoLogFiles = 4;
 
+// No read fails for want of anything but the disk: tables are opened with the database and kept
+// open (max_open_files), and the cache never refuses a block.
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view doing) {
   if (status.ok()) return absl::OkStatus();
   const auto code =

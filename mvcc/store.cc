@@ -60,7 +60,22 @@ class Store::Impl {
   absl::StatusOr<ReadPoint> ReadAt(Revision at, absl::FunctionRef<void()> restart,
                                    const Read& read) const;
 
+  absl::StatusOr<HashKvResult> HashKv(Revision at, LiveKeys live_keys,
+                                      IsStopping is_stopping) const;
+
+  // The ways out of every read: what its caller gets, after damage was reported.
+  absl::Status Judge(absl::Status error) const;
+  template <typename T>
+  absl::StatusOr<T> Judge(absl::StatusOr<T> result) const {
+    if (result.ok()) [[likely]] {
+      return result;
+    }
+    return Judge(std::move(result).status());
+  }
+
   Generations generations;
+  // Set before other threads read.
+  std::function<void(const absl::Status&)> report_damage;
   mutable base::Mutex mutex;
   EntryApplied durable ABSL_GUARDED_BY(mutex);
 };
@@ -164,6 +179,14 @@ absl::Status Store::Impl::LoadState() {
   return absl::OkStatus();
 }
 
+absl::Status Store::Impl::Judge(absl::Status error) const {
+  const bool is_damaged = absl::IsDataLoss(error);
+  if (report_damage == nullptr || !(is_damaged || absl::IsInternal(error))) return error;
+  report_damage(error);
+  return base::Error(error.code(), "state: {}; this member stops, and its log says more",
+                     is_damaged ? "damaged" : "unreadable");
+}
+
 template <typename Read>
 absl::StatusOr<ReadPoint> Store::Impl::ReadAt(Revision at, absl::FunctionRef<void()> restart,
                                               const Read& read) const {
@@ -175,15 +198,53 @@ absl::StatusOr<ReadPoint> Store::Impl::ReadAt(Revision at, absl::FunctionRef<voi
     if (point.revision > before.revision) return FutureRevisionError();
     if (point.revision < before.watermark) return CompactedError();
     CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome,
-                           read(*generation->backend, point.revision));
+                           Judge(read(*generation->backend, point.revision)));
     // And the watermark looked at again after the last: a row may be missing, or a key seem never
     // to have been, because a compaction has passed.
     if (point.revision >= published().watermark) {
-      if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
+      if (outcome == RowReader::Outcome::kMissing) return Judge(LostRow(point.revision));
       return point;
     }
     if (at > kCurrent) return CompactedError();
     restart();
+  }
+}
+
+absl::StatusOr<HashKvResult> Store::Impl::HashKv(Revision at, LiveKeys live_keys,
+                                                 IsStopping is_stopping) const {
+  const Generations::Pin generation(generations);
+  const RemovalTurns::Hold hold(generation->removal_turns);
+  const Backend& backend = *generation->backend;
+  const RowReader reader(backend);
+  for (;;) {
+    const Published before = generation->state.LoadPublished();
+    HashKvRange range;
+    range.at = at <= kCurrent ? before.revision : at;
+    range.watermark = before.watermark;
+    if (range.at > before.revision) return FutureRevisionError();
+    if (range.at < before.watermark) return CompactedError();
+    // The cursor as the backend has it: it moves in the very batch that removes.
+    CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(backend));
+    range.removal_cursor = first.removal_cursor;
+    CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned live,
+                           reader.Scan(
+                               KeyRange::All(), range.at, Values::kSkip,
+                               /*count_rest=*/false, [](const KeyValueView&) { return false; },
+                               kAnyEffort, CacheUse::kFill, is_stopping));
+    range.any_live = live.count > 0;
+    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range, is_stopping));
+    uint32_t live_hash = 0;
+    RowReader::Outcome outcome = live.outcome;
+    if (live_keys == LiveKeys::kHash) {
+      CAIRN_ASSIGN_OR_RETURN(outcome, HashLiveKeys(reader, range.at, is_stopping, live_hash));
+    }
+    CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(backend));
+    // At most the one step that was under way when the hold began can have come between: again.
+    if (last.removal_cursor != first.removal_cursor) continue;
+    if (outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
+    // The watermark may have moved on, but nothing has been removed: the answer is that of
+    // `before`.
+    return HashKvResult{hash, range.watermark, range.at, before.revision, live_hash};
   }
 }
 
@@ -240,6 +301,12 @@ EntryApplied Store::durable_applied() const {
   return impl_->durable;
 }
 
+void Store::ReportDamage(std::function<void(const absl::Status&)> report) {
+  impl_->report_damage = std::move(report);
+}
+
+absl::Status Store::Damaged(absl::Status error) const { return impl_->Judge(std::move(error)); }
+
 absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValueVisitor found,
                                      Values values) const {
   // What was found is right whatever a compaction has done since, and must be handed out once only:
@@ -252,10 +319,10 @@ absl::StatusOr<ReadPoint> Store::Get(std::string_view key, Revision at, KeyValue
     if (point.revision > before.revision) return FutureRevisionError();
     if (point.revision < before.watermark) return CompactedError();
     CAIRN_ASSIGN_OR_RETURN(const RowReader::Outcome outcome,
-                           reader.Get(key, point.revision, values, found));
+                           impl_->Judge(reader.Get(key, point.revision, values, found)));
     if (outcome == RowReader::Outcome::kFound) return point;
     if (point.revision >= impl_->published().watermark) {
-      if (outcome == RowReader::Outcome::kMissing) return LostRow(point.revision);
+      if (outcome == RowReader::Outcome::kMissing) return impl_->Judge(LostRow(point.revision));
       return point;
     }
     if (at > kCurrent) return CompactedError();
@@ -292,7 +359,7 @@ absl::StatusOr<Revision> Store::ReadEvents(const EventsOptions& options,
   if (options.last > before.revision) return FutureRevisionError();
   if (options.first < before.watermark) return CompactedError();
   CAIRN_ASSIGN_OR_RETURN(const Revision through,
-                         mvcc::ReadEvents(*generation->backend, options, visit));
+                         impl_->Judge(mvcc::ReadEvents(*generation->backend, options, visit)));
   // Rows from the watermark on are never removed, so one look after the last row is enough.
   if (options.first < impl_->published().watermark) return CompactedError();
   return through;
@@ -305,18 +372,18 @@ absl::StatusOr<bool> Store::ReadPrevious(ChangeKind kind, RowRevision revision,
   if (at < generation->state.LoadPublished().watermark) return false;
   CAIRN_ASSIGN_OR_RETURN(
       const PreviousOutcome outcome,
-      mvcc::ReadPrevious(*generation->backend, kind, revision, previous, key_value));
+      impl_->Judge(mvcc::ReadPrevious(*generation->backend, kind, revision, previous, key_value)));
   if (outcome == PreviousOutcome::kFound) return true;
   if (outcome == PreviousOutcome::kMissing && at >= impl_->published().watermark) {
-    return LostRow(at);
+    return impl_->Judge(LostRow(at));
   }
   return false;
 }
 
 absl::StatusOr<bool> Store::GetMeta(std::string_view key, std::string& value) const {
   const Generations::Pin generation(impl_->generations);
-  return generation->backend->Get(Family::kMeta, key,
-                                  [&value](std::string_view row) { value = row; });
+  return impl_->Judge(generation->backend->Get(Family::kMeta, key,
+                                               [&value](std::string_view row) { value = row; }));
 }
 
 absl::Status Store::ScanMeta(
@@ -328,45 +395,12 @@ absl::Status Store::ScanMeta(
   for (rows->Seek(first); rows->Valid(); rows->Next()) {
     if (!visit(rows->key(), rows->value())) return absl::OkStatus();
   }
-  return rows->status();
+  return impl_->Judge(rows->status());
 }
 
 absl::StatusOr<HashKvResult> Store::HashKv(Revision at, LiveKeys live_keys,
                                            IsStopping is_stopping) const {
-  const Generations::Pin generation(impl_->generations);
-  const RemovalTurns::Hold hold(generation->removal_turns);
-  const Backend& backend = *generation->backend;
-  const RowReader reader(backend);
-  for (;;) {
-    const Published before = generation->state.LoadPublished();
-    HashKvRange range;
-    range.at = at <= kCurrent ? before.revision : at;
-    range.watermark = before.watermark;
-    if (range.at > before.revision) return FutureRevisionError();
-    if (range.at < before.watermark) return CompactedError();
-    // The cursor as the backend has it: it moves in the very batch that removes.
-    CAIRN_ASSIGN_OR_RETURN(const StateRow first, ReadStateRow(backend));
-    range.removal_cursor = first.removal_cursor;
-    CAIRN_ASSIGN_OR_RETURN(const RowReader::Scanned live,
-                           reader.Scan(
-                               KeyRange::All(), range.at, Values::kSkip,
-                               /*count_rest=*/false, [](const KeyValueView&) { return false; },
-                               kAnyEffort, CacheUse::kFill, is_stopping));
-    range.any_live = live.count > 0;
-    CAIRN_ASSIGN_OR_RETURN(const uint32_t hash, HashHistory(backend, range, is_stopping));
-    uint32_t live_hash = 0;
-    RowReader::Outcome outcome = live.outcome;
-    if (live_keys == LiveKeys::kHash) {
-      CAIRN_ASSIGN_OR_RETURN(outcome, HashLiveKeys(reader, range.at, is_stopping, live_hash));
-    }
-    CAIRN_ASSIGN_OR_RETURN(const StateRow last, ReadStateRow(backend));
-    // At most the one step that was under way when the hold began can have come between: again.
-    if (last.removal_cursor != first.removal_cursor) continue;
-    if (outcome == RowReader::Outcome::kMissing) return LostRow(range.at);
-    // The watermark may have moved on, but nothing has been removed: the answer is that of
-    // `before`.
-    return HashKvResult{hash, range.watermark, range.at, before.revision, live_hash};
-  }
+  return impl_->Judge(impl_->HashKv(at, live_keys, is_stopping));
 }
 
 absl::StatusOr<uint32_t> Store::Hash(IsStopping is_stopping) const {
@@ -392,7 +426,7 @@ absl::StatusOr<RemovalStep> Store::FindRemovalStep(int rows_max) const {
     return rest;
   }
   if (!generation->removal_turns.Ask()) return rest;
-  return mvcc::FindRemovalStep(*generation->backend, state, rows_max);
+  return impl_->Judge(mvcc::FindRemovalStep(*generation->backend, state, rows_max));
 }
 
 absl::StatusOr<EntryApplied> Store::Flush() {
@@ -407,7 +441,9 @@ absl::StatusOr<EntryApplied> Store::Flush() {
 absl::StatusOr<EntryApplied> Store::Checkpoint(const std::string& path) {
   const Generations::Pin generation(impl_->generations);
   const EntryApplied applied = generation->state.Load().applied;
-  CAIRN_RETURN_IF_ERROR(generation->backend->Checkpoint(path));
+  absl::Status made = generation->backend->Checkpoint(path);
+  if (absl::IsDataLoss(made)) return impl_->Judge(std::move(made));
+  CAIRN_RETURN_IF_ERROR(made);
   return applied;
 }
 

@@ -13,6 +13,7 @@
 #include <absl/status/statusor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -122,11 +123,22 @@ class Store {
   // Bytes on disk and in write buffers; at least 1. Any thread.
   int64_t physical_size_bytes() const;
 
+  // Has `report` called, on the reading thread and before the read ends, with every error of a read
+  // that is the disk's and not the caller's: the text names file and offset where RocksDB does. The
+  // read then fails with the same code and a text that a client may hear. To be set before any
+  // other thread reads. Without it, as in tools, errors come as they are.
+  void ReportDamage(std::function<void(const absl::Status&)> report);
+  // The same for who cannot read a side row, whose meaning is not the store's: reports `error` and
+  // returns what to answer. Any thread.
+  absl::Status Damaged(absl::Status error) const;
+
   // -- Reads. Any thread. `at` is kCurrent (any value <= 0) or a revision.
   //
-  // OUT_OF_RANGE: `at` is compacted or in the future (types.h tells which); DATA_LOSS: the rows
-  // contradict each other. A read at kCurrent that loses to a compaction starts again by itself and
-  // never reports "compacted".
+  // OUT_OF_RANGE: `at` is compacted or in the future (types.h tells which); DATA_LOSS: files or
+  // rows are not what was written; INTERNAL: the disk gave nothing back. No read opens a file or
+  // waits for memory (rocks_backend.cc), so either is for good and a reason to stop (ReportDamage).
+  // A read at kCurrent that loses to a compaction starts again by itself and never reports
+  // "compacted".
 
   // Calls `found` once if `key` existed; it may return anything. The current version of a key is
   // one point read of the backend.
@@ -188,7 +200,8 @@ class Store {
   absl::StatusOr<EntryApplied> Flush();
 
   // Puts a copy of the state, durable, at `path`, which must not exist. It holds the returned entry
-  // and maybe some after it: its own row tells. Any thread; reads and writes go on.
+  // and maybe some after it: its own row tells. Only DATA_LOSS is damage: there may be no room for
+  // a copy. Any thread; reads and writes go on.
   absl::StatusOr<EntryApplied> Checkpoint(const std::string& path);
 
   // Apply thread only. At most one batch at a time (checked).

@@ -13,6 +13,7 @@
 #include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
+#include "server/remedy.h"
 #include "server/sync_mode.h"
 
 namespace cairn::server {
@@ -207,7 +208,7 @@ absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Confi
   Bootstrapped member;
   member.start_nonce = foundation.start_nonce;
   CAIRN_RETURN_IF_ERROR(OpenLog(foundation, config, member));
-  CAIRN_RETURN_IF_ERROR(OpenState(foundation, member));
+  CAIRN_RETURN_IF_ERROR(WithRemedy(OpenState(foundation, member)));
   CAIRN_RETURN_IF_ERROR(RecordInstallation(member));
   const wal::Recovered& recovered = member.recovered;
   const mvcc::EntryApplied applied = member.store->applied();

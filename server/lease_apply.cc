@@ -70,7 +70,8 @@ absl::Status ScanLeases(const mvcc::Store& store, LeaseId first,
         return is_readable && visit(id, facts);
       }));
   if (is_readable) return absl::OkStatus();
-  return base::MakeStatus(absl::StatusCode::kDataLoss, "state: a row of a lease is unreadable");
+  return store.Damaged(
+      base::MakeStatus(absl::StatusCode::kDataLoss, "state: a row of a lease is unreadable"));
 }
 
 absl::StatusOr<LeaseApplier> LeaseApplier::Open(const mvcc::Store& store) {

@@ -175,7 +175,7 @@ class NodeRunner final : public Node {
   // CANCELLED after a stop.
   absl::Status WriteLog(wal::Append append);
   ApplyLoop& apply() { return *apply_; }
-  // Ends the member: see NodeRunnerOptions::on_fatal.
+  // Ends the member: see NodeRunnerOptions::on_fatal. Also for reads that find damage; any thread.
   void Fail(const absl::Status& error) { Fatal(error); }
   // raft::Core's. Any thread; never blocks.
   void SnapshotStatus(MemberId peer, Index index, bool is_installed);

@@ -35,6 +35,7 @@
 #include "server/peer/service.h"
 #include "server/peer/transport.h"
 #include "server/publisher.h"
+#include "server/remedy.h"
 #include "server/response_buffer.h"
 #include "server/rocks_states.h"
 #include "server/rpc/grpc_client.h"
@@ -421,6 +422,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   for (const Url& url : config.listen_peer_urls) {
     CAIRN_RETURN_IF_ERROR(CheckPortIsFree("listen-peer-urls", url));
   }
+  // Whoever finds log or state at fault ends the member this way, and no other.
+  const auto fail = [on_fatal = std::move(on_fatal)](const absl::Status& error) {
+    on_fatal(WithRemedy(error));
+  };
   auto parts = std::make_unique<Parts>();
   parts->config = config;
   CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
@@ -433,6 +438,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                          Bootstrap(parts->fs, *parts->directory, *parts->states, config,
                                    AskOverGrpc(rpc::GrpcConnector(kPeerMessageBytes))));
   LogRecovery(parts->member);
+  // Reads that find damage end the member, whoever reads; before there is one they fail its start.
+  parts->member.store->ReportDamage([door = parts->door](const absl::Status& error) {
+    door->Visit([&](NodeRunner& node) { node.Fail(error); });
+  });
   parts->budget = std::make_unique<ResponseBudget>();
   const auto reclaim = [calls = &parts->open_calls] {
     calls->EndOverdue(std::chrono::steady_clock::now());
@@ -443,9 +452,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   parts->member.applier->SetChangeSink(parts->feed.get());
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   server->parts_->MakeTransport();
-  server->parts_->StartNode(on_fatal, on_removed, automatic);
+  server->parts_->StartNode(fail, on_removed, automatic);
   CAIRN_RETURN_IF_ERROR(server->parts_->ListenForPeers());
-  CAIRN_RETURN_IF_ERROR(server->parts_->runner->WaitReady(kReadyTimeout));
+  CAIRN_RETURN_IF_ERROR(WithRemedy(server->parts_->runner->WaitReady(kReadyTimeout)));
   if (config.wal_sync_mode != wal::SyncMode::kAlways) {
     LOG(WARNING) << SyncModeRisk(config);
     CAIRN_RETURN_IF_ERROR(server->parts_->runner->RelaxSync(config.wal_sync_mode));
@@ -454,7 +463,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     CAIRN_RETURN_IF_ERROR(server->parts_->checker->CheckAtStart());
   }
   server->parts_->PublishSelf();
-  CAIRN_RETURN_IF_ERROR(server->parts_->Listen(on_fatal));
+  CAIRN_RETURN_IF_ERROR(server->parts_->Listen(fail));
   return server;
 }
 
