@@ -72,7 +72,10 @@ void LeaseDriver::Run(bool is_tick) {
   FollowLead();
   // A member that is not alone any more may be replaced from now on, not from the next tick on.
   const bool was_alone = std::exchange(is_alone_, core_.IsSoleVoterReady());
-  const bool has_changed = before != primary_term_ || was_alone != is_alone_;
+  // And from the beginning of a transfer on another may lead.
+  const bool was_handing_over = std::exchange(is_handing_over_, core_.raft().is_transferring());
+  const bool has_changed =
+      before != primary_term_ || was_alone != is_alone_ || was_handing_over != is_handing_over_;
   if (is_tick) leases_.Tick();
   if (primary_term_ == Term(0)) {
     has_more_ = false;

@@ -79,6 +79,7 @@ class LeaseDriver {
   lease::Milliseconds proposed_ms_ = 0;  // When it was proposed.
   int64_t keys_per_entry_ = kKeysPerEntryMin;
   bool is_alone_ = false;
+  bool is_handing_over_ = false;
   bool has_more_ = false;
   bool is_refused_ = false;  // Something, in this run.
 };

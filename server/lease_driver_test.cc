@@ -7,8 +7,10 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/errors.h"
@@ -263,6 +265,77 @@ TEST(LeaseDriverRefusalTest, WaitsForATickAfterARefusal) {
   driver.Run(true);
   EXPECT_TRUE(driver.waits_for_applied());
   EXPECT_EQ(leases.Renew(LeaseId(1)), std::nullopt);
+}
+
+// A cluster of two without threads; only the first has ticks, so it is the one that leads.
+class LeaseHandOverTest : public testing::Test {
+ protected:
+  LeaseHandOverTest()
+      : leases_({.lessor = {.election_timeout_ms = kElectionMs},
+                 .wait = kTestPatience,
+                 .now_ms = [this] { return now_ms_; }}) {
+    for (const uint64_t id : {1, 2}) {
+      NodeCoreOptions options;
+      options.raft.id = MemberId(id);
+      raft::RestoredState restored;
+      restored.hard_state = {.term = Term(1), .commit = Index(1)};
+      restored.configuration.voters = {MemberId(1), MemberId(2)};
+      restored.applied = {Term(1), Index(1)};
+      restored.last = {Term(1), Index(1)};
+      cores_.push_back(std::make_unique<NodeCore>(options, std::move(restored)));
+    }
+    driver_.emplace(leases_, leader(), MemberId(1), /*start_nonce=*/7,
+                    raft::CoreOptions().election_timeout_ticks);
+  }
+
+  NodeCore& leader() { return *cores_[0]; }
+  NodeCore& follower() { return *cores_[1]; }
+  void Tick() {
+    now_ms_ += 100;
+    leader().Tick();
+    driver_->Run(/*is_tick=*/true);
+    Exchange();
+    driver_->Run(/*is_tick=*/false);
+  }
+  // Until neither has anything to do.
+  void Exchange() {
+    for (bool is_busy = true; is_busy;) {
+      is_busy = false;
+      for (const std::unique_ptr<NodeCore>& core : cores_) {
+        Work work = core->TakeWork();
+        is_busy |= !work.empty();
+        for (const LogWrite& write : work.log) core->LogDurable(write.number);
+        for (const ApplyRange& apply : work.apply) core->Applied(apply.range.limit - 1);
+        NodeCore& other = core == cores_[0] ? follower() : leader();
+        for (raft::Message& message : work.messages) other.Step(std::move(message));
+      }
+    }
+  }
+
+  lease::Milliseconds now_ms_ = 0;
+  LeaseManager leases_;
+  std::vector<std::unique_ptr<NodeCore>> cores_;
+  std::optional<LeaseDriver> driver_;
+};
+
+TEST_F(LeaseHandOverTest, RenewsNothingFromTheBeginningOfATransferOn) {
+  for (int i = 0; i < 100 && !leases_.is_confirmed(); ++i) Tick();
+  ASSERT_TRUE(leases_.is_confirmed());
+  const lease::LeaseFacts facts = {.granted = Index(2), .ttl_s = 10};
+  leases_.Applied(Index(2), std::vector{lease::LeaseUpdate{LeaseId(1), facts}});
+  ASSERT_EQ(leases_.Renew(LeaseId(1)), 10);
+
+  // No tick comes, and nothing has left yet that would have the other one campaign.
+  ASSERT_TRUE(leader().TransferLeadership(MemberId(2)));
+  driver_->Run(/*is_tick=*/false);
+  EXPECT_TRUE(leases_.is_primary());
+  EXPECT_FALSE(leases_.is_confirmed());
+  EXPECT_EQ(leases_.Renew(LeaseId(1)), std::nullopt);
+
+  Exchange();
+  driver_->Run(/*is_tick=*/false);
+  EXPECT_TRUE(follower().raft().is_leader());
+  EXPECT_FALSE(leases_.is_primary());
 }
 
 }  // namespace
