@@ -39,10 +39,6 @@ using rpc::UnaryCall;
 
 constexpr std::string_view kServiceName = "etcdserverpb.Lease";
 
-// Keys that an RPC thread reads itself; more goes to the read pool.
-constexpr int64_t kSmallAnswerItems = 1000;
-constexpr std::chrono::milliseconds kNoWait{0};
-
 uint64_t FirstId(MemberId member) {
   const auto now_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
                                                 std::chrono::system_clock::now().time_since_epoch())
@@ -202,7 +198,7 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
   const LeaseId id(request.id());
   std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
   if (!view.has_value() || view->remaining_ms.has_value()) {
-    return AnswerTimeToLive(std::move(call), request, view, On::kTransport);
+    return AnswerTimeToLive(std::move(call), request, view);
   }
   context_.node.FindLeaseOnLeader(
       id, [this, call = std::move(call), request,
@@ -213,20 +209,19 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
         } else {
           view.reset();
         }
-        AnswerTimeToLive(std::move(call), request, view, On::kTransport);
+        AnswerTimeToLive(std::move(call), request, view);
       });
 }
 
 void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
                                     const LeaseTimeToLiveRequest& request,
-                                    const std::optional<lease::LeaseView>& view, On thread) {
+                                    const std::optional<lease::LeaseView>& view) {
   const LeaseId id(request.id());
-  const ResponseHeader header = context_.HeaderNow();
   std::string body;
   wire::AppendNumberField(body, LeaseTimeToLiveResponse::kIDFieldNumber, OnWire(id.value()));
   if (!view.has_value()) {
     wire::AppendNumberField(body, LeaseTimeToLiveResponse::kTTLFieldNumber, OnWire(-1));
-    call->Finish(WithHeader(header, body));
+    call->Finish(WithHeader(context_.HeaderNow(), body));
     return;
   }
   const int64_t remaining_s = *view->remaining_ms / lease::kMillisecondsPerSecond;
@@ -234,14 +229,26 @@ void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
   wire::AppendNumberField(body, LeaseTimeToLiveResponse::kGrantedTTLFieldNumber,
                           OnWire(view->facts.ttl_s));
   if (!request.keys() || view->facts.key_count == 0) {
-    call->Finish(WithHeader(header, body));
+    call->Finish(WithHeader(context_.HeaderNow(), body));
     return;
   }
-  // On a thread of the transport only little is read, and nothing is waited for.
-  if (thread == On::kTransport && view->facts.key_count > kSmallAnswerItems) {
-    return AnswerTimeToLiveInPool(std::move(call), request, view);
-  }
-  ResponseBuffer out(context_.budget, thread == On::kReadPool ? kResponseBudgetWait : kNoWait);
+  // The call goes along only when it is taken; otherwise it is refused here.
+  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
+  const auto answer = [this, shared, id, body] {
+    if (IsAbandoned(context_, **shared)) {
+      return (*shared)->Finish(ReadError(**shared, absl::CancelledError()));
+    }
+    AnswerWithKeys(**shared, id, body);
+  };
+  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+}
+
+// The count of the keys says little about what there is to walk: keys that the lease held once have
+// left their marks. Nor may the walk end at the count: that is of another moment, and what came
+// since would stand in for what it left out.
+void LeaseService::AnswerWithKeys(UnaryCall& call, LeaseId id, std::string_view body) {
+  const ResponseHeader header = context_.HeaderNow();
+  ResponseBuffer out(context_.budget, kResponseBudgetWait);
   bool has_room = out.Append(body);
   const std::string prefix = LeaseKeysPrefix(id);
   const absl::Status scanned =
@@ -252,28 +259,8 @@ void LeaseService::AnswerTimeToLive(std::unique_ptr<UnaryCall> call,
         has_room = has_room && out.Append(start) && out.Append(key);
         return has_room;
       });
-  if (scanned.ok() && !has_room && thread == On::kTransport && !out.is_too_large()) {
-    return AnswerTimeToLiveInPool(std::move(call), request, view);
-  }
-  if (!scanned.ok() || !has_room) {
-    call->Finish(scanned.ok() ? out.refusal() : scanned);
-    return;
-  }
-  call->Finish(out.FinishWithHeader(header));
-}
-
-void LeaseService::AnswerTimeToLiveInPool(std::unique_ptr<UnaryCall> call,
-                                          const LeaseTimeToLiveRequest& request,
-                                          const std::optional<lease::LeaseView>& view) {
-  // The call goes along only when it is taken; otherwise it is refused here.
-  auto shared = std::make_shared<std::unique_ptr<UnaryCall>>(std::move(call));
-  const auto answer = [this, shared, request, view] {
-    if (IsAbandoned(context_, **shared)) {
-      return (*shared)->Finish(ReadError(**shared, absl::CancelledError()));
-    }
-    AnswerTimeToLive(std::move(*shared), request, view, On::kReadPool);
-  };
-  if (!context_.node.RunInReadPool(answer)) (*shared)->Finish(ToStatus(Error::kTooManyRequests));
+  if (!scanned.ok() || !has_room) return call.Finish(scanned.ok() ? out.refusal() : scanned);
+  call.Finish(out.FinishWithHeader(header));
 }
 
 void LeaseService::Leases(std::unique_ptr<UnaryCall> call) {

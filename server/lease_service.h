@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "api/rpc.pb.h"
 #include "base/ids.h"
@@ -36,14 +37,11 @@ class LeaseService {
   // Asks the leader for what only it knows, if this member does not lead, then answers.
   void FindTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                       const etcdserverpb::LeaseTimeToLiveRequest& request);
-  enum class On : bool { kTransport, kReadPool };
-  // Goes on in the pool where a thread of the transport would read much or wait for memory.
   void AnswerTimeToLive(std::unique_ptr<rpc::UnaryCall> call,
                         const etcdserverpb::LeaseTimeToLiveRequest& request,
-                        const std::optional<lease::LeaseView>& view, On thread);
-  void AnswerTimeToLiveInPool(std::unique_ptr<rpc::UnaryCall> call,
-                              const etcdserverpb::LeaseTimeToLiveRequest& request,
-                              const std::optional<lease::LeaseView>& view);
+                        const std::optional<lease::LeaseView>& view);
+  // `body` and the keys of the lease. In the read pool: what it walks is not bounded by the keys.
+  void AnswerWithKeys(rpc::UnaryCall& call, LeaseId id, std::string_view body);
   void Leases(std::unique_ptr<rpc::UnaryCall> call);
   void AnswerLeases(rpc::UnaryCall& call);
   // An id that no lease has now, above 0.

@@ -186,16 +186,13 @@ TEST_F(LeaseServiceTest, TimeToLiveTellsSecondsAndKeys) {
   EXPECT_EQ(TimeToLive(1).ttl(), -1);
 }
 
-// A few keys may be long: where there is no room now, it can be waited for in the pool.
-TEST_F(LeaseServiceTest, KeysThatThereIsNoRoomForAreReadInThePool) {
+// A few keys may be long: where there is no room now, it is waited for.
+TEST_F(LeaseServiceTest, KeysWaitForRoom) {
   ASSERT_TRUE(Grant(1, 100).ok());
   Put(std::string(50'000, 'k'), 1);
   std::optional<ResponseBudget::Charge> all =
       budget_.Take(budget_.limit_bytes(), std::chrono::milliseconds(0));
-  // Whoever waits is helped at the second look, so in the pool.
-  budget_.SetReclaim([&, looks = 0]() mutable {
-    if (++looks == 2) all.reset();
-  });
+  budget_.SetReclaim([&] { all.reset(); });
   EXPECT_EQ(TimeToLive(1, true).keys_size(), 1);
   EXPECT_EQ(node_.pooled, 1);
 }
@@ -214,11 +211,21 @@ TEST_F(LeaseServiceTest, ALearnerServesNoLeases) {
             refused);
 }
 
-TEST_F(LeaseServiceTest, ManyKeysAreReadInThePool) {
+// However few they are: what the lease held once is walked too.
+TEST_F(LeaseServiceTest, KeysAreReadInThePool) {
   ASSERT_TRUE(Grant(1, 60).ok());
+  EXPECT_EQ(TimeToLive(1, true).keys_size(), 0);
+  EXPECT_EQ(node_.pooled, 0);
   for (int n = 0; n < 1001; ++n) Put(fmt::format("key {:04}", n), 1);
   EXPECT_EQ(TimeToLive(1, true).keys_size(), 1001);
   EXPECT_EQ(node_.pooled, 1);
+  for (int n = 1; n < 1001; ++n) Put(fmt::format("key {:04}", n), 0);
+  EXPECT_EQ(TimeToLive(1).keys_size(), 0);
+  EXPECT_EQ(node_.pooled, 1);
+  const LeaseTimeToLiveResponse one = TimeToLive(1, true);
+  ASSERT_EQ(one.keys_size(), 1);
+  EXPECT_EQ(one.keys(0), "key 0000");
+  EXPECT_EQ(node_.pooled, 2);
   EXPECT_EQ(budget_.used_bytes(), 0);
   node_.pool_full = true;
   LeaseTimeToLiveRequest request;
