@@ -5,7 +5,9 @@
 #include <openssl/sha.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -14,6 +16,7 @@
 namespace cairn::test {
 namespace {
 
+using std::chrono::steady_clock;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 
@@ -36,13 +39,17 @@ class EtcdctlTest : public testing::Test {
     ASSERT_TRUE(started.ok()) << started;
   }
 
-  CommandResult Run(const std::vector<std::string>& arguments, const std::string& input = {}) {
+  ProcessOptions Command(const std::vector<std::string>& arguments) const {
     ProcessOptions options;
     options.argv = {kEtcdctl, "--endpoints=" + server_.address(), "--command-timeout=60s",
                     "--dial-timeout=60s"};
     options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
     options.environment = {{"ETCDCTL_API", "3"}};
-    absl::StatusOr<CommandResult> result = RunCommand(options, input);
+    return options;
+  }
+
+  CommandResult Run(const std::vector<std::string>& arguments, const std::string& input = {}) {
+    absl::StatusOr<CommandResult> result = RunCommand(Command(arguments), input);
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? *result : CommandResult{};
   }
@@ -261,18 +268,95 @@ TEST_F(EtcdctlTest, Leases) {
   });
 }
 
-// What a lease held goes by itself, and the keep-alive that comes too late says so.
+class LastingKeepAliveTest : public EtcdctlTest {
+ protected:
+  // A lease of `ttl_s` with the key "held", and an etcdctl that renews it until it is stopped.
+  void Start(int64_t ttl_s) {
+    const std::string granted = Run({"lease", "grant", std::to_string(ttl_s)}).out;
+    granted_ = steady_clock::now();
+    ASSERT_THAT(granted, HasSubstr(fmt::format("granted with TTL({}s)", ttl_s)));
+    id_ = granted.substr(6, granted.find(' ', 6) - 6);
+    renewed_ = fmt::format("lease {} keepalived with TTL({})\n", id_, ttl_s);
+    ASSERT_EQ(Run({"put", "held", "x", "--lease=" + id_}).out, "OK\n");
+    output_path_ = MakeTempDir("etcdctl_keep_alive") + "/out";
+    ProcessOptions options = Command({"lease", "keep-alive", id_});
+    options.output_path = output_path_;
+    absl::StatusOr<Process> started = Process::Start(options);
+    ASSERT_TRUE(started.ok()) << started.status();
+    keeper_.emplace(*std::move(started));
+  }
+  // Renewals that it has told of; it tells of nothing else while it runs.
+  int Renewals() const {
+    const std::string out = ReadFile(output_path_);
+    int renewals = 0;
+    for (size_t at = 0; out.compare(at, renewed_.size(), renewed_) == 0; at += renewed_.size()) {
+      ++renewals;
+    }
+    return renewals;
+  }
+  // Waits until it has told of `renewals`, and until `then`.
+  void AwaitRenewals(int renewals, steady_clock::time_point then = {}) {
+    const auto deadline = steady_clock::now() + kServerDeadline;
+    while (Renewals() < renewals || steady_clock::now() < then) {
+      ASSERT_LT(steady_clock::now(), deadline) << ReadFile(output_path_);
+      ASSERT_EQ(keeper_->Wait(std::chrono::milliseconds(20)), std::nullopt)
+          << ReadFile(output_path_) << server_.Log();
+    }
+  }
+  // Its last words, when the lease is no more.
+  void ExpectEnd() {
+    EXPECT_EQ(keeper_->Wait(kServerDeadline), ExitState{});
+    const std::string out = ReadFile(output_path_);
+    EXPECT_EQ(out.substr(renewed_.size() * static_cast<size_t>(Renewals())),
+              fmt::format("lease {} expired or revoked.\n", id_));
+  }
+
+  steady_clock::time_point granted_;
+  std::string id_;
+  std::string renewed_;
+  std::string output_path_;
+  std::optional<Process> keeper_;
+};
+
+TEST_F(LastingKeepAliveTest, KeepsALeaseUntilItIsRevoked) {
+  ASSERT_NO_FATAL_FAILURE(Start(2));
+  ASSERT_NO_FATAL_FAILURE(AwaitRenewals(4, granted_ + 2 * std::chrono::seconds(2)));
+  Play({
+      {.arguments = {"get", "held"}, .out = "held\nx\n"},
+      {.arguments = {"lease", "revoke", id_}, .out = fmt::format("lease {} revoked\n", id_)},
+      {.arguments = {"get", "held"}, .out = ""},
+  });
+  ExpectEnd();
+}
+
+// The client finds the server again by itself. It gives up when a whole time to live has passed
+// without an answer, so that is longer than a restart takes.
+TEST_F(LastingKeepAliveTest, GoesOnAcrossAKill) {
+  ASSERT_NO_FATAL_FAILURE(Start(9));
+  ASSERT_NO_FATAL_FAILURE(AwaitRenewals(1));
+  server_.Kill();
+  const int before = Renewals();
+  ASSERT_TRUE(server_.Start().ok());
+  ASSERT_NO_FATAL_FAILURE(AwaitRenewals(before + 2));
+  Play({
+      {.arguments = {"get", "held"}, .out = "held\nx\n"},
+      {.arguments = {"lease", "revoke", id_}, .out = fmt::format("lease {} revoked\n", id_)},
+  });
+  ExpectEnd();
+}
+
+// What a lease held goes by itself when nobody renews it any more.
 TEST_F(EtcdctlTest, ALeaseEndsWithItsKeys) {
   const std::string granted = Run({"lease", "grant", "1"}).out;
   EXPECT_THAT(granted, MatchesRegex("lease [0-9a-f]+ granted with TTL\\(2s\\)\n"));
   const std::string id = granted.substr(6, granted.find(' ', 6) - 6);
   ASSERT_EQ(Run({"put", "held", "x", "--lease=" + id}).out, "OK\n");
-  // Keeps it alive until there is none.
+  // Once, and nobody does so again.
   const CommandResult kept = Run({"lease", "keep-alive", "--once", id});
   EXPECT_EQ(kept.out, fmt::format("lease {} keepalived with TTL(2)\n", id)) << kept.err;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  const auto deadline = steady_clock::now() + std::chrono::minutes(1);
   while (!Run({"get", "held"}).out.empty()) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    ASSERT_LT(steady_clock::now(), deadline);
   }
   EXPECT_EQ(Run({"lease", "timetolive", id}).out, fmt::format("lease {} already expired\n", id));
 }
