@@ -1,5 +1,6 @@
 // Runs watchers against a server, seed after seed: --server=PATH|reference --seed=N --seeds=N
-// --kills=N --round_ms=N. Exit code 1 when a promise was broken.
+// --kills=N --round_ms=N. Every third seed is a heavy run (watch_run.h): 2, 5, 8 and so on. Exit
+// code 1 when a promise was broken.
 #include <fmt/format.h>
 #include <gflags/gflags.h>
 
@@ -24,9 +25,11 @@ int main(int argc, char** argv) {
   bool has_failed = false;
   for (uint64_t seed = FLAGS_seed; seed < FLAGS_seed + FLAGS_seeds; ++seed) {
     const auto begin = std::chrono::steady_clock::now();
-    const auto report = cairn::test::RunWatchers(
-        *target,
-        {.seed = seed, .round = std::chrono::milliseconds(FLAGS_round_ms), .kills = FLAGS_kills});
+    const auto report =
+        cairn::test::RunWatchers(*target, {.seed = seed,
+                                           .round = std::chrono::milliseconds(FLAGS_round_ms),
+                                           .kills = FLAGS_kills,
+                                           .is_heavy = seed % 3 == 2});
     const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin);
     if (!report.ok()) {
       fmt::print("seed {}: {}\n", seed, std::string(report.status().message()));
@@ -38,6 +41,10 @@ int main(int argc, char** argv) {
         "watchers overtaken, {} violations, {:.1f} s\n",
         seed, report->revisions, report->events, report->promises, report->connections,
         report->compactions, report->compacted, report->violations.size(), seconds.count());
+    if (report->fragments > 0) {
+      fmt::print("  {} fragments, {} watchers seen to fall behind\n", report->fragments,
+                 report->fallen);
+    }
     for (size_t i = 0; i < report->violations.size() && i < 10; ++i) {
       fmt::print("  {}\n", report->violations[i]);
     }

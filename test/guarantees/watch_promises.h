@@ -49,6 +49,8 @@ struct WatchRecord {
   bool skips_puts = false;
   bool skips_deletions = false;
   bool wants_previous = false;
+  // A large response may come in pieces, which `responses` has as one.
+  bool takes_fragments = false;
   // The highest revision that anything was compacted to: what an event above it replaced is there.
   int64_t compacted = 0;
   std::vector<Response> responses;
