@@ -43,6 +43,7 @@ enum class Error {
 
   // Room, load and damage.
   kNoSpace,          // Always means: not applied.
+  kTooMuchAtOnce,    // What one command may change; nothing was.
   kTooManyRequests,  // etcd declares RESOURCE_EXHAUSTED and sends UNKNOWN; clients know the latter.
   kCorrupt,
 

@@ -36,6 +36,8 @@ constexpr Row kContract[] = {
     {Error::kLeaseTtlTooLarge, 11, "etcdserver: too large lease TTL"},
     {Error::kNotPrimaryLessor, 2, "not a primary lessor"},
     {Error::kNoSpace, 8, "etcdserver: mvcc: database space exceeded"},
+    {Error::kTooMuchAtOnce, 8,
+     "etcdserver: too much to delete or put in one request, do it in pieces"},
     {Error::kTooManyRequests, 2, "etcdserver: too many requests"},
     {Error::kCorrupt, 15, "etcdserver: corrupt cluster"},
     {Error::kDeadlineExceeded, 4, "context deadline exceeded"},
@@ -141,6 +143,7 @@ TEST(Errors, StrangersHaveNoReason) {
 // A refusal for want of room is a promise that nothing was written, and so is a refused request.
 TEST(Errors, RefusalsPromiseThatNothingWasApplied) {
   EXPECT_EQ(Info(Error::kNoSpace).effect, Effect::kNone);
+  EXPECT_EQ(Info(Error::kTooMuchAtOnce).effect, Effect::kNone);
   EXPECT_EQ(Info(Error::kTooManyRequests).effect, Effect::kNone);
   EXPECT_EQ(Info(Error::kTimeout).effect, Effect::kMaybe);
   for (const ErrorInfo& info : AllErrors()) {

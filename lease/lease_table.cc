@@ -36,6 +36,13 @@ LeaseFacts& LeaseTable::Existing(LeaseId id) {
   return found->second;
 }
 
+void LeaseTable::BeginEnd(LeaseId id) {
+  LeaseFacts& facts = Existing(id);
+  facts.ttl_s = 0;
+  facts.checkpoint_ms.reset();
+  changed_.push_back(id);
+}
+
 void LeaseTable::Remove(LeaseId id) {
   CAIRN_CHECK_EQ(Existing(id).key_count, 0);
   leases_.erase(id);
@@ -55,7 +62,7 @@ void LeaseTable::Detach(LeaseId id) {
 }
 
 bool LeaseTable::Checkpoint(const LeaseName& name, Milliseconds remaining_ms) {
-  if (!Holds(name)) return false;
+  if (!Holds(name) || Find(name.id)->is_ending()) return false;
   Existing(name.id).checkpoint_ms = std::max<Milliseconds>(0, remaining_ms);
   changed_.push_back(name.id);
   return true;

@@ -28,12 +28,14 @@ class LeaseTable {
 
   // False, without effect, when the id is in use. `id` is not 0, `ttl_s` above 0.
   [[nodiscard]] bool Grant(LeaseId id, Index granted, int64_t ttl_s);
+  // Has a lease that exists (checked) end as its keys are deleted, piece by piece.
+  void BeginEnd(LeaseId id);
   // Ends a lease that exists and has no keys (checked): they are detached before.
   void Remove(LeaseId id);
   // One key more or less on a lease that exists (checked).
   void Attach(LeaseId id);
   void Detach(LeaseId id);
-  // Notes what remained of the named lease. False, without effect, when it is not there.
+  // Notes what remained of the named lease. False, without effect, when it is not there or ending.
   bool Checkpoint(const LeaseName& name, Milliseconds remaining_ms);
   // Forgets the checkpoint of the named lease. False, without effect, when it is not there.
   bool Clear(const LeaseName& name);

@@ -45,6 +45,23 @@ TEST(LeaseTableTest, AnEndedLeaseIsNotTheNextOneOfItsId) {
   EXPECT_EQ(table.Find(kOne)->checkpoint_ms, std::nullopt);
 }
 
+TEST(LeaseTableTest, ALeaseThatIsEndingStaysUntilItsKeysAreGone) {
+  LeaseTable table;
+  ASSERT_TRUE(table.Grant(kOne, Index(10), 60));
+  table.Attach(kOne);
+  ASSERT_TRUE(table.Checkpoint({kOne, Index(10)}, 5));
+  EXPECT_FALSE(table.Find(kOne)->is_ending());
+  table.BeginEnd(kOne);
+  EXPECT_TRUE(table.Find(kOne)->is_ending());
+  EXPECT_EQ(table.TakeUpdates(),
+            (std::vector<LeaseUpdate>{{kOne, LeaseFacts{.granted = Index(10), .key_count = 1}}}));
+  EXPECT_FALSE(table.Checkpoint({kOne, Index(10)}, 5));
+  EXPECT_FALSE(table.Grant(kOne, Index(11), 60));
+  table.Detach(kOne);
+  table.Remove(kOne);
+  EXPECT_TRUE(table.Grant(kOne, Index(12), 60));
+}
+
 TEST(LeaseTableTest, RestoresRowsWithoutCallingThemChanged) {
   LeaseTable table;
   const LeaseFacts facts = {.granted = Index(3), .ttl_s = 9, .checkpoint_ms = 1, .key_count = 4};

@@ -46,6 +46,11 @@ void Lessor::Update(Index applied, std::span<const LeaseUpdate> updates, Millise
     if (!is_primary_) continue;
     if (!is_same) {
       Start(update.id, lease, now_ms, lease.facts.ttl_s * kMillisecondsPerSecond);
+    } else if (lease.facts.is_ending()) {
+      // The next entry takes the next of its keys.
+      lease.is_revoking = false;
+      lease.deadline_ms = now_ms;
+      due_.Add({update.id, lease.facts.granted}, now_ms);
     } else if (!CountsAsCheckpointed(lease)) {
       lease.is_clear_wanted = false;
     }
@@ -99,7 +104,9 @@ void Lessor::Demote() {
 Renewal Lessor::Renew(LeaseId id, Milliseconds now_ms) {
   if (!IsConfirmed(now_ms)) return {RenewResult::kNotPrimary, 0};
   const auto found = leases_.find(id);
-  if (found == leases_.end()) return {RenewResult::kNoSuchLease, 0};
+  if (found == leases_.end() || found->second.facts.is_ending()) {
+    return {RenewResult::kNoSuchLease, 0};
+  }
   Lease& lease = found->second;
   if (lease.is_revoking) return {RenewResult::kRevoking, 0};
   // Never earlier than before: a promotion may have given it more than its time to live.
@@ -119,7 +126,8 @@ std::vector<LeaseName> Lessor::TakeDue(Milliseconds now_ms, int64_t keys_max) {
     const std::optional<LeaseName> name = due_.PopDue(now_ms);
     if (!name.has_value()) break;
     Lease* const lease = FindNamed(*name);
-    if (lease == nullptr) continue;  // It has ended.
+    // It has ended, or began to before it was due and was taken by another item.
+    if (lease == nullptr || lease->is_revoking) continue;
     if (lease->deadline_ms > now_ms) {
       due_.Add(*name, lease->deadline_ms);
       continue;

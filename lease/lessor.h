@@ -100,8 +100,8 @@ class Lessor {
   // Each takes leases and marks them as proposed; Refused... takes the mark away when they were
   // certainly not appended. Nothing is taken unless this member leads, confirmed.
 
-  // Leases that are due, until they have `keys_max` keys together (a lease without keys counts as
-  // one); one larger lease comes alone.
+  // Leases that are due or ending, until they have `keys_max` keys together (a lease without keys
+  // counts as one); one larger lease comes alone.
   std::vector<LeaseName> TakeDue(Milliseconds now_ms, int64_t keys_max);
   void RefusedDue(std::span<const LeaseName> leases, Milliseconds now_ms);
   // At most `leases_max` leases to be checkpointed.
@@ -162,7 +162,7 @@ class Lessor {
   Index applied_;
   bool is_primary_ = false;
   Milliseconds confirmed_until_ms_ = 0;
-  // On the primary each lease that is not revoking has one item in `due_`, and those long enough to
+  // On the primary each lease that is not revoking has an item in `due_`, and those long enough to
   // be checkpointed one in `checkpoints_`.
   ExpiryQueue due_;
   ExpiryQueue checkpoints_;

@@ -31,6 +31,7 @@ class Storyteller {
     if (command.name == "confirmed") return Confirm();
     if (command.name == "grant") return Grant(command);
     if (command.name == "revoke") return table_.Remove(Id(command, 0)), Update();
+    if (command.name == "begin-end") return BeginEnd(command);
     if (command.name == "attach") return Attach(command);
     if (command.name == "renew") return Renew(command);
     if (command.name == "due") return Due(command);
@@ -43,6 +44,9 @@ class Storyteller {
   }
 
  private:
+  // What an entry deletes of one lease.
+  static constexpr int kKeysPerEntry = 100;
+
   static LeaseId Id(const Command& command, size_t position) {
     return LeaseId(static_cast<int64_t>(command.Number(position, 0)));
   }
@@ -71,6 +75,13 @@ class Storyteller {
         table_.Grant(Id(command, 0), Index(++entry_), static_cast<int64_t>(command.Number(1, 0)));
     Update();
     return is_new ? "" : "exists";
+  }
+
+  // A revocation that does not come to the end of the keys.
+  std::string BeginEnd(const Command& command) {
+    ++entry_;
+    table_.BeginEnd(Id(command, 0));
+    return Update();
   }
 
   std::string Attach(const Command& command) {
@@ -105,8 +116,14 @@ class Storyteller {
     pending_.push_back([this, due = due_] {
       for (const LeaseName& name : due) {
         if (!table_.Holds(name)) continue;
-        while (table_.Find(name.id)->key_count > 0) table_.Detach(name.id);
-        table_.Remove(name.id);
+        for (int n = 0; n < kKeysPerEntry && table_.Find(name.id)->key_count > 0; ++n) {
+          table_.Detach(name.id);
+        }
+        if (table_.Find(name.id)->key_count == 0) {
+          table_.Remove(name.id);
+        } else {
+          table_.BeginEnd(name.id);
+        }
       }
     });
     return text;

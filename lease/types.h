@@ -30,11 +30,15 @@ struct LeaseName {
 // What all members know alike of a lease: made by applied entries alone.
 struct LeaseFacts {
   Index granted;  // The entry that granted it.
+  // 0: it is ending. It had more keys than one entry deletes; until the last of them is gone it
+  // counts for nobody, cannot be renewed, and gets no keys.
   int64_t ttl_s = 0;
   // What remained when the last checkpoint was proposed; none if it was not checkpointed, or was
   // renewed since. Whoever leads next starts from here instead of from the whole time to live.
   std::optional<Milliseconds> checkpoint_ms;
   int64_t key_count = 0;
+
+  bool is_ending() const { return ttl_s == 0; }
 
   friend bool operator==(const LeaseFacts&, const LeaseFacts&) = default;
 };

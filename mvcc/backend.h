@@ -11,6 +11,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,7 +35,10 @@ class RowBatch {
   virtual void Put(Family family, std::string_view key, std::string_view value) = 0;
   virtual void Delete(Family family, std::string_view key) = 0;
   virtual void SingleDelete(Family family, std::string_view key) = 0;
-  // Empties the batch and keeps its memory.
+  // Makes room in an empty batch for `rows` rows of `bytes` keys and values together: a large one
+  // that grew as they came would hold up to three times as much.
+  virtual void Reserve(size_t rows, size_t bytes) = 0;
+  // Empties the batch and keeps the memory of a usual one.
   virtual void Clear() = 0;
 };
 

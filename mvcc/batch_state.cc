@@ -12,6 +12,15 @@ namespace {
 // A range deletion finds this many keys, then deletes them, then finds more: an iterator stands
 // still while the overlay does, and its setup (8 us) disappears among 256 keys.
 constexpr size_t kDeleteSliceKeys = 256;
+// Fewer, if they are large.
+constexpr size_t kDeleteSliceBytes = size_t{1} << 20;
+
+// A batch that holds more is worth a look at its memory: more than usual ones take.
+constexpr size_t kLargeBatchBytes = size_t{4} << 20;
+// More than the row of the state takes.
+constexpr size_t kStateRowRoomBytes = 256;
+// Changes whose memory stays for the next batch.
+constexpr size_t kChangesKept = 16'384;
 
 // What history keeps of a deletion.
 KeyValueView KeyOnly(std::string_view key) {
@@ -42,9 +51,15 @@ void BatchState::End() {
   in_txn_ = false;
   overlay_.Reset();
   changes_.clear();
+  if (changes_.capacity() > kChangesKept) changes_.shrink_to_fit();
+  kept_previous_bytes_ = 0;
   removed_.clear();
   meta_rows_.reset();
   rows_->Clear();
+}
+
+size_t BatchState::held_bytes() const {
+  return overlay_.held_bytes() + changes_.size() * sizeof(Change);
 }
 
 absl::StatusOr<bool> BatchState::GetMeta(std::string_view key, std::string& value) const {
@@ -127,6 +142,8 @@ absl::Status BatchState::Commit(EntryApplied applied) {
   CAIRN_CHECK_GE(applied.term, state_.applied.term);
   is_committed_ = true;
   state_.applied = applied;
+  const bool is_large = held_bytes() > kLargeBatchBytes;
+  if (is_large) ReserveRows();
   for (const Overlay::KeyEntry& entry : overlay_.entries()) {
     if (entry.knowledge != Overlay::Knowledge::kDirty) continue;
     if (entry.row.empty()) {
@@ -149,9 +166,29 @@ absl::Status BatchState::Commit(EntryApplied applied) {
     }
   }
   rows_->Put(Family::kMeta, kStateKey, EncodeStateRow(state_));
+  // The rows stand in the batch now, and are about to stand in the backend too.
+  if (is_large) overlay_.DropRows();
   CAIRN_RETURN_IF_ERROR(backend_->Write(*rows_));
+  if (is_large) rows_->Clear();
   published_->Store(state_);
   return absl::OkStatus();
+}
+
+void BatchState::ReserveRows() {
+  size_t bytes = 0;
+  for (const Overlay::KeyEntry& entry : overlay_.entries()) {
+    bytes += entry.key.size() + entry.row.size();
+  }
+  for (const Overlay::RevisionEntry& entry : overlay_.revisions()) {
+    bytes += kRevisionKeyBytes + entry.row.size();
+  }
+  bytes += removed_.size() * kRevisionKeyBytes;
+  for (const auto& [key, value] : overlay_.meta()) {
+    bytes += key.size() + (value.has_value() ? value->size() : 0);
+  }
+  const size_t rows = overlay_.entries().size() + overlay_.revisions().size() + removed_.size() +
+                      overlay_.meta().size();
+  rows_->Reserve(rows + 1, bytes + kStateRowRoomBytes);
 }
 
 void BatchState::BeginTxn() {
@@ -160,6 +197,7 @@ void BatchState::BeginTxn() {
   in_txn_ = true;
   overlay_.BeginTxn();
   changes_before_txn_ = changes_.size();
+  txn_bytes_ = 0;
   logical_size_bytes_before_txn_ = state_.logical_size_bytes;
 }
 
@@ -204,7 +242,8 @@ absl::StatusOr<PutResult> BatchState::Put(std::string_view key, std::string_view
                            .version = existed ? previous.row.version + 1 : 1,
                            .value = value,
                            .lease = lease};
-  AddChange(index, existed ? ChangeKind::kUpdate : ChangeKind::kCreation, kv, previous);
+  CAIRN_RETURN_IF_ERROR(
+      AddChange(index, existed ? ChangeKind::kUpdate : ChangeKind::kCreation, kv, previous));
   PutResult result{.existed = existed, .previous = {}};
   if (existed) result.previous = PreviousView(own_key, previous);
   return result;
@@ -217,7 +256,7 @@ absl::StatusOr<bool> BatchState::Delete(std::string_view key, KeyValueVisitor de
   CAIRN_RETURN_IF_ERROR(ReadPrevious(index, previous_values, previous));
   if (!previous.exists || !previous.row.live) return false;
   const std::string_view own_key = overlay_.entry(index).key;
-  AddChange(index, ChangeKind::kDeletion, KeyOnly(own_key), previous);
+  CAIRN_RETURN_IF_ERROR(AddChange(index, ChangeKind::kDeletion, KeyOnly(own_key), previous));
   deleted(PreviousView(own_key, previous));
   return true;
 }
@@ -227,25 +266,17 @@ absl::StatusOr<int64_t> BatchState::DeleteRange(const KeyRange& range, KeyValueV
   int64_t count = 0;
   std::string next(range.first);
   for (bool is_done = false; !is_done;) {
-    doomed_.clear();
-    {
-      KeysWalk walk(*backend_, &overlay_, {next, range.limit});
-      for (; walk.Valid() && doomed_.size() < kDeleteSliceKeys; walk.Next()) {
-        Previous previous;
-        CAIRN_RETURN_IF_ERROR(TakePrevious(walk.key(), walk.row(), previous_values, previous));
-        if (!previous.row.live) continue;
-        doomed_.push_back({overlay_.arena().Copy(walk.key()), previous});
-      }
-      CAIRN_RETURN_IF_ERROR(walk.status());
-      is_done = !walk.Valid();
-    }
+    // What a long deletion reads nobody will read again.
+    const CacheUse cache_use = count == 0 ? CacheUse::kFill : CacheUse::kBypass;
+    CAIRN_ASSIGN_OR_RETURN(is_done, FindDoomed({next, range.limit}, previous_values, cache_use));
     for (Doomed& doomed : doomed_) {
       if (previous_values == Values::kFetch) {
-        CAIRN_RETURN_IF_ERROR(FetchPreviousValue(doomed.previous));
+        large_value_arena_.Reset();
+        CAIRN_RETURN_IF_ERROR(FetchPreviousValue(large_value_arena_, doomed.previous));
       }
-      AddChange(overlay_.Touch(doomed.key), ChangeKind::kDeletion, KeyOnly(doomed.key),
-                doomed.previous);
-      deleted(PreviousView(doomed.key, doomed.previous));
+      CAIRN_RETURN_IF_ERROR(
+          AddChange(kNotTouched, ChangeKind::kDeletion, KeyOnly(doomed.key), doomed.previous));
+      if (!deleted(PreviousView(doomed.key, doomed.previous))) previous_values = Values::kSkip;
     }
     count += static_cast<int64_t>(doomed_.size());
     if (!is_done) next.assign(doomed_.back().key).push_back('\0');
@@ -253,47 +284,68 @@ absl::StatusOr<int64_t> BatchState::DeleteRange(const KeyRange& range, KeyValueV
   return count;
 }
 
+// Takes the first live keys of the range into the slice. Whether it has no more.
+absl::StatusOr<bool> BatchState::FindDoomed(const KeyRange& range, Values values,
+                                            CacheUse cache_use) {
+  doomed_.clear();
+  doomed_arena_.Reset();
+  KeysWalk walk(*backend_, &overlay_, range, cache_use);
+  for (; walk.Valid(); walk.Next()) {
+    if (doomed_.size() == kDeleteSliceKeys || doomed_arena_.used_bytes() >= kDeleteSliceBytes) {
+      return false;
+    }
+    Previous previous;
+    CAIRN_RETURN_IF_ERROR(TakePrevious(walk.key(), walk.row(), values, doomed_arena_, previous));
+    if (previous.row.live) doomed_.push_back({doomed_arena_.Copy(walk.key()), previous});
+  }
+  CAIRN_RETURN_IF_ERROR(walk.status());
+  return true;
+}
+
 absl::Status BatchState::ReadPrevious(size_t index, Values values, Previous& previous) {
   const Overlay::KeyEntry& entry = overlay_.entry(index);
   if (entry.knowledge != Overlay::Knowledge::kNone) {
     if (entry.row.empty()) return absl::OkStatus();
-    CAIRN_RETURN_IF_ERROR(TakePrevious(entry.key, entry.row, values, previous));
+    CAIRN_RETURN_IF_ERROR(TakePrevious(entry.key, entry.row, values, overlay_.arena(), previous));
   } else {
     absl::Status status;
     const auto take = [&](std::string_view row) {
-      status = TakePrevious(entry.key, row, values, previous);
+      status = TakePrevious(entry.key, row, values, overlay_.arena(), previous);
     };
     CAIRN_ASSIGN_OR_RETURN(const bool is_there, backend_->Get(Family::kKeys, entry.key, take));
     CAIRN_RETURN_IF_ERROR(status);
     if (!is_there) return absl::OkStatus();
   }
-  return values == Values::kFetch ? FetchPreviousValue(previous) : absl::OkStatus();
+  return values == Values::kFetch ? FetchPreviousValue(overlay_.arena(), previous)
+                                  : absl::OkStatus();
 }
 
-// Copies of `row` what must outlive it.
+// Copies of `row` what must outlive it into `arena`.
 absl::Status BatchState::TakePrevious(std::string_view key, std::string_view row, Values values,
-                                      Previous& previous) {
+                                      Arena& arena, Previous& previous) {
   if (!DecodeLatestRow(row, previous.row) || !DecodeChainPlace(previous.row, previous.place)) {
     return UnreadableLatestRow(key);
   }
   previous.exists = true;
   previous.row_bytes = static_cast<int64_t>(row.size());
   previous.row.landmarks = {};
-  const bool keeps_value =
-      values == Values::kFetch || (keeps_previous_ && previous.row.live && previous.row.has_value);
-  previous.row.value = keeps_value ? overlay_.arena().Copy(previous.row.value) : std::string_view();
+  previous.is_kept = keeps_previous_ && kept_previous_bytes_ < kKeptPreviousBytesMax &&
+                     previous.row.live && previous.row.has_value &&
+                     previous.row.revision.main <= state_.published.revision;
+  const bool has_use = values == Values::kFetch || previous.is_kept;
+  previous.row.value = has_use ? arena.Copy(previous.row.value) : std::string_view();
   return absl::OkStatus();
 }
 
 // A large value stands in `revisions` alone.
-absl::Status BatchState::FetchPreviousValue(Previous& previous) {
+absl::Status BatchState::FetchPreviousValue(Arena& arena, Previous& previous) {
   if (!previous.row.live || previous.row.has_value) return absl::OkStatus();
   bool is_readable = false;
   const auto take = [&](std::string_view bytes) {
     RevisionRow row;
     KeyValueView kv;
     is_readable = DecodeRevisionRow(bytes, row) && ParseKeyValue(row.key_value, kv);
-    if (is_readable) previous.row.value = overlay_.arena().Copy(kv.value);
+    if (is_readable) previous.row.value = arena.Copy(kv.value);
   };
   CAIRN_ASSIGN_OR_RETURN(const bool is_there, reader().GetRevision(previous.row.revision, take));
   if (!is_there || !is_readable) return UnreadableRevisionRow(previous.row.revision);
@@ -309,10 +361,15 @@ KeyValueView BatchState::PreviousView(std::string_view key, const Previous& prev
           .lease = previous.row.lease};
 }
 
-// `kv.key` is in the arena.
-void BatchState::AddChange(size_t index, ChangeKind kind, const KeyValueView& kv,
-                           const Previous& previous) {
+// `index` is that of the key in the overlay, where `kv.key` lives; or kNotTouched, and the key
+// lives anywhere.
+absl::Status BatchState::AddChange(size_t index, ChangeKind kind, const KeyValueView& kv,
+                                   const Previous& previous) {
   CAIRN_CHECK(in_txn_);
+  const int64_t bytes =
+      WriteTxn::ChangeBytes(kv.key.size(), kv.value.size(), previous.row.lease != kv.lease);
+  if (txn_bytes_ > 0 && txn_bytes_ + bytes > WriteTxn::kBytesMax) return TxnTooLargeError();
+  txn_bytes_ += bytes;
   const RowRevision revision = {state_.published.revision + 1,
                                 static_cast<int64_t>(changes_.size() - changes_before_txn_)};
   RevisionRow row;
@@ -333,6 +390,12 @@ void BatchState::AddChange(size_t index, ChangeKind kind, const KeyValueView& kv
   const std::string_view revision_row(begin, static_cast<size_t>(end - begin));
   arena.GiveBack(allocated_bytes, allocated_bytes - revision_row.size());
 
+  std::string_view own_key = kv.key;
+  if (index == kNotTouched) {
+    // The row has the key already.
+    own_key = {middle + EncodedKeyOffset(kv.key.size()), kv.key.size()};
+    index = overlay_.TouchOwned(own_key);
+  }
   const auto revision_row_bytes = static_cast<int64_t>(kRevisionKeyBytes + revision_row.size());
   const std::string_view latest = StoreLatest(kv, kind, revision, revision_row_bytes, place);
   overlay_.AddRevision(revision, revision_row);
@@ -345,21 +408,20 @@ void BatchState::AddChange(size_t index, ChangeKind kind, const KeyValueView& kv
                       .previous = row.previous,
                       .previous_lease = previous.row.lease,
                       .lease = kv.lease,
-                      .key = kv.key,
+                      .key = own_key,
                       .key_value = {middle, kv_bytes},
-                      .previous_key_value = KeptPrevious(kv.key, previous)});
+                      .previous_key_value = KeptPrevious(own_key, previous)});
+  return absl::OkStatus();
 }
 
 // Encoded, in the arena; empty where it is not to be kept or not at hand.
 std::string_view BatchState::KeptPrevious(std::string_view key, const Previous& previous) {
-  const bool is_at_hand = keeps_previous_ && previous.exists && previous.row.live &&
-                          previous.row.has_value &&
-                          previous.row.revision.main <= state_.published.revision;
-  if (!is_at_hand) return {};
+  if (!previous.is_kept) return {};
   const KeyValueView kv = PreviousView(key, previous);
   const size_t kv_bytes = EncodedKeyValueBytes(kv);
   char* const begin = overlay_.arena().Allocate(kv_bytes);
   StoreKeyValue(begin, kv);
+  kept_previous_bytes_ += kv_bytes;
   return {begin, kv_bytes};
 }
 

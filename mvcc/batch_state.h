@@ -7,7 +7,9 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "mvcc/arena.h"
 #include "mvcc/backend.h"
 #include "mvcc/chain.h"
 #include "mvcc/overlay.h"
@@ -38,6 +41,7 @@ class BatchState {
   void End();
   bool is_open() const { return is_open_; }
   void KeepPrevious() { keeps_previous_ = true; }
+  size_t held_bytes() const;
   const StateRow& state() const { return state_; }
   Overlay& overlay() { return overlay_; }
   std::span<const Change> changes() const { return changes_; }
@@ -69,16 +73,27 @@ class BatchState {
   // A key's row of `keys` before a change.
   struct Previous {
     bool exists = false;  // A tombstone exists too.
-    LatestRow row;        // Its `value` lives in the arena, and only if asked for.
+    LatestRow row;        // Its `value` lives in an arena, and only if asked for or kept.
     ChainPlace place;
     int64_t row_bytes = 0;
+    bool is_kept = false;  // Its change carries it.
   };
+  // The keys of one slice of a range deletion.
+  struct Doomed {
+    std::string_view key;
+    Previous previous;
+  };
+  // Stands for the index of a key that may not be in the overlay.
+  static constexpr size_t kNotTouched = std::numeric_limits<size_t>::max();
 
+  void ReserveRows();
+  absl::StatusOr<bool> FindDoomed(const KeyRange& range, Values values, CacheUse cache_use);
   absl::Status ReadPrevious(size_t index, Values values, Previous& previous);
-  absl::Status TakePrevious(std::string_view key, std::string_view row, Values values,
+  absl::Status TakePrevious(std::string_view key, std::string_view row, Values values, Arena& arena,
                             Previous& previous);
-  absl::Status FetchPreviousValue(Previous& previous);
-  void AddChange(size_t index, ChangeKind kind, const KeyValueView& kv, const Previous& previous);
+  absl::Status FetchPreviousValue(Arena& arena, Previous& previous);
+  absl::Status AddChange(size_t index, ChangeKind kind, const KeyValueView& kv,
+                         const Previous& previous);
   std::string_view KeptPrevious(std::string_view key, const Previous& previous);
   std::string_view StoreLatest(const KeyValueView& kv, ChangeKind kind, RowRevision revision,
                                int64_t revision_row_bytes, const ChainPlace& place);
@@ -99,17 +114,18 @@ class BatchState {
   Overlay overlay_;
   std::vector<Change> changes_;
   std::vector<RowRevision> removed_;
+  size_t kept_previous_bytes_ = 0;
   // The first scan of side rows makes it and the batch keeps it: nothing is written meanwhile.
   std::unique_ptr<RowIterator> meta_rows_;
   // To roll a transaction back.
   size_t changes_before_txn_ = 0;
   int64_t logical_size_bytes_before_txn_ = 0;
-  // The keys of one slice of a range deletion, kept for their memory.
-  struct Doomed {
-    std::string_view key;
-    Previous previous;
-  };
+  // What its changes count (WriteTxn::kBytesMax).
+  int64_t txn_bytes_ = 0;
+  // One slice of a range deletion, kept for its memory; its keys and small values, and a large one.
   std::vector<Doomed> doomed_;
+  Arena doomed_arena_;
+  Arena large_value_arena_;
 };
 
 }  // namespace cairn::mvcc

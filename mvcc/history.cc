@@ -147,9 +147,11 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
   HistoryWalk walk(backend, step.from, limit, kNeverStops);
   RowRevision revision;
   RevisionRow row;
-  int rows = 0;
-  while (rows < rows_max && walk.Next(revision, row)) {
-    ++rows;
+  bool has_more = true;
+  size_t tombstone_bytes = 0;
+  for (int rows = 0; rows < rows_max && tombstone_bytes < kTombstoneBytesMax; ++rows) {
+    has_more = walk.Next(revision, row);
+    if (!has_more) break;
     // A creation supersedes nothing but a deletion, which removes itself.
     if (row.kind != ChangeKind::kCreation) {
       step.rows.push_back(row.previous);
@@ -161,11 +163,12 @@ absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateR
       step.rows.push_back(revision);
       step.size_bytes += walk.row_bytes();
       step.tombstones.push_back({std::string(kv.key), revision});
+      tombstone_bytes += kv.key.size();
     }
     step.to = {revision.main, revision.sub + 1};
   }
   CAIRN_RETURN_IF_ERROR(walk.status());
-  if (rows < rows_max) step.to = limit;
+  if (!has_more) step.to = limit;
   return step;
 }
 

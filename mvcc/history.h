@@ -18,6 +18,9 @@
 
 namespace cairn::mvcc {
 
+// A step names the keys of tombstones, which may be large: it ends once they are so long together.
+inline constexpr size_t kTombstoneBytesMax = size_t{1} << 20;
+
 // The next step of removal from `state`'s cursor towards its watermark; at most `rows_max` rows are
 // walked.
 absl::StatusOr<RemovalStep> FindRemovalStep(const Backend& backend, const StateRow& state,

@@ -67,6 +67,10 @@ size_t EncodedKeyValueBytes(const KeyValueView& kv) {
          BytesFieldBytes(kv.value) + VarintFieldBytes(kv.lease.value());
 }
 
+size_t EncodedKeyOffset(size_t key_bytes) {
+  return 1 + static_cast<size_t>(base::VarintBytes(key_bytes));
+}
+
 char* StoreKeyValue(char* to, const KeyValueView& kv) {
   to = StoreBytesField(to, kKeyTag, kv.key);
   to = StoreVarintField(to, kCreateRevisionTag, kv.create_revision.value());

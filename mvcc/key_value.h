@@ -33,6 +33,9 @@ size_t EncodedKeyValueBytes(const KeyValueView& kv);
 // Writes the encoding at `to`, which has room for EncodedKeyValueBytes(kv), and returns the end.
 char* StoreKeyValue(char* to, const KeyValueView& kv);
 
+// Where the key, which is not empty, begins in an encoding.
+size_t EncodedKeyOffset(size_t key_bytes);
+
 // Appends the encoding to `to`.
 void AppendKeyValue(std::string& to, const KeyValueView& kv);
 

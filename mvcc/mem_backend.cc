@@ -57,6 +57,7 @@ class MemBatch final : public RowBatch {
   void SingleDelete(Family family, std::string_view key) override {
     entries_.push_back({Operation::kSingleDelete, family, std::string(key), {}});
   }
+  void Reserve(size_t rows, size_t /*bytes*/) override { entries_.reserve(rows); }
   void Clear() override { entries_.clear(); }
 
   const std::vector<Entry>& entries() const { return entries_; }

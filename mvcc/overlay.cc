@@ -6,14 +6,33 @@
 #include "base/check.h"
 
 namespace cairn::mvcc {
+namespace {
+
+// Elements whose memory stays: more than a usual batch has.
+constexpr size_t kElementsKept = 16'384;
+// What a key takes beside its bytes: an entry, its places in the hash and in the order, a row's
+// revision.
+constexpr size_t kEntryHeldBytes = 160;
+// What a row of `meta` takes in a tree, with some bytes of its own.
+constexpr size_t kMetaHeldBytes = 256;
+
+template <typename T>
+void ClearVector(std::vector<T>& vector) {
+  vector.clear();
+  if (vector.capacity() > kElementsKept) vector.shrink_to_fit();
+}
+
+}  // namespace
 
 size_t Overlay::Touch(std::string_view key) {
   if (const auto found = index_.find(key); found != index_.end()) return found->second;
-  const size_t index = entries_.size();
-  const std::string_view own_key = arena_.Copy(key);
-  entries_.push_back({.key = own_key, .row = {}});
-  index_.emplace(own_key, index);
-  return index;
+  return TouchOwned(arena_.Copy(key));
+}
+
+size_t Overlay::TouchOwned(std::string_view key) {
+  const auto [found, is_new] = index_.try_emplace(key, entries_.size());
+  if (is_new) entries_.push_back({.key = key, .row = {}});
+  return found->second;
 }
 
 const Overlay::KeyEntry* Overlay::Find(std::string_view key) const {
@@ -32,7 +51,7 @@ void Overlay::SetClean(size_t index, std::string_view row) {
 
 void Overlay::SetDirty(size_t index, std::string_view row) {
   KeyEntry& entry = entries_[index];
-  undo_.push_back({index, entry.row, entry.knowledge});
+  if (index < entries_before_txn_) undo_.push_back({index, entry.row, entry.knowledge});
   entry.row = row;
   entry.knowledge = Knowledge::kDirty;
 }
@@ -71,6 +90,7 @@ const Overlay::RevisionEntry* Overlay::FindRevision(RowRevision revision) const 
 
 void Overlay::BeginTxn() {
   undo_.clear();
+  entries_before_txn_ = entries_.size();
   revisions_before_txn_ = revisions_.size();
 }
 
@@ -80,16 +100,29 @@ void Overlay::RollBackTxn() {
     entries_[undo->index].knowledge = undo->knowledge;
   }
   undo_.clear();
+  for (size_t index = entries_before_txn_; index < entries_.size(); ++index) {
+    entries_[index].row = {};
+    entries_[index].knowledge = Knowledge::kNone;
+  }
   revisions_.resize(revisions_before_txn_);
 }
 
-void Overlay::Reset() {
+size_t Overlay::held_bytes() const {
+  return arena_.used_bytes() + entries_.size() * kEntryHeldBytes + meta_.size() * kMetaHeldBytes;
+}
+
+void Overlay::DropRows() {
   index_.clear();
-  entries_.clear();
-  order_.clear();
-  revisions_.clear();
+  ClearVector(entries_);
+  ClearVector(order_);
+  ClearVector(revisions_);
+  ClearVector(undo_);
   meta_.clear();
-  undo_.clear();
+}
+
+void Overlay::Reset() {
+  DropRows();
+  entries_before_txn_ = 0;
   revisions_before_txn_ = 0;
   arena_.Reset();
 }

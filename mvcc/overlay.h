@@ -48,6 +48,8 @@ class Overlay {
   // -- Rows of `keys`.
   // The entry's index for `key`, made (knowing nothing) if there is none.
   size_t Touch(std::string_view key);
+  // The same for a key that stands in the arena: it is not copied.
+  size_t TouchOwned(std::string_view key);
   // Null when nothing is known about `key`.
   const KeyEntry* Find(std::string_view key) const;
   const KeyEntry& entry(size_t index) const { return entries_[index]; }
@@ -73,11 +75,18 @@ class Overlay {
   MetaRows& meta() { return meta_; }
   const MetaRows& meta() const { return meta_; }
 
-  // -- One transaction at a time. Meta rows and clean rows are not part of it.
+  // -- One transaction at a time. Meta rows are not part of it, nor is what is clean; of what was
+  // read in a transaction that is rolled back nothing need be known any more.
   void BeginTxn();
   void CommitTxn() { undo_.clear(); }
   void RollBackTxn();
 
+  // About what all this takes in memory.
+  size_t held_bytes() const;
+  // Gives back everything but the arena, once the rows stand in a batch of the backend: nothing may
+  // be looked up any more.
+  void DropRows();
+  // Keeps the memory of a usual batch for the next.
   void Reset();
 
  private:
@@ -93,7 +102,9 @@ class Overlay {
   std::vector<size_t> order_;
   std::vector<RevisionEntry> revisions_;
   MetaRows meta_;
+  // Of entries that are older than the transaction; a newer one had nothing before.
   std::vector<Undo> undo_;
+  size_t entries_before_txn_ = 0;
   size_t revisions_before_txn_ = 0;
 };
 

@@ -38,6 +38,17 @@ TEST(Overlay, RollBackRestoresWhatWasKnown) {
   EXPECT_EQ(overlay.FindRevision({Revision(2), 1}), nullptr);
 }
 
+TEST(Overlay, AKeyThatIsInTheArenaIsNotCopied) {
+  Overlay overlay;
+  const std::string_view own = Keep(overlay, "key");
+  const size_t used_bytes = overlay.arena().used_bytes();
+  const size_t index = overlay.TouchOwned(own);
+  EXPECT_EQ(overlay.Touch("key"), index);
+  EXPECT_EQ(overlay.TouchOwned(own), index);
+  EXPECT_EQ(overlay.entry(index).key.data(), own.data());
+  EXPECT_EQ(overlay.arena().used_bytes(), used_bytes);
+}
+
 // However touches and orderings alternate, the order is that of a map.
 TEST(Overlay, OrdersOnDemand) {
   std::mt19937_64 random(1);

@@ -54,6 +54,10 @@ constexpr double kBloomBitsPerKey = 10;
 constexpr int64_t kWriteBufferDivisor = 4;
 // Flush and compaction: a batch a member cannot write is a batch that nobody gets.
 constexpr int kBackgroundJobs = 2;
+// Of a batch, the memory that stays for the next one: more than usual ones take.
+constexpr size_t kBatchBytesKept = size_t{4} << 20;
+// What a row takes in a batch beside its bytes, at most: what is done, the family, two lengths.
+constexpr size_t kBatchRowBytesMax = 1 + 3 * 5;
 // RocksDB's own diary, beside the data.
 constexpr size_t kInfoLogBytes = size_t{1} << 20;
 constexpr size_t kInfoLogFiles = 4;
@@ -108,7 +112,17 @@ class RocksBatch final : public RowBatch {
   void SingleDelete(Family family, std::string_view key) override {
     Must(batch_.SingleDelete(handle(family), ToSlice(key)));
   }
-  void Clear() override { batch_.Clear(); }
+  void Reserve(size_t rows, size_t bytes) override {
+    CAIRN_CHECK_EQ(batch_.Count(), 0u);
+    batch_ = rocksdb::WriteBatch(bytes + rows * kBatchRowBytesMax);
+  }
+  void Clear() override {
+    if (batch_.Data().capacity() > kBatchBytesKept) {
+      batch_ = rocksdb::WriteBatch();
+    } else {
+      batch_.Clear();
+    }
+  }
 
   rocksdb::WriteBatch* batch() { return &batch_; }
 

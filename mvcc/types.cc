@@ -5,12 +5,13 @@
 namespace cairn::mvcc {
 namespace {
 
-// The code is OUT_OF_RANGE for both, so the text is what tells them apart.
+// The code of the first two is OUT_OF_RANGE, so the text is what tells them apart.
 constexpr std::string_view kCompacted = "required revision has been compacted";
 constexpr std::string_view kFuture = "required revision is a future revision";
+constexpr std::string_view kTxnTooLarge = "the transaction changes too much";
 
-bool Is(const absl::Status& status, std::string_view text) {
-  return status.code() == absl::StatusCode::kOutOfRange && base::Message(status) == text;
+bool Is(const absl::Status& status, absl::StatusCode code, std::string_view text) {
+  return status.code() == code && base::Message(status) == text;
 }
 
 }  // namespace
@@ -22,7 +23,18 @@ absl::Status FutureRevisionError() {
   return base::MakeStatus(absl::StatusCode::kOutOfRange, kFuture);
 }
 
-bool IsCompacted(const absl::Status& status) { return Is(status, kCompacted); }
-bool IsFutureRevision(const absl::Status& status) { return Is(status, kFuture); }
+absl::Status TxnTooLargeError() {
+  return base::MakeStatus(absl::StatusCode::kResourceExhausted, kTxnTooLarge);
+}
+
+bool IsCompacted(const absl::Status& status) {
+  return Is(status, absl::StatusCode::kOutOfRange, kCompacted);
+}
+bool IsFutureRevision(const absl::Status& status) {
+  return Is(status, absl::StatusCode::kOutOfRange, kFuture);
+}
+bool IsTxnTooLarge(const absl::Status& status) {
+  return Is(status, absl::StatusCode::kResourceExhausted, kTxnTooLarge);
+}
 
 }  // namespace cairn::mvcc

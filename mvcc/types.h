@@ -1,7 +1,8 @@
 // The words of the state that readers, writers and the server share: ranges, read points, errors.
 //
 // Plain values. The two errors of a read at a revision are statuses that IsCompacted and
-// IsFutureRevision tell apart; etcd's texts for them are the server's business.
+// IsFutureRevision tell apart, the one of a change has IsTxnTooLarge; what clients are told is the
+// server's business.
 #ifndef CAIRN_MVCC_TYPES_H_
 #define CAIRN_MVCC_TYPES_H_
 
@@ -80,8 +81,12 @@ absl::Status CompactedError();
 // OUT_OF_RANGE: the revision lies above the current one.
 absl::Status FutureRevisionError();
 
+// RESOURCE_EXHAUSTED: the transaction would change more than one may (WriteTxn::kBytesMax).
+absl::Status TxnTooLargeError();
+
 bool IsCompacted(const absl::Status& status);
 bool IsFutureRevision(const absl::Status& status);
+bool IsTxnTooLarge(const absl::Status& status);
 
 }  // namespace cairn::mvcc
 

@@ -87,6 +87,7 @@ Batch::~Batch() {
 }
 
 void Batch::KeepPrevious() { state_->KeepPrevious(); }
+size_t Batch::held_bytes() const { return state_->held_bytes(); }
 WriteTxn Batch::BeginTxn() { return WriteTxn(state_); }
 Published Batch::current() const { return state_->state().published; }
 

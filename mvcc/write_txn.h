@@ -11,6 +11,7 @@
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -33,6 +34,9 @@ enum class ChangeKind : uint8_t {
   kUpdate = 2,    // A put of a key that did.
   kDeletion = 3,
 };
+
+// The most that a batch keeps of what was replaced: as much as the server hands on at once.
+inline constexpr size_t kKeptPreviousBytesMax = size_t{32} << 20;
 
 // One row of history as it was made, for whoever must hear of it. The views are valid until the
 // batch they came from is destroyed.
@@ -59,8 +63,25 @@ struct PutResult {
   KeyValueView previous;
 };
 
+// A transaction stands in memory whole, several times, until it is written. So it may change only
+// so much, and what a change counts must be the same on every member: it depends on what the change
+// says and on the live keys alone, not on rows that one member has removed and another has not.
 class WriteTxn {
  public:
+  // What a change counts beside its bytes, and again where it moves a key off a lease or onto one,
+  // which is a row of its own.
+  static constexpr int64_t kChangeBytes = 64;
+  // What the changes of one transaction may count together; one alone always passes. Part of the
+  // state machine: it never differs between members. A change takes up to seven times what it
+  // counts (SCHEMA.md has the measurements), so this keeps a member within the memory that a small
+  // machine has, and deletes half a million keys of 64 bytes at once.
+  static constexpr int64_t kBytesMax = int64_t{64} << 20;
+
+  static constexpr int64_t ChangeBytes(size_t key_bytes, size_t value_bytes, bool moves_lease) {
+    const auto row_bytes = static_cast<int64_t>(key_bytes) + kChangeBytes;
+    return (moves_lease ? 2 : 1) * row_bytes + static_cast<int64_t>(value_bytes);
+  }
+
   // Aborts unless committed.
   ~WriteTxn();
   WriteTxn(WriteTxn&& other) noexcept;
@@ -79,7 +100,11 @@ class WriteTxn {
   absl::StatusOr<ScanResult> Scan(const ScanOptions& options, KeyValueVisitor visit) const;
   absl::StatusOr<ScanResult> Count(const KeyRange& range, Revision at) const;
 
-  // Sets `key`. The arguments are copied. An error is the backend's and final.
+  // Each of the following may fail with IsTxnTooLarge: the transaction has no room for another
+  // change. Those it has made so far are in it; to leave nothing behind, abort it. Any other error
+  // is the backend's and final.
+
+  // Sets `key`. The arguments are copied.
   absl::StatusOr<PutResult> Put(std::string_view key, std::string_view value, LeaseId lease,
                                 Values previous = Values::kSkip);
 
@@ -87,8 +112,9 @@ class WriteTxn {
   absl::StatusOr<bool> Delete(std::string_view key, KeyValueVisitor deleted,
                               Values previous = Values::kSkip);
   absl::StatusOr<bool> Delete(std::string_view key);
-  // Removes every key of the range that exists, in key order, calling `deleted` for each (its
-  // result is ignored); returns how many.
+  // Removes every key of the range that exists, in key order, calling `deleted` for each; returns
+  // how many. Once it has returned false, what was deleted comes without its value. The view is
+  // valid during the call.
   absl::StatusOr<int64_t> DeleteRange(const KeyRange& range, KeyValueVisitor deleted,
                                       Values previous = Values::kSkip);
   absl::StatusOr<int64_t> DeleteRange(const KeyRange& range);
@@ -116,8 +142,11 @@ class Batch {
   Batch& operator=(Batch&&) = delete;
 
   // Has changes from here on carry what they replaced where it is at hand: not what was created, a
-  // value of kInlineValueBytesLimit or more, or what this very transaction made.
+  // value of kInlineValueBytesLimit or more, what this very transaction made, or what is beyond
+  // kKeptPreviousBytesMax.
   void KeepPrevious();
+  // About what the batch takes in memory so far.
+  size_t held_bytes() const;
 
   // At most one at a time (checked).
   WriteTxn BeginTxn();

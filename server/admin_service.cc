@@ -215,9 +215,9 @@ void Fill(const lease::LeaseView& view, Lease& lease) {
   lease.set_granted_ttl_s(view.facts.ttl_s);
   if (view.remaining_ms.has_value()) lease.set_remaining_ms(*view.remaining_ms);
   lease.set_keys(view.facts.key_count);
-  lease.set_state(view.is_revoking       ? Lease::REVOKING
-                  : view.is_checkpointed ? Lease::CHECKPOINTED
-                                         : Lease::ACTIVE);
+  lease.set_state(view.is_revoking || view.facts.is_ending() ? Lease::REVOKING
+                  : view.is_checkpointed                     ? Lease::CHECKPOINTED
+                                                             : Lease::ACTIVE);
   lease.set_granted_index(view.facts.granted.value());
   if (view.facts.checkpoint_ms.has_value()) lease.set_checkpoint_ms(*view.facts.checkpoint_ms);
 }

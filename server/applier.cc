@@ -14,6 +14,11 @@ namespace cairn::server {
 
 namespace {
 
+// A batch that holds so much takes no further entry: one command may hold some hundred MiB
+// (mvcc::WriteTxn::kBytesMax), and no second one is to stand beside it. Well above what usual
+// entries come to.
+constexpr size_t kBatchBytesMax = size_t{32} << 20;
+
 absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
   Membership membership;
   absl::Status decoded;
@@ -53,7 +58,7 @@ Applier::Applier(mvcc::Store& store, Proposer proposer, Loaded loaded)
     : store_(store),
       proposer_(proposer),
       leases_(std::move(loaded.leases)),
-      kv_([this](LeaseId id) { return leases_.Exists(id); }),
+      kv_([this](LeaseId id) { return leases_.IsAlive(id); }),
       cluster_(std::move(loaded.cluster)),
       membership_(std::move(loaded.membership)) {}
 
@@ -90,25 +95,41 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
   CAIRN_CHECK(!entries.empty());
   CAIRN_CHECK_EQ(entries.front().index, store_.applied().index + 1);
   Result result;
+  while (!entries.empty()) {
+    CAIRN_ASSIGN_OR_RETURN(const size_t count, ApplyBatch(entries, result));
+    entries = entries.subspan(count);
+  }
+  return result;
+}
+
+absl::StatusOr<size_t> Applier::ApplyBatch(std::span<const raft::Entry> entries, Result& result) {
   mvcc::Batch batch = store_.BeginBatch();
   if (sink_ != nullptr && sink_->WantsPrevious()) batch.KeepPrevious();
-  for (const raft::Entry& entry : entries) {
+  size_t count = 0;
+  while (count < entries.size() && batch.held_bytes() < kBatchBytesMax) {
+    const raft::Entry& entry = entries[count++];
     if (absl::Status status = ApplyEntry(entry, batch, result); !status.ok()) {
       return base::Annotate(status, fmt::format("applying the entry at index {} of term {}",
                                                 entry.index, entry.term));
     }
   }
-  result.leases = leases_.Finish(batch);
-  result.cluster = cluster_.TakeChange();
+  const raft::Entry& last = entries[count - 1];
+  std::vector<lease::LeaseUpdate> leases = leases_.Finish(batch);
+  if (result.leases.empty()) {
+    result.leases = std::move(leases);
+  } else {
+    result.leases.insert(result.leases.end(), leases.begin(), leases.end());
+  }
+  if (auto cluster = cluster_.TakeChange()) result.cluster = std::move(cluster);
   const Revision before = store_.published().revision;
-  CAIRN_RETURN_IF_ERROR(batch.Commit({entries.back().index, entries.back().term}));
+  CAIRN_RETURN_IF_ERROR(batch.Commit({last.index, last.term}));
   const Revision after = store_.published().revision;
   if (sink_ != nullptr && !batch.changes().empty()) {
     sink_->OnCommitted(batch.changes(), after);
   } else if (sink_ != nullptr && after != before) {
     sink_->OnRaised(after);
   }
-  return result;
+  return count;
 }
 
 absl::StatusOr<bool> Applier::ApplyRemoval(const mvcc::RemovalStep& step) {

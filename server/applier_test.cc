@@ -197,6 +197,107 @@ TEST_F(LargeAnswersTest, CountUntilTheyAreSent) {
   EXPECT_TRUE(Run(CommandKind::kTxn, request).status.ok());
 }
 
+// Commands that would change more at once than there is memory for: refused, and nothing changes.
+class TooMuchAtOnceTest : public LargeAnswersTest {
+ protected:
+  // Keys of one MiB: three more than one command deletes.
+  static constexpr int kKeys = static_cast<int>(mvcc::WriteTxn::kBytesMax >> 20) + 2;
+
+  void SetUp() override {
+    ApplierTest::SetUp();
+    Begin();
+    std::vector<raft::Entry> puts;
+    for (int i = 0; i < kKeys; ++i) puts.push_back(Own(CommandKind::kPut, PutBody(KeyOf(i), "v")));
+    Apply(puts);
+  }
+
+  static std::string KeyOf(int i) {
+    return fmt::format("{:03}", i) + std::string((size_t{1} << 20) - 3, 'k');
+  }
+  static etcdserverpb::DeleteRangeRequest Deletion(int first, int limit) {
+    etcdserverpb::DeleteRangeRequest request;
+    request.set_key(fmt::format("{:03}", first));
+    request.set_range_end(fmt::format("{:03}", limit));
+    return request;
+  }
+  void ExpectRefused(CommandKind kind, const google::protobuf::Message& request) {
+    const mvcc::Published before = store_->published();
+    const int64_t size_bytes = store_->logical_size_bytes();
+    const int64_t count = Count();
+    EXPECT_EQ(Run(kind, request).status, api::ToStatus(api::Error::kTooMuchAtOnce));
+    EXPECT_EQ(store_->published(), before);
+    EXPECT_EQ(store_->applied().index, Index(index_));
+    EXPECT_EQ(store_->logical_size_bytes(), size_bytes);
+    EXPECT_EQ(Count(), count);
+  }
+};
+
+TEST_F(TooMuchAtOnceTest, ChangesNothing) {
+  auto all = WithAllKeys(etcdserverpb::DeleteRangeRequest());
+  ExpectRefused(CommandKind::kDeleteRange, all);
+  all.set_prev_kv(true);
+  ExpectRefused(CommandKind::kDeleteRange, all);
+
+  // All that a transaction deletes and puts counts together.
+  etcdserverpb::TxnRequest txn;
+  txn.add_success()->mutable_request_put()->set_key("x");
+  *txn.add_success()->mutable_request_delete_range() = Deletion(0, 40);
+  *txn.add_success()->mutable_request_delete_range() = Deletion(40, kKeys);
+  ExpectRefused(CommandKind::kTxn, txn);
+  etcdserverpb::PutRequest put;
+  put.set_key("y");
+  put.set_value(std::string(size_t{25} << 20, 'v'));
+  *txn.mutable_success(2)->mutable_request_txn()->add_success()->mutable_request_put() = put;
+  ExpectRefused(CommandKind::kTxn, txn);
+  // The branch that is not taken does not count.
+  txn.mutable_failure()->Swap(txn.mutable_success());
+  EXPECT_TRUE(Run(CommandKind::kTxn, txn).status.ok());
+
+  // Members that nobody waits at, and a start later, see it alike.
+  Apply({Command(++index_, EncodeCommand({.kind = CommandKind::kDeleteRange, .proposer = {}},
+                                         all.SerializeAsString()))});
+  EXPECT_EQ(Count(), kKeys);
+  ASSERT_TRUE(store_->Flush().ok());
+  Open();
+  EXPECT_EQ(store_->applied().index, Index(index_));
+  ExpectRefused(CommandKind::kDeleteRange, all);
+
+  // In pieces it goes.
+  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(0, 40)).status.ok());
+  EXPECT_EQ(Count(), kKeys - 40);
+  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(40, kKeys)).status.ok());
+  EXPECT_EQ(Count(), 0);
+}
+
+// Entries that come together are one batch only as long as it is small.
+TEST_F(TooMuchAtOnceTest, NoTwoInOneBatch) {
+  class Sink final : public ChangeSink {
+   public:
+    void OnCommitted(std::span<const mvcc::Change> changes, Revision revision) override {
+      batches.emplace_back(changes.size(), revision);
+    }
+    void OnRaised(Revision) override {}
+    void OnReplaced(Revision) override {}
+    std::vector<std::pair<size_t, Revision>> batches;
+  };
+  Sink sink;
+  applier_->SetChangeSink(&sink);
+  const auto all = WithAllKeys(etcdserverpb::DeleteRangeRequest()).SerializeAsString();
+  const Revision before = store_->published().revision;
+  const Applier::Result result =
+      Apply({Own(CommandKind::kPut, PutBody("a", "v")), Own(CommandKind::kDeleteRange, all),
+             Own(CommandKind::kDeleteRange, Deletion(0, 40).SerializeAsString()),
+             Own(CommandKind::kDeleteRange, Deletion(40, kKeys).SerializeAsString()),
+             Own(CommandKind::kPut, PutBody("b", "v"))});
+  std::vector<bool> done;
+  for (const auto& [sequence, outcome] : result.outcomes) done.push_back(outcome.status.ok());
+  EXPECT_EQ(done, (std::vector<bool>{true, false, true, true, true}));
+  EXPECT_EQ(sink.batches, (std::vector<std::pair<size_t, Revision>>{
+                              {1, before + 1}, {40, before + 2}, {27, before + 4}}));
+  EXPECT_EQ(store_->applied().index, Index(index_));
+  EXPECT_EQ(Count(), 2);
+}
+
 TEST_F(ApplierTest, BootstrapEntriesMakeTheMembersAndTheConfiguration) {
   const Applier::Result result = Apply(BootstrapEntries(kMembers));
   EXPECT_TRUE(result.members_changed);

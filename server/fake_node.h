@@ -38,7 +38,7 @@ class FakeNode final : public Node {
   FakeNode()
       : leases_(
             {.lessor = {}, .wait = std::chrono::seconds(7), .now_ms = [this] { return now_ms; }}),
-        applier_([this](LeaseId lease) { return lease_applier_->Exists(lease); }) {
+        applier_([this](LeaseId lease) { return lease_applier_->IsAlive(lease); }) {
     auto store = mvcc::Store::Open(
         disk_.Open(), {.identity = {.cluster = ClusterId(11), .member = MemberId(22)}});
     CAIRN_CHECK(store.ok(), std::string(store.status().message()));

@@ -122,8 +122,8 @@ absl::Status DeleteRange(mvcc::WriteTxn& txn, const DeleteRangeRequest& request,
   const bool shows_previous = request.prev_kv() && answer == Answer::kBuild && !room.spent;
   const auto values = shows_previous ? mvcc::Values::kFetch : mvcc::Values::kSkip;
   const auto deleted = [&](const KeyValueView& kv) {
-    if (!shows_previous || out.is_refused()) return true;
-    return AppendKeyValue(out, DeleteRangeResponse::kPrevKvsFieldNumber, kv);
+    return shows_previous && !out.is_refused() &&
+           AppendKeyValue(out, DeleteRangeResponse::kPrevKvsFieldNumber, kv);
   };
   int64_t count = 0;
   if (range.is_single_key) {
@@ -267,6 +267,14 @@ bool KvApplier::Handles(CommandKind kind) {
 
 absl::StatusOr<Node::Outcome> KvApplier::Apply(CommandKind kind, std::string_view body,
                                                Answer answer, mvcc::Batch& batch) {
+  absl::StatusOr<Node::Outcome> outcome = Dispatch(kind, body, answer, batch);
+  // The transaction has gone with all that it had changed.
+  if (mvcc::IsTxnTooLarge(outcome.status())) return Refusal(Error::kTooMuchAtOnce);
+  return outcome;
+}
+
+absl::StatusOr<Node::Outcome> KvApplier::Dispatch(CommandKind kind, std::string_view body,
+                                                  Answer answer, mvcc::Batch& batch) {
   switch (kind) {
     case CommandKind::kPut:
       return ApplyPut(body, answer, batch);

@@ -36,7 +36,7 @@ enum class Answer : bool { kDiscard, kBuild };
 
 class KvApplier {
  public:
-  // Whether a lease exists now, in the order of the log.
+  // Whether there is such a lease to put keys on now, in the order of the log.
   using LeaseExists = absl::AnyInvocable<bool(LeaseId) const>;
 
   explicit KvApplier(LeaseExists lease_exists);
@@ -49,9 +49,9 @@ class KvApplier {
   //
   // The outcome is OK with the response's fields but the header, and the header's revision; or a
   // refusal with nothing changed: NOT_FOUND (lease), INVALID_ARGUMENT "key not found", OUT_OF_RANGE
-  // (compacted or future revision). One error does not undo the change and says so:
-  // RESOURCE_EXHAUSTED, when the response would pass kApplyResponseBytesMax, or what is left of
-  // kApplyResponseBudgetBytes.
+  // (compacted or future revision), RESOURCE_EXHAUSTED kTooMuchAtOnce (mvcc::WriteTxn::kBytesMax).
+  // One error does not undo the change and says so: RESOURCE_EXHAUSTED, when the response would
+  // pass kApplyResponseBytesMax, or what is left of kApplyResponseBudgetBytes.
   //
   // The error of the StatusOr itself is final, and the member must stop: the backend failed, or
   // `body` is not what was validated (DATA_LOSS).
@@ -62,6 +62,8 @@ class KvApplier {
   ResponseBudget& budget() { return budget_; }
 
  private:
+  absl::StatusOr<Node::Outcome> Dispatch(CommandKind kind, std::string_view body, Answer answer,
+                                         mvcc::Batch& batch);
   absl::StatusOr<Node::Outcome> ApplyPut(std::string_view body, Answer answer, mvcc::Batch& batch);
   absl::StatusOr<Node::Outcome> ApplyDeleteRange(std::string_view body, Answer answer,
                                                  mvcc::Batch& batch);

@@ -130,7 +130,8 @@ absl::StatusOr<Node::Outcome> LeaseApplier::Revoke(std::string_view body, mvcc::
   if (!Parse(body, request)) return Malformed(CommandKind::kLeaseRevoke);
   const LeaseId id(request.id());
   if (!Exists(id)) return Refusal(Error::kLeaseNotFound);
-  CAIRN_RETURN_IF_ERROR(End(id, batch));
+  int64_t room_bytes = mvcc::WriteTxn::kBytesMax;
+  CAIRN_RETURN_IF_ERROR(End(id, room_bytes, batch));
   return DoneAt(batch.current().revision);
 }
 
@@ -140,6 +141,7 @@ absl::StatusOr<Node::Outcome> LeaseApplier::ApplyBatch(CommandKind kind, std::st
   if (!Parse(body, request)) return Malformed(kind);
   // Another leader may have renewed these leases since.
   if (Term(request.term()) != term) return DoneAt(batch.current().revision);
+  int64_t room_bytes = mvcc::WriteTxn::kBytesMax;
   for (const cairn::internal::LeaseBatch::Lease& item : request.leases()) {
     const lease::LeaseName name = {LeaseId(item.id()), Index(item.granted_index())};
     if (kind == CommandKind::kLeaseCheckpoint) {
@@ -147,20 +149,27 @@ absl::StatusOr<Node::Outcome> LeaseApplier::ApplyBatch(CommandKind kind, std::st
     } else if (kind == CommandKind::kLeaseClear) {
       table_.Clear(name);
     } else if (table_.Holds(name)) {
-      CAIRN_RETURN_IF_ERROR(End(name.id, batch));
+      CAIRN_RETURN_IF_ERROR(End(name.id, room_bytes, batch));
     }
   }
   return DoneAt(batch.current().revision);
 }
 
-absl::Status LeaseApplier::End(LeaseId id, mvcc::Batch& batch) {
+absl::Status LeaseApplier::End(LeaseId id, int64_t& room_bytes, mvcc::Batch& batch) {
   const int64_t key_count = table_.Find(id)->key_count;
+  std::vector<std::string> keys;
+  bool is_full = false;
   if (key_count > 0) {
     const std::string prefix = LeaseKeysPrefix(id);
-    std::vector<std::string> keys;
     // The count tells when to stop: the next step would walk over what ended leases left behind.
     CAIRN_RETURN_IF_ERROR(batch.ScanMeta(prefix, [&](std::string_view row, std::string_view) {
-      keys.emplace_back(row.substr(prefix.size()));
+      const std::string_view key = row.substr(prefix.size());
+      const int64_t bytes = mvcc::WriteTxn::ChangeBytes(key.size(), 0, /*moves_lease=*/true);
+      // One always fits, where nothing else was deleted.
+      is_full = bytes > room_bytes && room_bytes < mvcc::WriteTxn::kBytesMax;
+      if (is_full) return false;
+      room_bytes -= bytes;
+      keys.emplace_back(key);
       return static_cast<int64_t>(keys.size()) < key_count;
     }));
     const size_t first = batch.changes().size();
@@ -169,12 +178,18 @@ absl::Status LeaseApplier::End(LeaseId id, mvcc::Batch& batch) {
     txn.Commit();
     CAIRN_RETURN_IF_ERROR(Observe(batch.changes().subspan(first), batch));
   }
-  if (table_.Find(id)->key_count != 0) {
+  const int64_t left = table_.Find(id)->key_count;
+  const int64_t expected = is_full ? key_count - static_cast<int64_t>(keys.size()) : 0;
+  if (left != expected) {
     return base::Error(absl::StatusCode::kDataLoss,
                        "state: lease {:x} counts {} keys that are not there", id.value(),
-                       table_.Find(id)->key_count);
+                       left - expected);
   }
-  table_.Remove(id);
+  if (left == 0) {
+    table_.Remove(id);
+  } else if (IsAlive(id)) {
+    table_.BeginEnd(id);
+  }
   return absl::OkStatus();
 }
 

@@ -44,6 +44,8 @@ class LeaseApplier {
 
   const lease::LeaseTable& table() const { return table_; }
   bool Exists(LeaseId id) const { return table_.Find(id) != nullptr; }
+  // Exists and is not ending.
+  bool IsAlive(LeaseId id) const { return Exists(id) && !table_.Find(id)->is_ending(); }
 
   // Whether `kind` is one of this class's.
   static bool Handles(CommandKind kind);
@@ -67,8 +69,10 @@ class LeaseApplier {
   absl::StatusOr<Node::Outcome> Revoke(std::string_view body, mvcc::Batch& batch);
   absl::StatusOr<Node::Outcome> ApplyBatch(CommandKind kind, std::string_view body, Term term,
                                            mvcc::Batch& batch);
-  // Deletes the lease with its keys, sorted, in one revision. It exists.
-  absl::Status End(LeaseId id, mvcc::Batch& batch);
+  // Deletes the lease with its keys, sorted, in one revision. It exists. If it has more keys than
+  // `room_bytes` (what their deletion counts, mvcc::WriteTxn::ChangeBytes) lets it delete, it
+  // deletes those, and the lease is ending. Takes what it used off the room.
+  absl::Status End(LeaseId id, int64_t& room_bytes, mvcc::Batch& batch);
 
   lease::LeaseTable table_;
 };

@@ -220,6 +220,70 @@ TEST_F(LeaseApplyTest, ExpiryEndsManyLeasesEachInARevision) {
   EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), Revision(5))->count, 1);
 }
 
+// Keys of one MiB: a deletion off a lease counts two of them (mvcc::WriteTxn::ChangeBytes).
+constexpr int64_t kLargeKeysPerEntry = (mvcc::WriteTxn::kBytesMax >> 21) - 1;
+
+std::string LargeKey(int64_t i) {
+  return fmt::format("{:03}", i) + std::string((size_t{1} << 20) - 3, 'k');
+}
+
+TEST_F(LeaseApplyTest, ALeaseWithTooManyKeysEndsInPieces) {
+  constexpr int64_t kKeys = 2 * kLargeKeysPerEntry + 5;
+  Do(CommandKind::kLeaseGrant, GrantOf(1));
+  for (int64_t i = 0; i < kKeys; ++i) Add(CommandKind::kPut, PutOf(LargeKey(i), 1));
+  Commit();
+  const Revision before = store_->published().revision;
+
+  EXPECT_EQ(Do(CommandKind::kLeaseRevoke, RevokeOf(1), before + 1), "");
+  const auto key_count = [&] { return applier_->leases().Find(LeaseId(1))->key_count; };
+  EXPECT_EQ(key_count(), kKeys - kLargeKeysPerEntry);
+  EXPECT_EQ(KeysOf(1).front(), LargeKey(kLargeKeysPerEntry));
+  // It counts for nobody, and its id is not free.
+  EXPECT_EQ(Do(CommandKind::kPut, PutOf("x", 1)).status, api::ToStatus(Error::kLeaseNotFound));
+  EXPECT_EQ(Do(CommandKind::kLeaseGrant, GrantOf(1)).status, api::ToStatus(Error::kLeaseExists));
+  LeaseBatch noted = BatchOf({1});
+  noted.mutable_leases(0)->set_remaining_ms(500);
+  Do(CommandKind::kLeaseCheckpoint, noted);
+  EXPECT_EQ(applier_->leases().Find(LeaseId(1))->checkpoint_ms, std::nullopt);
+  // A put that keeps the lease of its key takes none off it, one that does not takes its own.
+  etcdserverpb::PutRequest kept = PutOf(LargeKey(kKeys - 1), 0);
+  kept.set_ignore_lease(true);
+  EXPECT_TRUE(Do(CommandKind::kPut, kept).status.ok());
+  EXPECT_TRUE(Do(CommandKind::kPut, PutOf(LargeKey(kKeys - 2), 0)).status.ok());
+  EXPECT_EQ(key_count(), kKeys - kLargeKeysPerEntry - 1);
+
+  // Whoever leads goes on, also after a start.
+  Open();
+  EXPECT_TRUE(applier_->leases().Find(LeaseId(1))->is_ending());
+  EXPECT_EQ(Do(CommandKind::kLeaseExpire, BatchOf({1}), before + 4), "");
+  EXPECT_EQ(key_count(), 4);
+  EXPECT_EQ(Do(CommandKind::kLeaseRevoke, RevokeOf(1), before + 5), "");
+  EXPECT_EQ(applier_->leases().size(), 0u);
+  EXPECT_EQ(KeysOf(1), (Keys{}));
+  EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 1);
+  EXPECT_EQ(Do(CommandKind::kLeaseRevoke, RevokeOf(1)).status,
+            api::ToStatus(Error::kLeaseNotFound));
+}
+
+// What one entry deletes is bounded over all the leases that it names.
+TEST_F(LeaseApplyTest, LeasesOfOneEntryShareItsRoom) {
+  for (int64_t id = 1; id <= 4; ++id) Do(CommandKind::kLeaseGrant, GrantOf(id));
+  for (int64_t i = 0; i < kLargeKeysPerEntry; ++i) {
+    Add(CommandKind::kPut, PutOf(LargeKey(i), 1 + i % 2));
+  }
+  Add(CommandKind::kPut, PutOf(LargeKey(500), 3));
+  Commit();
+  const LeaseBatch batch = BatchOf({1, 2, 3, 4});
+  Do(CommandKind::kLeaseExpire, batch);
+  // The third has no room for its key, the fourth has no key.
+  ASSERT_EQ(applier_->leases().size(), 1u);
+  EXPECT_TRUE(applier_->leases().Find(LeaseId(3))->is_ending());
+  EXPECT_EQ(KeysOf(3), (Keys{LargeKey(500)}));
+  Do(CommandKind::kLeaseExpire, batch);
+  EXPECT_EQ(applier_->leases().size(), 0u);
+  EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 0);
+}
+
 TEST_F(LeaseApplyTest, WhatAnotherTermProposedIsIgnored) {
   Do(CommandKind::kLeaseGrant, GrantOf(1));
   Do(CommandKind::kPut, PutOf("a", 1));

@@ -163,8 +163,26 @@ void LeaseService::Revoke(std::unique_ptr<UnaryCall> call) {
     call->Finish(std::move(status));
     return;
   }
-  ProposeAndAnswer(context_, CommandKind::kLeaseRevoke, request.SerializeAsString(),
-                   std::move(call));
+  ProposeRevoke(request, std::move(call), Piece::kFirst);
+}
+
+// One entry deletes so many keys at most (lease_apply.h). The answer waits for the last of them.
+void LeaseService::ProposeRevoke(const LeaseRevokeRequest& request, std::unique_ptr<UnaryCall> call,
+                                 Piece piece) {
+  context_.node.Propose(
+      CommandKind::kLeaseRevoke, request.SerializeAsString(),
+      [this, request, piece, call = std::move(call)](Node::Outcome outcome) mutable {
+        const auto view = context_.node.leases().Find(LeaseId(request.id()));
+        if (outcome.status.ok() && view.has_value() && view->facts.is_ending()) {
+          return ProposeRevoke(request, std::move(call), Piece::kNext);
+        }
+        // The leader has an ending lease's keys deleted too, and may have come first.
+        if (piece == Piece::kNext && outcome.status == ToStatus(Error::kLeaseNotFound)) {
+          outcome = {.status = absl::OkStatus(), .revision = context_.store.published().revision};
+        }
+        if (!outcome.status.ok()) return call->Finish(std::move(outcome.status));
+        call->Finish(WithHeader(context_.Header(outcome.revision), outcome.response));
+      });
 }
 
 void LeaseService::KeepAlive(std::shared_ptr<StreamCall> call) {
@@ -197,6 +215,7 @@ void LeaseService::FindTimeToLive(std::unique_ptr<UnaryCall> call,
                                   const LeaseTimeToLiveRequest& request) {
   const LeaseId id(request.id());
   std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
+  if (view.has_value() && view->facts.is_ending()) view.reset();
   if (!view.has_value() || view->remaining_ms.has_value()) {
     return AnswerTimeToLive(std::move(call), request, view);
   }
@@ -301,7 +320,7 @@ void LeaseService::AnswerLeases(UnaryCall& call) {
     const std::span<const LeaseId> step = rest.first(std::min(rest.size(), kStep));
     rest = rest.subspan(step.size());
     for (const lease::LeaseView& view : leases.FindAll(step, now_ms)) {
-      due.emplace_back(view.remaining_ms, view.id);
+      if (!view.facts.is_ending()) due.emplace_back(view.remaining_ms, view.id);
     }
   }
   std::sort(due.begin(), due.end());

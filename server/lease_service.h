@@ -32,6 +32,9 @@ class LeaseService {
  private:
   void Grant(std::unique_ptr<rpc::UnaryCall> call);
   void Revoke(std::unique_ptr<rpc::UnaryCall> call);
+  enum class Piece : bool { kFirst, kNext };
+  void ProposeRevoke(const etcdserverpb::LeaseRevokeRequest& request,
+                     std::unique_ptr<rpc::UnaryCall> call, Piece piece);
   void KeepAlive(std::shared_ptr<rpc::StreamCall> call);
   void TimeToLive(std::unique_ptr<rpc::UnaryCall> call);
   // Asks the leader for what only it knows, if this member does not lead, then answers.

@@ -140,6 +140,38 @@ TEST_F(LeaseServiceTest, RevokeDeletesTheKeysAndIsNotFoundTwice) {
   EXPECT_EQ(Revoke(-1), ToStatus(Error::kLeaseNotFound));
 }
 
+// More keys than an entry deletes (lease_apply_test.cc): the client hears of it when all have gone.
+TEST_F(LeaseServiceTest, RevokesALeaseOfManyKeysToTheEnd) {
+  const auto fill = [this] {
+    ASSERT_TRUE(Grant(1, 60).ok());
+    for (int i = 0; i < 70; ++i) {
+      Put(fmt::format("{:03}", i) + std::string(size_t{1} << 20, 'k'), 1);
+    }
+  };
+  fill();
+  const int before = node_.proposals;
+  EXPECT_EQ(Revoke(1), absl::OkStatus());
+  EXPECT_EQ(node_.proposals, before + 3);
+  EXPECT_EQ(node_.store().Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 0);
+  EXPECT_EQ(Revoke(1), ToStatus(Error::kLeaseNotFound));
+
+  // Meanwhile nobody sees it, and the entries of the leader go on.
+  fill();
+  LeaseRevokeRequest request;
+  request.set_id(1);
+  ASSERT_TRUE(node_.Apply(CommandKind::kLeaseRevoke, request.SerializeAsString()).status.ok());
+  EXPECT_EQ(TimeToLive(1, /*keys=*/true).ttl(), -1);
+  EXPECT_EQ(Leases(), (std::vector<int64_t>{77}));
+  EXPECT_EQ(node_.leases().Renew(LeaseId(1)), 0);
+  for (int piece = 0; piece < 2; ++piece) {
+    ProposeDue();
+    EXPECT_EQ(due_.leases_size(), 1);
+    ApplyDue();
+  }
+  EXPECT_EQ(node_.store().Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 0);
+  EXPECT_TRUE(Grant(1, 60).ok());
+}
+
 TEST_F(LeaseServiceTest, TimeToLiveTellsSecondsAndKeys) {
   ASSERT_TRUE(Grant(1, 60).ok());
   Put("b", 1);

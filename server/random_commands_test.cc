@@ -179,5 +179,28 @@ TEST_F(RandomCommandsTest, NoneStopsTheMember) {
   EXPECT_GT(node_.store().published().watermark.value(), 100);
 }
 
+// The same where much is deleted at once, or refused because it is too much.
+TEST_F(RandomCommandsTest, NoneStopsTheMemberThatHoldsLargeKeys) {
+  constexpr int kCommands = 300;
+  constexpr int kLargeKeys = 70;
+  int served = 0;
+  for (int i = 0; i < kCommands; ++i) {
+    if (i % 75 == 0) {
+      LeaseGrantRequest grant;
+      grant.set_id(77);
+      grant.set_ttl(60);
+      node_.Apply(CommandKind::kLeaseGrant, grant.SerializeAsString());
+      for (int n = 0; n < kLargeKeys; ++n) {
+        PutRequest request;
+        request.set_key(fmt::format("b{:02}", n) + std::string(size_t{1} << 20, 'k'));
+        request.set_lease(n % 2 == 0 ? 77 : 0);
+        EXPECT_TRUE(node_.Apply(CommandKind::kPut, request.SerializeAsString()).status.ok());
+      }
+    }
+    served += AskAnything() ? 1 : 0;
+  }
+  EXPECT_GT(served, kCommands / 4);
+}
+
 }  // namespace
 }  // namespace cairn::server

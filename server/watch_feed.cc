@@ -4,14 +4,12 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/coding.h"
+#include "mvcc/key_value.h"
 
 namespace cairn::server {
 
 void ChangeList::Add(const mvcc::Change& change) {
-  // KeyValue begins with the key: a tag of one byte, its length, its bytes.
-  const size_t key_offset =
-      bytes_.size() + 1 + static_cast<size_t>(base::VarintBytes(change.key.size()));
+  const size_t key_offset = bytes_.size() + mvcc::EncodedKeyOffset(change.key.size());
   bytes_.append(change.key_value);
   CAIRN_CHECK(std::string_view(bytes_).substr(key_offset, change.key.size()) == change.key);
   const size_t key_value_end = bytes_.size();
@@ -71,10 +69,12 @@ void WatchFeed::OnCommitted(std::span<const mvcc::Change> changes, Revision revi
   through_ = revision;
   if (!is_enabled_) return;
   if (!has_gap_) {
-    for (const mvcc::Change& change : changes) changes_.Add(change);
-    if (changes_.size_bytes() > kBytesMax) {
-      changes_.Clear();
+    for (const mvcc::Change& change : changes) {
+      changes_.Add(change);
+      if (changes_.size_bytes() <= kBytesMax) continue;
+      changes_ = ChangeList();
       has_gap_ = true;
+      break;
     }
   }
   if (was_empty) wake_();

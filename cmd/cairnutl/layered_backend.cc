@@ -27,6 +27,7 @@ class LayeredBackend::Batch final : public RowBatch {
     changes_.push_back({family, std::string(key), std::nullopt});
   }
   void SingleDelete(Family family, std::string_view key) override { Delete(family, key); }
+  void Reserve(size_t rows, size_t /*bytes*/) override { changes_.reserve(rows); }
   void Clear() override { changes_.clear(); }
 
   const std::vector<Change>& changes() const { return changes_; }

@@ -185,9 +185,9 @@ RowText DescribeLease(std::string_view key, std::string_view value) {
     return Unreadable("lease", key, value);
   }
   RowText row;
-  row.text =
-      fmt::format("{:x} ttl {} s, granted by entry {}, {} keys", static_cast<uint64_t>(id.value()),
-                  facts.ttl_s, facts.granted, facts.key_count);
+  const std::string life = facts.is_ending() ? "ending" : fmt::format("ttl {} s", facts.ttl_s);
+  row.text = fmt::format("{:x} {}, granted by entry {}, {} keys", static_cast<uint64_t>(id.value()),
+                         life, facts.granted, facts.key_count);
   row.json = {{"id", id.value()},
               {"ttlSeconds", facts.ttl_s},
               {"grantedIndex", facts.granted.value()},

@@ -35,7 +35,8 @@ void Renew(LeaseManager& leases, std::unique_ptr<UnaryCall> call,
 
 // Says what this leader knows now, which must be after it was found to lead still.
 void TellRemaining(LeaseManager& leases, UnaryCall& call, LeaseId id) {
-  const std::optional<lease::LeaseView> view = leases.Find(id);
+  std::optional<lease::LeaseView> view = leases.Find(id);
+  if (view.has_value() && view->facts.is_ending()) view.reset();
   const bool is_known = !view.has_value() || view->remaining_ms.has_value();
   if (!leases.is_primary() || !is_known) return call.Finish(NotTheLeader());
   peer::FindLeaseResponse response;
