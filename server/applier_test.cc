@@ -241,8 +241,8 @@ TEST_F(TooMuchAtOnceTest, ChangesNothing) {
   // All that a transaction deletes and puts counts together.
   etcdserverpb::TxnRequest txn;
   txn.add_success()->mutable_request_put()->set_key("x");
-  *txn.add_success()->mutable_request_delete_range() = Deletion(0, 40);
-  *txn.add_success()->mutable_request_delete_range() = Deletion(40, kKeys);
+  *txn.add_success()->mutable_request_delete_range() = Deletion(0, 20);
+  *txn.add_success()->mutable_request_delete_range() = Deletion(20, kKeys);
   ExpectRefused(CommandKind::kTxn, txn);
   etcdserverpb::PutRequest put;
   put.set_key("y");
@@ -263,9 +263,9 @@ TEST_F(TooMuchAtOnceTest, ChangesNothing) {
   ExpectRefused(CommandKind::kDeleteRange, all);
 
   // In pieces it goes.
-  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(0, 40)).status.ok());
-  EXPECT_EQ(Count(), kKeys - 40);
-  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(40, kKeys)).status.ok());
+  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(0, 20)).status.ok());
+  EXPECT_EQ(Count(), kKeys - 20);
+  EXPECT_TRUE(Run(CommandKind::kDeleteRange, Deletion(20, kKeys)).status.ok());
   EXPECT_EQ(Count(), 0);
 }
 
@@ -286,14 +286,14 @@ TEST_F(TooMuchAtOnceTest, NoTwoInOneBatch) {
   const Revision before = store_->published().revision;
   const Applier::Result result =
       Apply({Own(CommandKind::kPut, PutBody("a", "v")), Own(CommandKind::kDeleteRange, all),
-             Own(CommandKind::kDeleteRange, Deletion(0, 40).SerializeAsString()),
-             Own(CommandKind::kDeleteRange, Deletion(40, kKeys).SerializeAsString()),
+             Own(CommandKind::kDeleteRange, Deletion(0, 20).SerializeAsString()),
+             Own(CommandKind::kDeleteRange, Deletion(20, kKeys).SerializeAsString()),
              Own(CommandKind::kPut, PutBody("b", "v"))});
   std::vector<bool> done;
   for (const auto& [sequence, outcome] : result.outcomes) done.push_back(outcome.status.ok());
   EXPECT_EQ(done, (std::vector<bool>{true, false, true, true, true}));
   EXPECT_EQ(sink.batches, (std::vector<std::pair<size_t, Revision>>{
-                              {1, before + 1}, {40, before + 2}, {27, before + 4}}));
+                              {1, before + 1}, {kKeys, before + 3}, {1, before + 4}}));
   EXPECT_EQ(store_->applied().index, Index(index_));
   EXPECT_EQ(Count(), 2);
 }

@@ -144,7 +144,7 @@ TEST_F(LeaseServiceTest, RevokeDeletesTheKeysAndIsNotFoundTwice) {
 TEST_F(LeaseServiceTest, RevokesALeaseOfManyKeysToTheEnd) {
   const auto fill = [this] {
     ASSERT_TRUE(Grant(1, 60).ok());
-    for (int i = 0; i < 70; ++i) {
+    for (int i = 0; i < 40; ++i) {
       Put(fmt::format("{:03}", i) + std::string(size_t{1} << 20, 'k'), 1);
     }
   };

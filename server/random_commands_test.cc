@@ -182,7 +182,7 @@ TEST_F(RandomCommandsTest, NoneStopsTheMember) {
 // The same where much is deleted at once, or refused because it is too much.
 TEST_F(RandomCommandsTest, NoneStopsTheMemberThatHoldsLargeKeys) {
   constexpr int kCommands = 300;
-  constexpr int kLargeKeys = 70;
+  constexpr int kLargeKeys = 40;
   int served = 0;
   for (int i = 0; i < kCommands; ++i) {
     if (i % 75 == 0) {

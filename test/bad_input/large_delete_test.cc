@@ -14,7 +14,7 @@
 namespace cairn::test {
 namespace {
 
-constexpr int kKeys = 70;
+constexpr int kKeys = 40;
 constexpr size_t kKeyBytes = size_t{1} << 20;
 
 class LargeDeleteTest : public testing::Test {
@@ -79,7 +79,7 @@ TEST_F(LargeDeleteTest, IsRefusedAndChangesNothing) {
     EXPECT_EQ(Count(&after), kKeys);
     EXPECT_EQ(after, before);
   }
-  EXPECT_TRUE(Delete("k", "k40").ok());
+  EXPECT_TRUE(Delete("k", "k20").ok());
   EXPECT_TRUE(Delete("k", "l").ok());
   EXPECT_EQ(Count(), 0);
 }
