@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "mvcc/rocks_backend.h"
+#include "mvcc/schema.h"
 #include "mvcc/store_fixture.h"
 
 namespace cairn::mvcc {

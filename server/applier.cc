@@ -17,7 +17,7 @@ namespace {
 // A batch that holds so much takes no further entry: one command may hold some hundred MiB
 // (mvcc::WriteTxn::kBytesMax), and no second one is to stand beside it. Well above what usual
 // entries come to.
-constexpr size_t kBatchBytesMax = size_t{32} << 20;
+constexpr size_t kBatchBytesMax = size_t{16} << 20;
 
 absl::StatusOr<Membership> LoadMembership(const mvcc::Store& store) {
   Membership membership;

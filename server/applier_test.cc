@@ -293,7 +293,7 @@ TEST_F(TooMuchAtOnceTest, NoTwoInOneBatch) {
   for (const auto& [sequence, outcome] : result.outcomes) done.push_back(outcome.status.ok());
   EXPECT_EQ(done, (std::vector<bool>{true, false, true, true, true}));
   EXPECT_EQ(sink.batches, (std::vector<std::pair<size_t, Revision>>{
-                              {1, before + 1}, {kKeys, before + 3}, {1, before + 4}}));
+                              {1, before + 1}, {20, before + 2}, {15, before + 4}}));
   EXPECT_EQ(store_->applied().index, Index(index_));
   EXPECT_EQ(Count(), 2);
 }
