@@ -132,7 +132,7 @@ TEST_F(ClusterTest, ALeaderThatStandsStillIsReplacedAndFollows) {
   Writers writers(cluster_, kWriterThreads);
   ASSERT_OK(writers.AwaitAcknowledged(200));
   const int leader = Leader();
-  ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGSTOP), 0);
+  cluster_.server(leader).StandStill();
   ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 500));
   ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGCONT), 0);
   EXPECT_NE(Leader(), leader);
@@ -247,7 +247,7 @@ TEST_F(ClusterTest, ALeaderThatStoodStillRenewsNoLeaseThatHasEnded) {
     etcdserverpb::LeaseKeepAliveResponse kept;
     ASSERT_TRUE(lease.stream->Read(&kept));
   }
-  ASSERT_EQ(kill(cluster_.server(leader).pid(), SIGSTOP), 0);
+  cluster_.server(leader).StandStill();
   for (KeptLease& lease : leases) ASSERT_TRUE(lease.stream->Write(lease.request));
   // Asked of the one that stands still, and then of the next.
   LeaseKeepAliveRequest keepalive;

@@ -74,7 +74,7 @@ TEST_F(FiveMembersTest, LeadersFallOneAfterTheOtherAndAllRestart) {
     const int first = Leader();
     cluster_.server(first).Kill();
     const int second = Leader();
-    ASSERT_EQ(kill(cluster_.server(second).pid(), SIGSTOP), 0);
+    cluster_.server(second).StandStill();
     ASSERT_OK(writers.AwaitAcknowledged(writers.acknowledged() + 200));
     ASSERT_EQ(kill(cluster_.server(second).pid(), SIGCONT), 0);
     ASSERT_OK(cluster_.StartStopped());

@@ -135,6 +135,18 @@ void Process::Signal(int signal_number) {
   if (pid_ > 0 && !exit_state_) kill(pid_, signal_number);
 }
 
+void Process::StandStill() {
+  Signal(SIGSTOP);
+  // The parent is told when the last thread stands.
+  siginfo_t info = {};
+  const auto id = static_cast<id_t>(pid_);
+  while (waitid(P_PID, id, &info, WSTOPPED | WEXITED | WNOWAIT) < 0) {
+    if (errno != EINTR) return;
+  }
+  // Takes the news, so that the next call waits for its own; an end is left to Wait.
+  waitid(P_PID, id, &info, WSTOPPED | WNOHANG);
+}
+
 std::optional<ExitState> Process::Wait(milliseconds timeout) {
   if (exit_state_) return exit_state_;
   const auto deadline = steady_clock::now() + timeout;

@@ -51,6 +51,9 @@ class Process {
   // False once the child was reaped.
   bool IsRunning();
   void Signal(int signal_number);
+  // SIGSTOP, and waits until every thread stands: until then some may go on for a moment. Nothing
+  // if it ends meanwhile.
+  void StandStill();
   // Waits until the child ended; nothing if it still runs at the deadline.
   std::optional<ExitState> Wait(std::chrono::milliseconds timeout);
 

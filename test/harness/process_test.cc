@@ -1,5 +1,6 @@
 #include "test/harness/process.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -77,6 +78,24 @@ TEST(Process, TellsHowItEnded) {
   ASSERT_TRUE(process.ok());
   EXPECT_EQ(process->Wait(std::chrono::seconds(60)), (ExitState{.code = 3, .signal = 0}));
   EXPECT_EQ(ReadFile(options.output_path), "hello\n");
+}
+
+TEST(Process, StandsStillAndGoesOn) {
+  absl::StatusOr<Process> process = Process::Start({.argv = {"/bin/sleep", "60"}});
+  ASSERT_TRUE(process.ok()) << process.status();
+  const auto state = [&] {
+    const std::string stat = ReadFile(fmt::format("/proc/{}/stat", process->pid()));
+    return stat.substr(stat.rfind(')') + 2, 1);
+  };
+  for (int round = 0; round < 3; ++round) {
+    process->StandStill();
+    EXPECT_EQ(state(), "T");
+    process->Signal(SIGCONT);
+    EXPECT_NE(state(), "T");
+  }
+  process->Signal(SIGKILL);
+  EXPECT_EQ(process->Wait(std::chrono::seconds(60)), (ExitState{.signal = SIGKILL}));
+  process->StandStill();
 }
 
 TEST(Process, FileSizeLimitMakesWritesFail) {

@@ -54,6 +54,8 @@ class Server {
   absl::StatusOr<ExitState> Terminate();
   // SIGKILL, then waits for the end.
   void Kill();
+  // SIGSTOP; every thread stands when this returns. SIGCONT to pid() lets it go on.
+  void StandStill() { process_->StandStill(); }
   // Lets it run so long, or until it ends: for a signal at a random moment.
   void LetRun(std::chrono::milliseconds time);
   // Waits for an end of its own accord.

@@ -80,7 +80,7 @@ class SnapshotOnAFullDiskTest : public ClusterFixture {
 TEST_F(SnapshotOnAFullDiskTest, ItIsRefusedUntilThereIsRoom) {
   Random random(7);
   // Whoever leads then, it is another one.
-  kill(cluster_.server(kAway).pid(), SIGSTOP);
+  cluster_.server(kAway).StandStill();
   for (int i = 0; i < kPuts; ++i) {
     ASSERT_NO_FATAL_FAILURE(Put(0, fmt::format("large{}", i % 20),
                                 random.Bytes(10'000) + std::string(kValueBytes, 'x')));

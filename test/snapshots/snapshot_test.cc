@@ -284,7 +284,7 @@ TEST_F(SnapshotTest, WatchersOfAFollowerThatStoodStillMissNothing) {
     Watcher watcher(client, "watched", 2);
     ASSERT_EQ(watcher.Take(1), std::vector<std::string>{"0"});
 
-    kill(away().pid(), SIGSTOP);
+    away().StandStill();
     ASSERT_NO_FATAL_FAILURE(Put(0, "watched", "1"));
     ASSERT_NO_FATAL_FAILURE(OutrunTheLog());
     ASSERT_NO_FATAL_FAILURE(Put(0, "watched", "2"));
