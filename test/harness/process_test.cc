@@ -81,7 +81,10 @@ TEST(Process, TellsHowItEnded) {
 }
 
 TEST(Process, StandsStillAndGoesOn) {
-  absl::StatusOr<Process> process = Process::Start({.argv = {"/bin/sleep", "60"}});
+  ProcessOptions options;
+  options.argv = {"/bin/sleep", "60"};
+  options.output_path = MakeTempDir("process") + "/log";
+  absl::StatusOr<Process> process = Process::Start(options);
   ASSERT_TRUE(process.ok()) << process.status();
   const auto state = [&] {
     const std::string stat = ReadFile(fmt::format("/proc/{}/stat", process->pid()));
