@@ -32,9 +32,10 @@ class LeaseService {
  private:
   void Grant(std::unique_ptr<rpc::UnaryCall> call);
   void Revoke(std::unique_ptr<rpc::UnaryCall> call);
-  enum class Piece : bool { kFirst, kNext };
-  void ProposeRevoke(const etcdserverpb::LeaseRevokeRequest& request,
-                     std::unique_ptr<rpc::UnaryCall> call, Piece piece);
+  // Has an ending lease's next keys deleted until there are none, then answers.
+  void RevokeRest(const lease::LeaseName& name, std::unique_ptr<rpc::UnaryCall> call);
+  // The lease that is ending under this id, if one is.
+  std::optional<lease::LeaseName> FindEnding(LeaseId id) const;
   void KeepAlive(std::shared_ptr<rpc::StreamCall> call);
   void TimeToLive(std::unique_ptr<rpc::UnaryCall> call);
   // Asks the leader for what only it knows, if this member does not lead, then answers.

@@ -172,6 +172,33 @@ TEST_F(LeaseServiceTest, RevokesALeaseOfManyKeysToTheEnd) {
   EXPECT_TRUE(Grant(1, 60).ok());
 }
 
+// The leader has the keys of an ending lease deleted as well. When it has come first, the id may be
+// a new lease's by the time the revocation goes on, and that one is left alone.
+TEST_F(LeaseServiceTest, ARevocationEndsNoLeaseThatCameAfterIt) {
+  ASSERT_TRUE(Grant(1, 60).ok());
+  for (int i = 0; i < 70; ++i) {
+    Put(fmt::format("{:03}", i) + std::string(size_t{1} << 20, 'k'), 1);
+  }
+  const int before = node_.proposals;
+  bool has_come = false;
+  node_.before_entry = [&](CommandKind kind) {
+    if (kind != CommandKind::kLeaseExpire || has_come) return;
+    has_come = true;
+    while (node_.leases().Find(LeaseId(1)).has_value()) {
+      ProposeDue();
+      ApplyDue();
+    }
+    LeaseGrantRequest grant;
+    grant.set_id(1);
+    grant.set_ttl(60);
+    ASSERT_TRUE(node_.Apply(CommandKind::kLeaseGrant, grant.SerializeAsString()).status.ok());
+    Put("kept", 1);
+  };
+  EXPECT_EQ(Revoke(1), absl::OkStatus());
+  EXPECT_EQ(node_.proposals, before + 2);
+  EXPECT_EQ(TimeToLive(1, /*keys=*/true).keys_size(), 1);
+}
+
 TEST_F(LeaseServiceTest, TimeToLiveTellsSecondsAndKeys) {
   ASSERT_TRUE(Grant(1, 60).ok());
   Put("b", 1);
