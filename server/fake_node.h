@@ -72,7 +72,6 @@ class FakeNode final : public Node {
   void Propose(CommandKind kind, std::string_view body, ProposeDone done) override {
     ++proposals;
     const std::string copy(body);
-    if (before_entry) before_entry(kind);
     done(Apply(kind, copy));
   }
   // Applies at once, as if it were the next entry.
@@ -168,8 +167,6 @@ class FakeNode final : public Node {
   // The clock of the leases.
   lease::Milliseconds now_ms = 0;
   int proposals = 0;
-  // What other members have done by the time a proposal becomes an entry.
-  std::function<void(CommandKind)> before_entry;
   int barriers = 0;
   int pooled = 0;
   std::vector<Revision> waited_compacted;

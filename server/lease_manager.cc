@@ -40,6 +40,7 @@ void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> up
   {
     base::MutexLock lock(mutex_);
     lessor_.Update(applied, updates, Now());
+    LookAtEndsLocked(answers);
     if (!waiting_.empty()) {
       for (const lease::LeaseUpdate& update : updates) {
         RetryLocked(update.id, answers);
@@ -94,18 +95,16 @@ void LeaseManager::Tick() {
   bool is_looking = false;
   {
     base::MutexLock lock(mutex_);
-    if (waiting_.empty()) return;
+    LookAtEndsLocked(answers);
     is_looking = is_looking_;
     const Milliseconds now_ms = Now();
-    const bool has_leader = lessor_.is_primary() || leader_ != MemberId(0);
-    const api::Error error = has_leader ? api::Error::kTimeout : api::Error::kNoLeader;
     for (auto it = waiting_.begin(); it != waiting_.end();) {
       std::vector<Waiter> stay;
       for (Waiter& waiter : it->second) {
         if (waiter.expires_ms > now_ms) {
           stay.push_back(std::move(waiter));
         } else {
-          answers.emplace_back(std::move(waiter.done), api::ToStatus(error));
+          answers.emplace_back(std::move(waiter.done), LatenessLocked());
           --waiters_;
         }
       }
@@ -120,7 +119,7 @@ void LeaseManager::Tick() {
   }
   Give(std::move(answers));
   for (const LeaseId id : unanswered) AskLeader(id);
-  if (!is_looking) LookBehindBarrier(unanswered);
+  if (!is_looking && !unanswered.empty()) LookBehindBarrier(unanswered);
 }
 
 void LeaseManager::AskLeader(LeaseId id) {
@@ -348,6 +347,55 @@ void LeaseManager::RetryAllLocked(Answers& answers) {
   for (const LeaseId id : ids) RetryLocked(id, answers);
 }
 
+void LeaseManager::AwaitEnd(const lease::LeaseName& name, RenewDone done) {
+  std::optional<absl::StatusOr<int64_t>> answer;
+  {
+    base::MutexLock lock(mutex_);
+    const std::optional<int64_t> keys_left = KeysLeftLocked(name);
+    if (stopped_) {
+      answer = api::ToStatus(api::Error::kServerStopped);
+    } else if (!keys_left.has_value()) {
+      answer = 0;
+    } else if (awaiting_end_.size() == kEndsAwaitedMax) {
+      answer = api::ToStatus(api::Error::kTooManyRequests);
+    } else {
+      awaiting_end_.push_back({name, std::move(done), *keys_left, Now() + options_.wait.count()});
+    }
+  }
+  if (answer.has_value()) std::move(done)(*std::move(answer));
+}
+
+std::optional<int64_t> LeaseManager::KeysLeftLocked(const lease::LeaseName& name) const {
+  const std::optional<lease::LeaseView> view = lessor_.Find(name.id, Now());
+  if (!view.has_value() || view->facts.granted != name.granted) return std::nullopt;
+  return view->facts.key_count;
+}
+
+void LeaseManager::LookAtEndsLocked(Answers& answers) {
+  if (awaiting_end_.empty()) return;
+  const Milliseconds now_ms = Now();
+  std::erase_if(awaiting_end_, [&](EndWaiter& waiter) {
+    const std::optional<int64_t> keys_left = KeysLeftLocked(waiter.name);
+    if (!keys_left.has_value()) {
+      answers.emplace_back(std::move(waiter.done), 0);
+    } else if (*keys_left != waiter.keys_left) {
+      waiter.keys_left = *keys_left;
+      waiter.expires_ms = now_ms + options_.wait.count();
+      return false;
+    } else if (waiter.expires_ms > now_ms) {
+      return false;
+    } else {
+      answers.emplace_back(std::move(waiter.done), LatenessLocked());
+    }
+    return true;
+  });
+}
+
+absl::Status LeaseManager::LatenessLocked() const {
+  const bool has_leader = lessor_.is_primary() || leader_ != MemberId(0);
+  return api::ToStatus(has_leader ? api::Error::kTimeout : api::Error::kNoLeader);
+}
+
 std::optional<lease::LeaseView> LeaseManager::Find(LeaseId id) const {
   base::MutexLock lock(mutex_);
   return lessor_.Find(id, Now());
@@ -398,6 +446,10 @@ void LeaseManager::Stop() {
         answers.emplace_back(std::move(waiter.done), api::ToStatus(api::Error::kServerStopped));
       }
     }
+    for (EndWaiter& waiter : awaiting_end_) {
+      answers.emplace_back(std::move(waiter.done), api::ToStatus(api::Error::kServerStopped));
+    }
+    awaiting_end_.clear();
     waiting_.clear();
     waiters_ = 0;
   }

@@ -52,6 +52,8 @@ struct LeaseManagerOptions {
 
 class LeaseManager {
  public:
+  // Revocations that wait for an end: each is looked at whenever something is applied.
+  static constexpr size_t kEndsAwaitedMax = 1000;
   // Keepalives that wait: each holds its stream, some 11 KB of the transport's.
   static constexpr size_t kWaitersMax = 20'000;
   // Leases looked up under one lock: some ten microseconds.
@@ -94,6 +96,10 @@ class LeaseManager {
   std::optional<int64_t> Renew(LeaseId id);
   // Renews as soon as it can be answered, at once too.
   void RenewLater(LeaseId id, RenewDone done);
+  // Has `done` called when the named lease, which is ending, has gone, at once if it has: with 0,
+  // or why that cannot be told: UNAVAILABLE "request timed out" when none of its keys has gone for
+  // as long as a keepalive waits, "no leader" or "server stopped", "too many requests".
+  void AwaitEnd(const lease::LeaseName& name, RenewDone done);
   std::optional<lease::LeaseView> Find(LeaseId id) const;
   // Those of `ids` that are there, in their order, all as of `now_ms` (a recent Now). Takes the
   // lock for a few hundred at a time, so that renewals pass between.
@@ -116,6 +122,12 @@ class LeaseManager {
     RenewDone done;
     lease::Milliseconds expires_ms = 0;
   };
+  struct EndWaiter {
+    lease::LeaseName name;
+    RenewDone done;
+    int64_t keys_left = 0;  // When some of them went last.
+    lease::Milliseconds expires_ms = 0;
+  };
   using Answers = std::vector<std::pair<RenewDone, absl::StatusOr<int64_t>>>;
 
   // As Renew; whether it may say that there is no such lease.
@@ -128,6 +140,13 @@ class LeaseManager {
   bool AnswerLocked(LeaseId id, uint64_t last, int64_t ttl_s, Answers& answers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryAllLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The keys that the named lease has left; none when it has gone.
+  std::optional<int64_t> KeysLeftLocked(const lease::LeaseName& name) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Looks again for everyone who awaits an end; who can be answered is moved to `answers`.
+  void LookAtEndsLocked(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What who has waited too long is told.
+  absl::Status LatenessLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Asks the leader on behalf of all who wait for `id` now, unless it is being asked.
   void AskLeader(LeaseId id);
   // `generation`: that of the leader who was asked. What one of before says counts no more.
@@ -151,6 +170,7 @@ class LeaseManager {
   lease::Lessor lessor_ ABSL_GUARDED_BY(mutex_);
   // Each list in the order they came; ids in theirs, so that what waits is answered in one order.
   std::map<LeaseId, std::vector<Waiter>> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::vector<EndWaiter> awaiting_end_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
   MemberId leader_ ABSL_GUARDED_BY(mutex_);
   // One more with each other leader.

@@ -54,6 +54,66 @@ class LeaseManagerTest : public testing::Test {
 
 using Answers = std::vector<std::string>;
 
+// A revocation in pieces: it waits for as long as they come, and for its own grant alone.
+TEST_F(LeaseManagerTest, AwaitsAnEnd) {
+  Lead();
+  const auto await = [this] {
+    manager_.AwaitEnd({kId, facts_.granted}, [this](const absl::StatusOr<int64_t>& gone) {
+      answers_.push_back(gone.ok() ? "gone" : std::string(base::Message(gone.status())));
+    });
+  };
+  const auto begin_end = [this] {
+    Grant(10);
+    facts_.ttl_s = 0;
+    facts_.key_count = 300;
+    Tell();
+  };
+  begin_end();
+  await();
+  // Each piece is worth a wait of its own.
+  for (int piece = 0; piece < 2; ++piece) {
+    now_ms_ += 6999;
+    manager_.Tick();
+    facts_.key_count -= 100;
+    Tell();
+  }
+  EXPECT_EQ(answers_, Answers{});
+  End();
+  EXPECT_EQ(answers_, Answers{"gone"});
+  await();
+  EXPECT_EQ(answers_, (Answers{"gone", "gone"})) << "at once";
+
+  // The id is another lease's before anyone has looked.
+  answers_.clear();
+  begin_end();
+  await();
+  Grant(10);
+  EXPECT_EQ(answers_, Answers{"gone"});
+
+  answers_.clear();
+  begin_end();
+  await();
+  now_ms_ += 7001;
+  manager_.Tick();
+  EXPECT_EQ(answers_, Answers{"etcdserver: request timed out"});
+  answers_.clear();
+  await();
+  manager_.Stop();
+  await();
+  EXPECT_EQ(answers_, Answers(2, "etcdserver: server stopped"));
+}
+
+TEST_F(LeaseManagerTest, NoMoreEndsAreAwaitedThanAreLookedAt) {
+  Grant(10);
+  int refused = 0;
+  for (size_t i = 0; i <= LeaseManager::kEndsAwaitedMax; ++i) {
+    manager_.AwaitEnd({kId, facts_.granted}, [&](const absl::StatusOr<int64_t>& gone) {
+      refused += gone.status() == api::ToStatus(api::Error::kTooManyRequests);
+    });
+  }
+  EXPECT_EQ(refused, 1);
+}
+
 TEST_F(LeaseManagerTest, RenewsAtOnceWhenItCan) {
   Lead();
   Grant(10);

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "api/errors.h"
-#include "api/internal.pb.h"
 #include "base/status.h"
 #include "server/command.h"
 #include "server/leader_loss.h"
@@ -169,39 +168,21 @@ void LeaseService::Revoke(std::unique_ptr<UnaryCall> call) {
       CommandKind::kLeaseRevoke, request.SerializeAsString(),
       [this, id, call = std::move(call)](Node::Outcome outcome) mutable {
         if (!outcome.status.ok()) return call->Finish(std::move(outcome.status));
-        if (const auto ending = FindEnding(id)) return RevokeRest(*ending, std::move(call));
+        const std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
+        if (view.has_value() && view->facts.is_ending()) {
+          return AnswerAtEnd({id, view->facts.granted}, std::move(call));
+        }
         call->Finish(WithHeader(context_.Header(outcome.revision), outcome.response));
       });
 }
 
-std::optional<lease::LeaseName> LeaseService::FindEnding(LeaseId id) const {
-  const std::optional<lease::LeaseView> view = context_.node.leases().Find(id);
-  if (!view.has_value() || !view->facts.is_ending()) return std::nullopt;
-  return lease::LeaseName{id, view->facts.granted};
-}
-
-// One entry deletes so many keys at most (lease_apply.h). These name the grant: the leader has the
-// keys of an ending lease deleted too, and once it has come first, the id may be another lease's.
-// What was proposed under an old term does nothing, and is proposed again.
-void LeaseService::RevokeRest(const lease::LeaseName& name, std::unique_ptr<UnaryCall> call) {
-  if (IsAbandoned(context_, *call)) {
-    return call->Finish(ReadError(*call, absl::CancelledError()));
-  }
-  cairn::internal::LeaseBatch batch;
-  batch.set_term(context_.node.status().term.value());
-  cairn::internal::LeaseBatch::Lease& lease = *batch.add_leases();
-  lease.set_id(name.id.value());
-  lease.set_granted_index(name.granted.value());
-  context_.node.Propose(
-      CommandKind::kLeaseExpire, batch.SerializeAsString(),
-      [this, name, call = std::move(call)](Node::Outcome outcome) mutable {
-        if (!outcome.status.ok()) {
-          return call->Finish(std::move(outcome.status));
-        }
-        if (FindEnding(name.id) == name) {
-          return RevokeRest(name, std::move(call));
-        }
-        call->Finish(WithHeader(context_.Header(outcome.revision), outcome.response));
+// One entry deletes so many keys at most (lease_apply.h). The rest is the leader's to propose, for
+// one alone: pieces of two would only stand in the way of everybody's writes.
+void LeaseService::AnswerAtEnd(const lease::LeaseName& name, std::unique_ptr<UnaryCall> call) {
+  context_.node.leases().AwaitEnd(
+      name, [this, call = std::move(call)](absl::StatusOr<int64_t> gone) mutable {
+        if (!gone.ok()) return call->Finish(std::move(gone).status());
+        call->Finish(WithHeader(context_.HeaderNow(), ""));
       });
 }
 

@@ -32,10 +32,8 @@ class LeaseService {
  private:
   void Grant(std::unique_ptr<rpc::UnaryCall> call);
   void Revoke(std::unique_ptr<rpc::UnaryCall> call);
-  // Has an ending lease's next keys deleted until there are none, then answers.
-  void RevokeRest(const lease::LeaseName& name, std::unique_ptr<rpc::UnaryCall> call);
-  // The lease that is ending under this id, if one is.
-  std::optional<lease::LeaseName> FindEnding(LeaseId id) const;
+  // Answers once the leader has had the last keys of an ending lease deleted.
+  void AnswerAtEnd(const lease::LeaseName& name, std::unique_ptr<rpc::UnaryCall> call);
   void KeepAlive(std::shared_ptr<rpc::StreamCall> call);
   void TimeToLive(std::unique_ptr<rpc::UnaryCall> call);
   // Asks the leader for what only it knows, if this member does not lead, then answers.
