@@ -10,46 +10,19 @@
 
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
-#include "mvcc/store.h"
+#include "mvcc/store_fixture.h"
 
 namespace cairn::mvcc {
 namespace {
 
 using ::testing::ElementsAre;
 
-class EventReaderTest : public ::testing::Test {
+class EventReaderTest : public StoreTest {
  protected:
-  EventReaderTest() {
-    auto store = Store::Open(disk_.Open(), {.identity = {ClusterId(1), MemberId(2)}});
-    EXPECT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-  }
-
-  template <typename Work>
-  void Txn(const Work& work) {
-    Batch batch = store_->BeginBatch();
-    WriteTxn txn = batch.BeginTxn();
-    work(txn);
-    txn.Commit();
-    ASSERT_TRUE(batch.Commit({Index(++index_), Term(1)}).ok());
-  }
-  void Put(std::string_view key, std::string_view value) {
-    Txn([&](WriteTxn& txn) { ASSERT_TRUE(txn.Put(key, value, LeaseId()).ok()); });
-  }
-  void Compact(int64_t revision) {
-    {
-      Batch batch = store_->BeginBatch();
-      ASSERT_TRUE(batch.SetCompactWatermark(Revision(revision)).ok());
-      ASSERT_TRUE(batch.Commit({Index(++index_), Term(1)}).ok());
-    }
-    for (;;) {
-      const auto step = store_->FindRemovalStep(100);
-      ASSERT_TRUE(step.ok()) << step.status();
-      if (step->empty()) return;
-      Batch removal = store_->BeginBatch();
-      ASSERT_TRUE(*removal.ApplyRemoval(*step));
-      ASSERT_TRUE(removal.Commit({Index(index_), Term(1)}).ok());
-    }
+  // And removes what that leaves behind.
+  void CompactAndRemove(int64_t revision) {
+    ASSERT_TRUE(Compact(revision).ok());
+    Remove(100);
   }
 
   // "kind key main/sub (previous value)" each.
@@ -75,9 +48,6 @@ class EventReaderTest : public ::testing::Test {
     return lines_;
   }
 
-  MemDisk disk_;
-  std::unique_ptr<Store> store_;
-  uint64_t index_ = 0;
   std::vector<std::string> lines_;
   absl::StatusOr<Revision> through_;
 };
@@ -117,7 +87,7 @@ TEST_F(EventReaderTest, CompactionHidesWhatLiesBelow) {
   Put("a", "1");
   Put("a", "2");
   Put("a", "3");
-  Compact(3);
+  CompactAndRemove(3);
   EXPECT_THAT(Read(2), ElementsAre());
   EXPECT_TRUE(IsCompacted(through_.status())) << through_.status();
   // The watermark's own revision is still told, without what it replaced.
@@ -128,7 +98,7 @@ TEST_F(EventReaderTest, CompactionHidesWhatLiesBelow) {
 TEST_F(EventReaderTest, ADeletionAtTheWatermarkIsTold) {
   Put("a", "1");
   Txn([](WriteTxn& txn) { ASSERT_TRUE(txn.Delete("a").ok()); });
-  Compact(3);
+  CompactAndRemove(3);
   EXPECT_THAT(Read(3), ElementsAre("delete a 3/0"));
 }
 

@@ -11,39 +11,13 @@
 #include "mvcc/history.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/removal_turns.h"
-#include "mvcc/store.h"
+#include "mvcc/store_fixture.h"
 
 namespace cairn::mvcc {
 namespace {
 
-class HashTest : public ::testing::Test {
+class HashTest : public StoreTest {
  protected:
-  HashTest() {
-    auto store =
-        Store::Open(disk_.Open(), {.identity = {.cluster = ClusterId(1), .member = MemberId(1)}});
-    EXPECT_TRUE(store.ok());
-    store_ = *std::move(store);
-  }
-
-  template <typename Work>
-  void Txn(const Work& work) {
-    Batch batch = store_->BeginBatch();
-    WriteTxn txn = batch.BeginTxn();
-    work(txn);
-    txn.Commit();
-    Commit(batch);
-  }
-  void Put(std::string_view key, std::string_view value) {
-    Txn([&](WriteTxn& txn) { ASSERT_TRUE(txn.Put(key, value, LeaseId(0)).ok()); });
-  }
-  void Delete(std::string_view key) {
-    Txn([&](WriteTxn& txn) { ASSERT_TRUE(txn.Delete(key).ok()); });
-  }
-  void Compact(int64_t revision) {
-    Batch batch = store_->BeginBatch();
-    ASSERT_TRUE(batch.SetCompactWatermark(Revision(revision)).ok());
-    Commit(batch);
-  }
   // One step of removal; false at the end.
   bool RemoveSome() {
     const auto step = store_->FindRemovalStep(1);
@@ -51,20 +25,15 @@ class HashTest : public ::testing::Test {
     if (step->empty()) return false;
     Batch batch = store_->BeginBatch();
     EXPECT_TRUE(*batch.ApplyRemoval(*step));
-    Commit(batch);
+    EXPECT_TRUE(batch.Commit(Next()).ok());
     return true;
   }
-  void Commit(Batch& batch) { EXPECT_TRUE(batch.Commit({Index(++index_), Term(1)}).ok()); }
 
   uint32_t Hash(int64_t at = 0) {
     const auto result = store_->HashKv(Revision(at));
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? result->hash : 0;
   }
-
-  MemDisk disk_;
-  std::unique_ptr<Store> store_;
-  uint64_t index_ = 0;
 };
 
 TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
@@ -82,12 +51,12 @@ TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
     ASSERT_TRUE(*txn.Delete("a"));
   });
   EXPECT_EQ(Hash(), 2011014565u);
-  Compact(5);
+  ASSERT_TRUE(Compact(5).ok());
   do {
     EXPECT_EQ(Hash(), 3673008953u);
     EXPECT_EQ(Hash(6), 3051472u);
   } while (RemoveSome());
-  Compact(6);
+  ASSERT_TRUE(Compact(6).ok());
   do {
     EXPECT_EQ(Hash(7), 3673008953u);
   } while (RemoveSome());
@@ -95,7 +64,7 @@ TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
   EXPECT_EQ(Hash(), 547651659u);
   Put("z", "1");  // 9
   Delete("z");    // 10
-  Compact(9);
+  ASSERT_TRUE(Compact(9).ok());
   // Nothing lives: what the finished compaction keeps counts.
   do {
     EXPECT_EQ(Hash(), 3794292878u);
@@ -108,7 +77,7 @@ TEST_F(HashTest, EqualsEtcdsValueThroughoutAHistoryHoweverFarRemovalHasCome) {
 // Threads that hash one after the other, so that some hash is always under way.
 TEST_F(HashTest, HashesInALoopLeaveRemovalItsTurn) {
   for (int i = 0; i < 2000; ++i) Put("k", std::to_string(i));
-  Compact(2001);
+  ASSERT_TRUE(Compact(2001).ok());
   std::atomic<bool> is_done = false;
   std::vector<std::thread> hashers;
   for (int i = 0; i < 2; ++i) {
@@ -125,7 +94,7 @@ TEST_F(HashTest, HashesInALoopLeaveRemovalItsTurn) {
     }
     Batch batch = store_->BeginBatch();
     ASSERT_TRUE(batch.ApplyRemoval(*step).ok());
-    Commit(batch);
+    EXPECT_TRUE(batch.Commit(Next()).ok());
   }
   is_done = true;
   for (std::thread& hasher : hashers) hasher.join();
@@ -160,7 +129,7 @@ TEST(RemovalTurnsTest, AWaitingRemovalGoesBeforeTheNextHold) {
 TEST_F(HashTest, AnswersWithWhatItStoodAt) {
   Put("a", "1");
   Put("a", "2");
-  Compact(2);
+  ASSERT_TRUE(Compact(2).ok());
   const auto result = store_->HashKv(Revision(3));
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->compact_revision, Revision(2));
@@ -175,7 +144,7 @@ TEST_F(HashTest, WindowsOfAnySizeGiveOneValue) {
     for (const char* key : {"a", "b", "c", "d", "e"}) Put(key, std::to_string(round));
     Delete("b");
   }
-  Compact(20);
+  ASSERT_TRUE(Compact(20).ok());
   ASSERT_TRUE(store_->Flush().ok());
   store_.reset();
   const auto backend = disk_.Open();
@@ -190,7 +159,7 @@ TEST_F(HashTest, WindowsOfAnySizeGiveOneValue) {
 
 TEST_F(HashTest, EndsWhereverItIsToldTo) {
   for (int i = 0; i < 4 * kRowsBetweenLooks; ++i) Put(std::to_string(i % 1000), "value");
-  Compact(2 * kRowsBetweenLooks);
+  ASSERT_TRUE(Compact(2 * kRowsBetweenLooks).ok());
   int looks = 0;
   const auto count = [&looks] {
     ++looks;
@@ -229,7 +198,7 @@ TEST_F(HashTest, OfWhatLivesIsTheSameWhateverHasHappenedSince) {
   Put("c", "2");
   EXPECT_NE(live_hash(9), before);
   EXPECT_EQ(live_hash(6), before);
-  Compact(6);
+  ASSERT_TRUE(Compact(6).ok());
   do {
     EXPECT_EQ(live_hash(6), before);
   } while (RemoveSome());
@@ -250,10 +219,7 @@ TEST_F(HashTest, OfWhatLivesSeesARowOfTheLatestValuesThatHistoryDoesNot) {
   const auto batch = backend->NewBatch();
   batch->Put(Family::kKeys, "b", row);
   ASSERT_TRUE(backend->Write(*batch).ok());
-  auto store = Store::Open(std::move(backend),
-                           {.identity = {.cluster = ClusterId(1), .member = MemberId(1)}});
-  ASSERT_TRUE(store.ok());
-  store_ = *std::move(store);
+  store_ = OpenStore(std::move(backend));
   const auto after = store_->HashKv(kCurrent, LiveKeys::kHash);
   ASSERT_TRUE(after.ok());
   EXPECT_EQ(after->hash, before->hash);
@@ -266,7 +232,7 @@ TEST_F(HashTest, OfTheWholeContentIsThatOfWhatLives) {
   Put("b", "1");
   EXPECT_NE(*store_->Hash(), before);
   const uint32_t after = *store_->Hash();
-  Compact(3);
+  ASSERT_TRUE(Compact(3).ok());
   while (RemoveSome()) {
   }
   EXPECT_EQ(*store_->Hash(), after);

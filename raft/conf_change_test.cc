@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "raft/random.h"
+#include "base/random.h"
 #include "raft/test_cluster.h"
 
 namespace cairn::raft {
@@ -82,7 +82,7 @@ TEST(ConfChange, ValidationNamesTheBrokenRule) {
 // (checked the dumb way: the largest set that avoids a majority of one side is no majority of the
 // other).
 TEST(ConfChange, RandomWalksStayLegal) {
-  Random random(7);
+  base::Random random(7);
   Configuration now = DecodeConfiguration("voters=1,2,3");
   for (int i = 0; i < 20'000; ++i) {
     std::vector<MemberChange> changes;

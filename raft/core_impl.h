@@ -15,11 +15,11 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/random.h"
 #include "raft/core.h"
 #include "raft/log.h"
 #include "raft/messages.h"
 #include "raft/progress.h"
-#include "raft/random.h"
 #include "raft/read_index.h"
 #include "raft/ready.h"
 #include "raft/types.h"
@@ -172,7 +172,7 @@ class Core::Impl {
   void LookForLostAppends(MemberId id, Progress& peer);
 
   const CoreOptions options_;
-  Random random_;
+  base::Random random_;
   Term term_;
   MemberId vote_;
   Role role_;

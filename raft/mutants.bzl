@@ -34,8 +34,8 @@ def _object(name, source):
         visibility = ["//visibility:private"],
         deps = [
             ":interface",
-            ":random",
             "//base:check",
+            "//base:random",
         ],
         # The users of these symbols know only the interface.
         alwayslink = True,

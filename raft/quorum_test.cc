@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "raft/random.h"
+#include "base/random.h"
 
 namespace cairn::raft {
 namespace {
@@ -140,7 +140,7 @@ VoteResult DumbVote(const Configuration& configuration,
 }
 
 TEST(Quorum, AgreesWithTheDumbOracle) {
-  Random random(20'240);
+  base::Random random(20'240);
   for (int i = 0; i < 50'000; ++i) {
     Configuration configuration;
     std::map<MemberId, uint64_t> values;

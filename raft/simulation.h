@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "raft/random.h"
+#include "base/random.h"
 #include "raft/test_cluster.h"
 
 namespace cairn::raft {
@@ -78,7 +78,7 @@ class Simulation {
   bool IsSettled();
   std::string DescribeMembers();
 
-  Random random_;
+  base::Random random_;
   Temper temper_;
   std::unique_ptr<TestCluster> cluster_;
   uint64_t members_max_ = 0;

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace cairn::watch {
 
@@ -31,23 +32,6 @@ struct Interval {
   }
 
   friend bool operator==(const Interval&, const Interval&) = default;
-};
-
-// The priorities that a seed gives: SplitMix64, any sequence without pattern keeps a treap flat.
-class PriorityGenerator {
- public:
-  explicit PriorityGenerator(uint64_t seed) : state_(seed) {}
-
-  uint32_t Next() {
-    state_ += 0x9e3779b97f4a7c15;
-    uint64_t mixed = state_;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
-    return static_cast<uint32_t>(mixed >> 32);
-  }
-
- private:
-  uint64_t state_;
 };
 
 template <typename Value>
@@ -87,7 +71,7 @@ class IntervalIndex {
 
   // `interval` is not in the index yet (checked).
   void Insert(const Interval& interval, Value value) {
-    auto node = std::make_unique<Node>(interval, std::move(value), priorities_.Next());
+    auto node = std::make_unique<Node>(interval, std::move(value), NextPriority());
     Insert(root_, std::move(node));
     ++size_;
   }
@@ -105,6 +89,8 @@ class IntervalIndex {
   }
 
  private:
+  uint32_t NextPriority() { return static_cast<uint32_t>(priorities_.Next() >> 32); }
+
   struct Node {
     Node(const Interval& range, Value content, uint32_t rank)
         : interval(range), highest(range.limit), priority(rank), value(std::move(content)) {}
@@ -216,7 +202,8 @@ class IntervalIndex {
 
   Link root_;
   size_t size_ = 0;
-  PriorityGenerator priorities_;
+  // Any sequence without pattern keeps a treap flat.
+  base::Random priorities_;
 };
 
 }  // namespace cairn::watch

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
+
 namespace cairn::watch {
 namespace {
 
@@ -116,9 +118,10 @@ size_t HeightWith(uint64_t seed, const std::vector<std::string>& keys) {
 // What a client could do if it knew the seed, and cannot do to another.
 TEST(IntervalIndex, RangesChosenForOneSeedAreAnyRangesForAnother) {
   constexpr size_t kRanges = 3000;
-  PriorityGenerator generator(7);
+  base::Random generator(7);
   std::vector<uint32_t> priorities;
-  for (size_t i = 0; i < kRanges; ++i) priorities.push_back(generator.Next());
+  for (size_t i = 0; i < kRanges; ++i)
+    priorities.push_back(static_cast<uint32_t>(generator.Next() >> 32));
   const std::vector<std::string> keys = KeysForAChain(priorities);
   EXPECT_EQ(HeightWith(7, keys), kRanges);
   // A random search tree of so many nodes is about 30 high.

@@ -18,8 +18,8 @@
 #include "api/peer.pb.h"
 #include "base/ids.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "raft/messages.h"
-#include "raft/random.h"
 #include "server/peer/transport.h"
 #include "server/rpc/client.h"
 
@@ -80,7 +80,7 @@ class PeerTransport::Link final : public std::enable_shared_from_this<PeerTransp
   mutable base::Mutex mutex_;
   std::vector<std::string> authorities_ ABSL_GUARDED_BY(mutex_);
   size_t next_authority_ ABSL_GUARDED_BY(mutex_) = 0;
-  raft::Random random_ ABSL_GUARDED_BY(mutex_);
+  base::Random random_ ABSL_GUARDED_BY(mutex_);
 
   std::shared_ptr<rpc::ClientConnection> connection_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<rpc::ClientStream> stream_ ABSL_GUARDED_BY(mutex_);  // Null: none.

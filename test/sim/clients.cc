@@ -431,7 +431,7 @@ void Clients::SawCrash(const Member& member) {
 // --- Watches ---
 
 void Clients::Watch() {
-  raft::Random& random = cluster_.random();
+  base::Random& random = cluster_.random();
   if (watchers_.size() < temper_.watches) {
     Watcher watcher;
     watcher.key = RandomKey();

@@ -21,10 +21,10 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/random.h"
 #include "mvcc/mem_backend.h"
 #include "raft/invariants.h"
 #include "raft/messages.h"
-#include "raft/random.h"
 #include "raft/ready.h"
 #include "test/sim/clients.h"
 #include "test/sim/counts.h"
@@ -73,7 +73,7 @@ class Cluster final : private World {
   // How long a message takes now.
   Microseconds Delay();
   bool Chance(uint64_t percent) { return random_.Below(100) < percent; }
-  raft::Random& random() { return random_; }
+  base::Random& random() { return random_; }
   const Temper& temper() const { return temper_; }
   Counts& counts() { return counts_; }
   const History& history() const { return history_; }
@@ -209,7 +209,7 @@ class Cluster final : private World {
   void SawMessage(Member& member, watch::StreamId stream, const watch::Message& message) override;
   void Violated(Member& member, std::string what) override;
 
-  raft::Random random_;
+  base::Random random_;
   const Temper temper_;
   const bool tells_story_;
   Scheduler scheduler_;

@@ -7,13 +7,13 @@ namespace cairn::sim {
 namespace {
 
 // In 1,000.
-uint64_t Permille(raft::Random& random, uint64_t most) {
+uint64_t Permille(base::Random& random, uint64_t most) {
   return random.Below(3) == 0 ? 0 : random.Below(most);
 }
 
-bool Chance(raft::Random& random, uint64_t percent) { return random.Below(100) < percent; }
+bool Chance(base::Random& random, uint64_t percent) { return random.Below(100) < percent; }
 
-void DrawNode(raft::Random& random, Temper& temper) {
+void DrawNode(base::Random& random, Temper& temper) {
   raft::CoreOptions& raft = temper.node.raft;
   raft.election_timeout_ticks = 3 + static_cast<uint32_t>(random.Below(8));
   raft.heartbeat_ticks = 1;
@@ -25,7 +25,7 @@ void DrawNode(raft::Random& random, Temper& temper) {
   raft.uncommitted_bytes_max = 20'000;
 }
 
-void DrawDisks(raft::Random& random, Temper& temper) {
+void DrawDisks(base::Random& random, Temper& temper) {
   temper.sync = 100 + static_cast<Microseconds>(random.Below(10 * kMillisecond));
   temper.apply = 50 + static_cast<Microseconds>(random.Below(5 * kMillisecond));
   temper.segment_bytes = Chance(random, 70) ? 4096 : 16'384;
@@ -38,7 +38,7 @@ void DrawDisks(raft::Random& random, Temper& temper) {
 
 }  // namespace
 
-Temper DrawTemper(raft::Random& random) {
+Temper DrawTemper(base::Random& random) {
   Temper temper;
   constexpr std::array<size_t, 10> kSizes = {1, 2, 3, 3, 3, 3, 4, 5, 5, 5};
   temper.members = kSizes.at(random.Below(kSizes.size()));

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "raft/random.h"
+#include "base/random.h"
 #include "server/node_core.h"
 #include "test/sim/scheduler.h"
 #include "wal/types.h"
@@ -68,7 +68,7 @@ struct Temper {
   Microseconds election_timeout() const { return kTick * node.raft.election_timeout_ticks; }
 };
 
-Temper DrawTemper(raft::Random& random);
+Temper DrawTemper(base::Random& random);
 
 }  // namespace cairn::sim
 

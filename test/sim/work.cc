@@ -14,7 +14,7 @@ namespace {
 // Entries that one batch of the applier holds at most.
 constexpr uint64_t kApplyMax = 12;
 
-Microseconds Jitter(raft::Random& random, Microseconds mean) {
+Microseconds Jitter(base::Random& random, Microseconds mean) {
   return mean / 2 + static_cast<Microseconds>(random.Below(static_cast<uint64_t>(mean) + 1));
 }
 

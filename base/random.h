@@ -1,13 +1,13 @@
-// The core's only source of chance: a small generator, seeded by the caller.
+// A small source of chance, seeded by the caller.
 //
 // SplitMix64: every seed is good, neighbouring seeds give unrelated sequences, and the same seed
 // gives the same sequence on every machine, which is what makes a simulated run repeatable.
-#ifndef CAIRN_RAFT_RANDOM_H_
-#define CAIRN_RAFT_RANDOM_H_
+#ifndef CAIRN_BASE_RANDOM_H_
+#define CAIRN_BASE_RANDOM_H_
 
 #include <cstdint>
 
-namespace cairn::raft {
+namespace cairn::base {
 
 class Random {
  public:
@@ -28,6 +28,6 @@ class Random {
   uint64_t state_;
 };
 
-}  // namespace cairn::raft
+}  // namespace cairn::base
 
-#endif  // CAIRN_RAFT_RANDOM_H_
+#endif  // CAIRN_BASE_RANDOM_H_

@@ -1,10 +1,10 @@
-#include "raft/random.h"
+#include "base/random.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-namespace cairn::raft {
+namespace cairn::base {
 namespace {
 
 TEST(Random, IsTheSameEverywhere) {
@@ -28,4 +28,4 @@ TEST(Random, StaysBelowTheLimit) {
 }
 
 }  // namespace
-}  // namespace cairn::raft
+}  // namespace cairn::base
