@@ -27,6 +27,7 @@
 #include "server/fake_node.h"
 #include "server/leader_loss.h"
 #include "server/response_buffer.h"
+#include "server/rpc/eager_call.h"
 #include "server/rpc/fake_call.h"
 
 namespace cairn::server {
@@ -330,43 +331,6 @@ class Journal {
   std::vector<int> writers_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The call of a client so fast that its queue is never full.
-class FastCall final : public rpc::StreamCall {
- public:
-  FastCall(rpc::FakeStreamCall& fake, Journal& journal, int writer)
-      : call_(fake.TakeCall()), journal_(journal), writer_(writer) {}
-
-  bool Write(rpc::SliceList message) override {
-    journal_.Add(writer_);
-    call_->Write(std::move(message));
-    return true;
-  }
-  void SetHighWaterBytes(int64_t /*bytes*/) override {}
-  void OnWritable(std::function<void()> callback) override { callback(); }
-
-  std::string_view path() const override { return call_->path(); }
-  std::optional<std::chrono::steady_clock::time_point> deadline() const override {
-    return call_->deadline();
-  }
-  std::optional<std::string_view> Find(std::string_view key) const override {
-    return call_->Find(key);
-  }
-  std::string_view peer() const override { return call_->peer(); }
-  bool cancelled() const override { return call_->cancelled(); }
-  void OnCancel(std::function<void()> callback) override { call_->OnCancel(std::move(callback)); }
-  void Read(ReadCallback callback) override { call_->Read(std::move(callback)); }
-  void LimitSendTime() override {}
-  int64_t queued_bytes() const override { return call_->queued_bytes(); }
-  void Abort(absl::Status status) override { call_->Abort(std::move(status)); }
-  void AbortNow(absl::Status status) override { call_->AbortNow(std::move(status)); }
-  void Finish(absl::Status status) override { call_->Finish(std::move(status)); }
-
- private:
-  const std::shared_ptr<rpc::StreamCall> call_;
-  Journal& journal_;
-  const int writer_;
-};
-
 // However much a stream has to take and however fast it does: the others are served in between.
 TEST_F(WatchServiceTest, AStreamHasNoMoreThanItsPartOfATurn) {
   constexpr int kWatchers = 10 * WatchService::kMessagesPerTurn;
@@ -376,12 +340,12 @@ TEST_F(WatchServiceTest, AStreamHasNoMoreThanItsPartOfATurn) {
   rpc::FakeStreamCall busy;
   rpc::FakeStreamCall other;
   const auto& start = std::get<rpc::StreamHandler>(*table_.Find(kPath));
-  start(std::make_shared<FastCall>(busy, journal, kBusy));
+  start(std::make_shared<rpc::EagerCall>(busy.TakeCall(), [&journal] { journal.Add(kBusy); }));
   for (int i = 0; i < kWatchers; ++i) {
     Ask(busy, R"(create_request { key: "a" })");
     EXPECT_TRUE(Next(busy).created());
   }
-  start(std::make_shared<FastCall>(other, journal, kOther));
+  start(std::make_shared<rpc::EagerCall>(other.TakeCall(), [&journal] { journal.Add(kOther); }));
   Ask(other, R"(create_request { key: "a" })");
   EXPECT_TRUE(Next(other).created());
   journal.Take();

@@ -18,9 +18,8 @@
 #include "api/rpc.pb.h"
 #include "base/fail_point.h"
 #include "server/log_pins.h"
-#include "server/rpc/call.h"
+#include "server/rpc/eager_call.h"
 #include "server/rpc/fake_call.h"
-#include "server/rpc/slice.h"
 #include "server/snapshot/inspect.h"
 #include "server/snapshot/test_state.h"
 #include "wal/pins.h"
@@ -296,41 +295,6 @@ TEST_F(SaverTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
   ExpectThatWhoTakesNothingIsGivenUp();
 }
 
-// A stream that always has room, and tells of each message.
-class EagerCall final : public rpc::StreamCall {
- public:
-  EagerCall(std::shared_ptr<rpc::StreamCall> call, std::function<void()> on_write)
-      : call_(std::move(call)), on_write_(std::move(on_write)) {}
-
-  std::string_view path() const override { return call_->path(); }
-  std::optional<std::chrono::steady_clock::time_point> deadline() const override {
-    return call_->deadline();
-  }
-  std::optional<std::string_view> Find(std::string_view key) const override {
-    return call_->Find(key);
-  }
-  std::string_view peer() const override { return call_->peer(); }
-  bool cancelled() const override { return call_->cancelled(); }
-  void OnCancel(std::function<void()> callback) override { call_->OnCancel(std::move(callback)); }
-  void Read(ReadCallback callback) override { call_->Read(std::move(callback)); }
-  bool Write(rpc::SliceList message) override {
-    call_->Write(std::move(message));
-    on_write_();
-    return true;
-  }
-  void SetHighWaterBytes(int64_t /*bytes*/) override {}
-  void OnWritable(std::function<void()> callback) override { callback(); }
-  void LimitSendTime() override {}
-  int64_t queued_bytes() const override { return 0; }
-  void Abort(absl::Status status) override { call_->Abort(std::move(status)); }
-  void AbortNow(absl::Status status) override { call_->AbortNow(std::move(status)); }
-  void Finish(absl::Status status) override { call_->Finish(std::move(status)); }
-
- private:
-  const std::shared_ptr<rpc::StreamCall> call_;
-  const std::function<void()> on_write_;
-};
-
 // With a client that keeps the thread busy beside it.
 TEST_F(SaverTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
   // The saver's thread alone reads and turns it while it runs.
@@ -348,7 +312,7 @@ TEST_F(SaverTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
   };
   // It has its turn first, and fills its queue in that.
   saver_->Save(stalled.TakeCall(), "3.7.0");
-  saver_->Save(std::make_shared<EagerCall>(eager.TakeCall(), on_write), "3.7.0");
+  saver_->Save(std::make_shared<rpc::EagerCall>(eager.TakeCall(), on_write), "3.7.0");
   ASSERT_TRUE(eager.WaitStatus().ok()) << eager.WaitStatus();
   saver_->Stop();
   EXPECT_TRUE(absl::IsAborted(stalled.WaitStatus())) << stalled.WaitStatus();
