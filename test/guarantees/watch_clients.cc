@@ -92,7 +92,11 @@ void Watcher::Connect() {
     stream_ = stream.get();
   }
   bool is_connected = true;
-  for (size_t i = 0; i < lanes_.size(); ++i) is_connected = is_connected && Create(i);
+  for (size_t i = 0; i < lanes_.size() && is_connected; ++i) {
+    is_connected = Create(i);
+    // What is promised now says nothing of the next one, however far behind that begins.
+    if (dice_.Draw(4) == 0) AskProgress();
+  }
   if (is_connected) {
     ++connections_;
     Listen(*stream);
@@ -126,6 +130,7 @@ bool Watcher::Create(size_t place) {
   if (!stream_->Write(request)) return false;
   lane.records.back().responses.push_back({.start = lane.next});
   lane.pieces.clear();
+  lane.is_created = false;
   return true;
 }
 
@@ -143,7 +148,10 @@ void Watcher::Listen(Stream& stream) {
   WatchResponse response;
   for (uint64_t taken = 0; taken < patience || final_ != 0; ++taken) {
     if (!stream.Read(&response) || stopping_) return;
-    if (response.created()) continue;
+    if (response.created()) {
+      lanes_[static_cast<size_t>(response.watch_id()) - 1].is_created = true;
+      continue;
+    }
     if (response.canceled()) return Overtaken(response);
     Take(response);
     if (dice_.Draw(kProgressOneIn) == 0) AskProgress();
@@ -186,8 +194,9 @@ void Watcher::Take(const WatchResponse& response) {
   int64_t covered = INT64_MAX;
   for (size_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
-    const bool is_meant =
-        response.watch_id() == kEveryWatcher || response.watch_id() == static_cast<int64_t>(i) + 1;
+    const bool is_meant = response.watch_id() == kEveryWatcher
+                              ? lane.is_created
+                              : response.watch_id() == static_cast<int64_t>(i) + 1;
     if (is_meant) {
       if (taken.events.empty()) {
         lane.promised = std::max(lane.promised, taken.revision);

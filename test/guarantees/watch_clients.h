@@ -83,6 +83,8 @@ class Watcher {
     std::vector<WatchRecord> records;
     int64_t next = 1;
     int64_t promised = 0;
+    // On the stream at hand: it takes part in what is promised there from then on.
+    bool is_created = false;
     // Of a response that has not come to its end.
     std::vector<WatchedEvent> pieces = {};
 
