@@ -187,6 +187,7 @@ bool Hub::HasJoined(Group& group) {
 }
 
 void Hub::JoinFromStep(Group& group) {
+  if (group.in_cohorts == 0) return;
   for (Watcher* const watcher : group.members) {
     if (watcher->cohort == nullptr || !watcher->cohort->is_in_step) continue;
     group.step = step_;

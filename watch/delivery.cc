@@ -15,6 +15,10 @@ constexpr size_t kRetainedAlways = 4;
 // copied, so that what clients do not take costs a few times what they are sent at the most.
 constexpr size_t kPinnedFactor = 4;
 
+// Watchers that are looked at for one progress notification before others have their turn: about
+// as long as a message takes.
+constexpr size_t kTickStep = 1000;
+
 bool IsWanted(const Group& group, const mvcc::Event& event) {
   return event.kind == mvcc::ChangeKind::kDeletion ? !group.variant.skips_deletions
                                                    : !group.variant.skips_puts;
@@ -144,7 +148,6 @@ size_t Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_prev
     if (group.joined == 0) continue;
     if (retained == nullptr) retained = &Retain(*batch);
     Parcel* const parcel = MakeParcel(batch, *retained, group, touched.runs, Revision(0));
-    parcel->waiting = group.joined;
     if (group.last_parcel == nullptr) {
       group.first_parcel = parcel;
     } else {
@@ -153,7 +156,7 @@ size_t Hub::Ingest(std::span<const mvcc::Event> events, PreviousFinder find_prev
     group.last_parcel = parcel;
     for (Watcher* const watcher : group.members) {
       if (!watcher->is_joined) continue;
-      if (watcher->pending == nullptr) watcher->pending = parcel;
+      if (watcher->pending == nullptr) SetPending(*watcher, parcel);
       if (watcher->state == Watcher::State::kSynced) MarkDirty(*watcher);
     }
   }
@@ -188,22 +191,32 @@ Parcel* Hub::MakeParcel(const std::shared_ptr<const EventBatch>& batch, Retained
   parcel->next_in_batch = retained.first;
   if (retained.first != nullptr) retained.first->previous_in_batch = parcel.get();
   retained.first = parcel.get();
-  retained.size_bytes += sizeof(Parcel);
-  retained_bytes_ += sizeof(Parcel);
+  const size_t runs_bytes = runs.size() > 1 ? parcel->runs.capacity() * sizeof(Run) : 0;
+  retained.size_bytes += sizeof(Parcel) + runs_bytes;
+  retained_bytes_ += sizeof(Parcel) + runs_bytes;
   return parcel.release();
+}
+
+void Hub::SetPending(Watcher& watcher, Parcel* parcel) {
+  // First, so that a parcel that comes later than the one before it outlives it.
+  if (parcel != nullptr) ++parcel->waiting;
+  if (Parcel* const before = std::exchange(watcher.pending, parcel)) Release(before);
 }
 
 void Hub::Release(Parcel* parcel) {
   CAIRN_CHECK(parcel->waiting > 0);
   if (--parcel->waiting > 0) return;
-  const std::unique_ptr<Parcel> owned(parcel);
-  if (!parcel->is_history()) {
-    // Who waits for a parcel waits for every later one of the group too, so they end in order.
-    Group& group = *parcel->group;
-    CAIRN_CHECK(group.first_parcel == parcel);
-    group.first_parcel = parcel->next_in_group;
-    if (group.first_parcel == nullptr) group.last_parcel = nullptr;
+  if (parcel->is_history()) return Free(parcel);
+  // Who waits for a parcel waits for every later one of the group too, so they end in order.
+  Group& group = *parcel->group;
+  while (group.first_parcel != nullptr && group.first_parcel->waiting == 0) {
+    Free(std::exchange(group.first_parcel, group.first_parcel->next_in_group));
   }
+  if (group.first_parcel == nullptr) group.last_parcel = nullptr;
+}
+
+void Hub::Free(Parcel* parcel) {
+  const std::unique_ptr<Parcel> owned(parcel);
   Retained& retained = *parcel->retained;
   (parcel->previous_in_batch == nullptr ? retained.first
                                         : parcel->previous_in_batch->next_in_batch) =
@@ -225,7 +238,7 @@ void Hub::DropRetained() {
 
 void Hub::DropParcel(Parcel* parcel) {
   const Group& group = *parcel->group;
-  // The parcel goes with the last who waits for it.
+  // The parcel, the first one of the group if of the present, goes with the last who waits for it.
   for (uint32_t waiting = parcel->waiting, i = 0; waiting > 0; ++i) {
     CAIRN_CHECK(i < group.members.size());
     Watcher& watcher = *group.members[i];
@@ -269,6 +282,9 @@ std::optional<Message> Hub::Take(StreamId id, size_t events_bytes_max) {
     if (std::optional<Message> progress = TakeProgress(*stream); progress.has_value()) {
       return progress;
     }
+  }
+  if (stream->tick_place.has_value()) {
+    if (std::optional<Message> progress = TakeTick(*stream); progress.has_value()) return progress;
   }
   if (stream->dirty.empty()) return std::nullopt;
   if (!stream->progress_marks.empty() && stream->progress_marks.front().countdown > 0) {
@@ -331,8 +347,7 @@ void Hub::TakePresent(Watcher& watcher, size_t bytes_max, Message& message) {
     pinned_bytes += parcel->batch->size_bytes();
     watcher.next = portion.last + 1;
     if (!portion.is_rest) break;
-    watcher.pending = parcel->next_in_group;
-    Release(parcel);
+    SetPending(watcher, parcel->next_in_group);
   }
   Flatten(first_parcel, first, message.revision, pinned_bytes, message);
 }
@@ -344,13 +359,21 @@ Hub::Portion Hub::Cut(const Parcel& parcel, Revision next, size_t bytes_max) {
     return batch.revision(run.end - 1) < next;
   });
   CAIRN_CHECK(begin != parcel.runs.end(), "a parcel without anything to take");
-  Portion portion;
-  portion.runs.assign(begin, parcel.runs.end());
-  portion.runs.front().first = FirstFrom(batch, *begin, next);
-  for (const Run& run : portion.runs) portion.size_bytes += batch.Bytes(encoding, run).size();
-  portion.first = batch.revision(portion.runs.front().first);
   // A response of a few events costs as much as a large one.
-  if (portion.size_bytes > bytes_max + bytes_max / 4) Shorten(batch, encoding, bytes_max, portion);
+  const size_t bytes_enough = bytes_max + bytes_max / 4;
+  Portion portion;
+  portion.first = batch.revision(FirstFrom(batch, *begin, next));
+  for (auto at = begin; at != parcel.runs.end(); ++at) {
+    // It will be cut before this one. (A revision is taken whatever its size.)
+    if (portion.size_bytes > bytes_enough && batch.revision(at->first) != portion.first) {
+      portion.is_rest = false;
+      break;
+    }
+    const Run run = {at == begin ? FirstFrom(batch, *begin, next) : at->first, at->end};
+    portion.runs.push_back(run);
+    portion.size_bytes += batch.Bytes(encoding, run).size();
+  }
+  if (portion.size_bytes > bytes_enough) Shorten(batch, encoding, bytes_max, portion);
   portion.last = batch.revision(portion.runs.back().end - 1);
   return portion;
 }
@@ -436,6 +459,28 @@ void Hub::Split(Watcher& watcher, const Parcel& parcel, const Portion& portion, 
 }
 
 // --- Progress ---
+
+std::optional<Message> Hub::TakeTick(Stream& stream) {
+  auto next = stream.watchers.lower_bound(*stream.tick_place);
+  for (size_t looked_at = 0; next != stream.watchers.end(); ++next) {
+    if (looked_at++ == kTickStep) {
+      stream.tick_place = next->first;
+      List(stream);
+      return std::nullopt;
+    }
+    Watcher& watcher = *next->second;
+    const bool was_sent = watcher.sent_since_tick;
+    if (watcher.progress_notify) watcher.sent_since_tick = false;
+    if (!watcher.progress_notify || was_sent) continue;
+    if (watcher.state != Watcher::State::kSynced || watcher.is_dirty) continue;
+    if (watcher.began_in_future && watcher.next > cursor_) continue;
+    const WatchId id = next->first;
+    stream.tick_place = ++next == stream.watchers.end() ? std::nullopt : std::optional(next->first);
+    return Message{.id = id, .revision = cursor_};
+  }
+  stream.tick_place.reset();
+  return std::nullopt;
+}
 
 bool Hub::IsWithheld(const Stream& stream, Revision revision) const {
   return !stream.future_starts.empty() && stream.future_starts.rbegin()->first > revision;

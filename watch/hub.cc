@@ -245,8 +245,7 @@ void Hub::Leave(Watcher& watcher) {
   CAIRN_CHECK(watcher.is_joined);
   watcher.is_joined = false;
   --watcher.group->joined;
-  Parcel* parcel = std::exchange(watcher.pending, nullptr);
-  while (parcel != nullptr) Release(std::exchange(parcel, parcel->next_in_group));
+  SetPending(watcher, nullptr);
 }
 
 void Hub::MarkDirty(Watcher& watcher) {
@@ -304,6 +303,8 @@ void Hub::Remove(Watcher& watcher) {
   group.members.back()->member_index = watcher.member_index;
   std::swap(group.members[watcher.member_index], group.members.back());
   group.members.pop_back();
+  // A group may have had many for a moment.
+  if (group.members.size() < group.members.capacity() / 4) group.members.shrink_to_fit();
   if (group.members.empty()) {
     range_bytes_ -= group.range_bytes();
     index_.Erase(&group);
@@ -342,16 +343,10 @@ void Hub::Tick(int64_t now_ms) {
     Stream& stream = *Find(progress_due_.begin()->second);
     UnscheduleProgress(stream);
     ScheduleProgress(stream);
-    // Who does not take what it was sent gets no more of it.
-    if (stream.is_blocked) continue;
-    for (const auto& [watch_id, watcher] : stream.watchers) {
-      const bool was_sent = watcher->sent_since_tick;
-      if (watcher->progress_notify) watcher->sent_since_tick = false;
-      if (!watcher->progress_notify || was_sent) continue;
-      if (watcher->state != Watcher::State::kSynced || watcher->is_dirty) continue;
-      if (watcher->began_in_future && watcher->next > cursor_) continue;
-      Say(stream, {.id = watch_id, .revision = cursor_});
-    }
+    // Who does not take what it was sent gets no more of it, and one tick after the other.
+    if (stream.is_blocked || stream.tick_place.has_value()) continue;
+    stream.tick_place = stream.watchers.begin()->first;
+    List(stream);
   }
 }
 

@@ -221,8 +221,8 @@ class Hub {
 
   // -- Time.
 
-  // Sends the progress notifications that are due. `now_ms` never falls. Costs nothing before the
-  // time that next_tick_ms tells, and after it what the streams that are due have of watchers.
+  // Has the progress notifications that are due taken from now on. `now_ms` never falls. Costs
+  // nothing before the time that next_tick_ms tells, and after it the streams that are due.
   void Tick(int64_t now_ms);
   // When Tick has something to do next; none without watchers that asked for progress.
   std::optional<int64_t> next_tick_ms() const;
@@ -273,7 +273,11 @@ class Hub {
   Retained& Retain(const EventBatch& batch);
   Parcel* MakeParcel(const std::shared_ptr<const EventBatch>& batch, Retained& retained,
                      Group& group, std::span<const Run> runs, Revision through);
+  // What the watcher takes next of the present; null: nothing. Releases what that was before.
+  void SetPending(Watcher& watcher, Parcel* parcel);
+  // One less waits for it. Frees what nobody waits for any more.
   void Release(Parcel* parcel);
+  void Free(Parcel* parcel);
   void DropRetained();
   void DropParcel(Parcel* parcel);
 
@@ -290,6 +294,8 @@ class Hub {
                Message& message);
   void Split(Watcher& watcher, const Parcel& parcel, const Portion& portion, Message& message);
   std::optional<Message> TakeProgress(Stream& stream);
+  // The next notification of the tick at hand, if one of the next few watchers is to have one.
+  std::optional<Message> TakeTick(Stream& stream);
   bool IsWithheld(const Stream& stream, Revision revision) const;
   bool IsDelivered(const Stream& stream, Revision revision) const;
   int64_t ProgressPauseMs(const Stream& stream) const;

@@ -153,5 +153,66 @@ TEST(HubMemory, WhatEventsReplacedCountsForTheBounds) {
   EXPECT_EQ(hub.stats().lagging, 1u);
 }
 
+// Txns that change what a watcher wants and what it does not in turn: its part of a batch is not
+// one piece.
+TEST(HubMemory, PiecesOfABatchCountForTheBounds) {
+  if (kHasOwnHeap) GTEST_SKIP() << "not under a sanitizer";
+  const HubOptions options{.retained_bytes_max = size_t{4} << 20};
+  const size_t before = mallinfo2().uordblks;
+  Hub hub(options, Revision(1), 0);
+  const StreamId stopped = hub.OpenStream();
+  for (int i = 0; i < 1000; ++i) {
+    hub.Create(stopped, {.key = "a", .range_end = fmt::format("b{}", i)},
+               {.revision = Revision(1)});
+  }
+  const StreamId other = hub.OpenStream();
+  hub.Create(other, {.key = "z"}, {.revision = Revision(1)});
+  for (const StreamId stream : {stopped, other}) {
+    while (hub.Take(stream).has_value()) {
+    }
+  }
+  hub.SetBlocked(stopped, true);
+  const size_t idle = mallinfo2().uordblks;
+  std::string rows[2];
+  mvcc::AppendKeyValue(rows[0], {.key = "a"});
+  mvcc::AppendKeyValue(rows[1], {.key = "z"});
+  for (int64_t i = 2; i < 50; ++i) {
+    std::vector<mvcc::Event> events;
+    for (int64_t sub = 0; sub < 128; ++sub) {
+      events.push_back({.revision = {Revision(i), sub},
+                        .key = sub % 2 == 0 ? "a" : "z",
+                        .key_value = rows[sub % 2]});
+    }
+    hub.Notify(events, Revision(i), [](const mvcc::Event&, std::string&) { return false; });
+    while (hub.Take(other).has_value()) {
+    }
+    // The newest few batches are kept whatever they hold.
+    EXPECT_LE(mallinfo2().uordblks - idle, 2 * options.retained_bytes_max);
+  }
+  EXPECT_GT(hub.stats().fallen_behind, 0u);
+  EXPECT_LT(idle - before, options.retained_bytes_max);
+}
+
+// Many watchers of one range that came and went.
+TEST(HubMemory, AGroupKeepsNoRoomForThoseWhoLeft) {
+  if (kHasOwnHeap) GTEST_SKIP() << "not under a sanitizer";
+  Hub hub({}, Revision(1), 0);
+  const StreamId stream = hub.OpenStream();
+  const size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < 100; ++i) {
+    const std::string key = fmt::format("{}", i);
+    for (int64_t j = 0; j < 1000; ++j) {
+      hub.Create(stream, {.id = WatchId(1000 * i + j + 1), .key = key}, {.revision = Revision(1)});
+    }
+    for (int64_t j = 1; j < 1000; ++j) {
+      hub.Cancel(stream, WatchId(1000 * i + j + 1), Revision(1));
+    }
+    while (hub.Take(stream).has_value()) {
+    }
+  }
+  EXPECT_EQ(hub.stats().watchers, 100u);
+  EXPECT_LT(mallinfo2().uordblks - before, size_t{100} << 10);
+}
+
 }  // namespace
 }  // namespace cairn::watch

@@ -313,5 +313,61 @@ TEST(Hub, ATickLooksAtTheStreamsThatAreDue) {
   EXPECT_GE(*hub.next_tick_ms(), now_ms + kIntervalMs);
 }
 
+// Nobody is kept waiting while it looks at the watchers of a stream, and a client that takes none
+// of its notifications has each watcher's once.
+TEST(Hub, ATickIsTakenBitByBitAndWaitsForTheLastOne) {
+  constexpr int kSilent = 5000;
+  Hub hub({.progress_interval_ms = 100}, Revision(1), 0);
+  const mvcc::Published published = {.revision = Revision(1)};
+  const StreamId stream = hub.OpenStream();
+  for (int i = 0; i < kSilent; ++i) hub.Create(stream, {.key = "a"}, published);
+  for (int i = 0; i < 2; ++i) {
+    hub.Create(stream, {.key = "a", .progress_notify = true}, published);
+  }
+  while (hub.Take(stream).has_value()) {
+  }
+  hub.TakeReady();
+  for (int i = 0; i < 10; ++i) hub.Tick(*hub.next_tick_ms());
+  std::vector<WatchId> told;
+  int turns = 0;
+  for (; hub.has_ready(); ++turns) {
+    ASSERT_EQ(hub.TakeReady(), std::vector{stream});
+    while (const std::optional<Message> message = hub.Take(stream)) told.push_back(message->id);
+  }
+  EXPECT_EQ(told, (std::vector{WatchId(kSilent), WatchId(kSilent + 1)}));
+  EXPECT_GT(turns, 3);
+  EXPECT_LT(turns, 10);
+}
+
+// They wait for the same; the last one who goes takes it along, whoever that is.
+TEST(Hub, EqualWatchersThatTakeNothingLeaveInAnyOrder) {
+  constexpr int kWatchers = 1000;
+  constexpr int64_t kEvents = 1000;
+  Hub hub({}, Revision(1), 0);
+  const StreamId stream = hub.OpenStream();
+  std::string key_value;
+  mvcc::AppendKeyValue(key_value, {.key = "a"});
+  // Each begins with an event of its own.
+  for (int64_t i = 0; i < kEvents; ++i) {
+    if (i < kWatchers) hub.Create(stream, {.key = "a"}, {.revision = Revision(1 + i)});
+    const mvcc::Event event = {
+        .revision = {Revision(2 + i), 0}, .key = "a", .key_value = key_value};
+    hub.Notify({&event, 1}, Revision(2 + i),
+               [](const mvcc::Event&, std::string&) { return false; });
+  }
+  EXPECT_GT(hub.stats().retained_bytes, kEvents * key_value.size());
+  for (int64_t i = 0; i < kWatchers; i += 2) hub.Cancel(stream, WatchId(i), Revision(1));
+  const size_t retained_bytes = hub.stats().retained_bytes;
+  hub.Cancel(stream, WatchId(1), Revision(1));
+  EXPECT_LT(hub.stats().retained_bytes, retained_bytes) << "what it alone had not taken";
+  // What the next one of them has to take is all there.
+  std::vector<Revision> told;
+  while (const std::optional<Message> message = hub.Take(stream)) {
+    if (message->id == WatchId(3) && !message->events.empty()) told.push_back(message->revision);
+  }
+  EXPECT_EQ(told, std::vector{Revision(1 + kEvents)});
+  EXPECT_EQ(hub.stats().retained_bytes, 0u);
+}
+
 }  // namespace
 }  // namespace cairn::watch

@@ -13,6 +13,7 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,7 +73,8 @@ struct Parcel {
   Revision last;
   // History: the revision through which its taker has everything. 0: events of the present.
   Revision through;
-  // Watchers that have yet to take it.
+  // Watchers that take it next. Those of the present wait for every later one of the group too,
+  // which costs nothing: it lives while it, or one before it in the group, has someone waiting.
   uint32_t waiting = 0;
 
   bool is_history() const { return through != Revision(0); }
@@ -222,6 +224,8 @@ struct Stream {
   // Those that asked for progress, and, while there are any, when it is due.
   size_t progress_watchers = 0;
   int64_t next_progress_ms = 0;
+  // While a tick's notifications are taken: the first watcher that it has not looked at.
+  std::optional<WatchId> tick_place;
   // The client does not take what it was sent.
   bool is_blocked = false;
   // In the hub's list of streams to serve, and in that of streams with lagging watchers.
