@@ -95,32 +95,18 @@ absl::StatusOr<Applier::Result> Applier::Apply(std::span<const raft::Entry> entr
   CAIRN_CHECK(!entries.empty());
   CAIRN_CHECK_EQ(entries.front().index, store_.applied().index + 1);
   Result result;
-  while (!entries.empty()) {
-    CAIRN_ASSIGN_OR_RETURN(const size_t count, ApplyBatch(entries, result));
-    entries = entries.subspan(count);
-  }
-  return result;
-}
-
-absl::StatusOr<size_t> Applier::ApplyBatch(std::span<const raft::Entry> entries, Result& result) {
   mvcc::Batch batch = store_.BeginBatch();
   if (sink_ != nullptr && sink_->WantsPrevious()) batch.KeepPrevious();
-  size_t count = 0;
-  while (count < entries.size() && batch.held_bytes() < kBatchBytesMax) {
-    const raft::Entry& entry = entries[count++];
+  while (result.entries < entries.size() && batch.held_bytes() < kBatchBytesMax) {
+    const raft::Entry& entry = entries[result.entries++];
     if (absl::Status status = ApplyEntry(entry, batch, result); !status.ok()) {
       return base::Annotate(status, fmt::format("applying the entry at index {} of term {}",
                                                 entry.index, entry.term));
     }
   }
-  const raft::Entry& last = entries[count - 1];
-  std::vector<lease::LeaseUpdate> leases = leases_.Finish(batch);
-  if (result.leases.empty()) {
-    result.leases = std::move(leases);
-  } else {
-    result.leases.insert(result.leases.end(), leases.begin(), leases.end());
-  }
-  if (auto cluster = cluster_.TakeChange()) result.cluster = std::move(cluster);
+  const raft::Entry& last = entries[result.entries - 1];
+  result.leases = leases_.Finish(batch);
+  result.cluster = cluster_.TakeChange();
   const Revision before = store_.published().revision;
   CAIRN_RETURN_IF_ERROR(batch.Commit({last.index, last.term}));
   const Revision after = store_.published().revision;
@@ -129,7 +115,7 @@ absl::StatusOr<size_t> Applier::ApplyBatch(std::span<const raft::Entry> entries,
   } else if (sink_ != nullptr && after != before) {
     sink_->OnRaised(after);
   }
-  return count;
+  return result;
 }
 
 absl::StatusOr<bool> Applier::ApplyRemoval(const mvcc::RemovalStep& step) {

@@ -43,6 +43,8 @@ class Applier {
   };
 
   struct Result {
+    // The first so many of the entries make up the batch; at least one.
+    size_t entries = 0;
     // Outcomes of this process' own proposals, by sequence, in the order of the log.
     std::vector<std::pair<uint64_t, Node::Outcome>> outcomes;
     // The same of this process' own changes of the membership, made or refused.
@@ -54,7 +56,7 @@ class Applier {
     bool members_changed = false;
     // The proposer is a member no more.
     bool self_removed = false;
-    // The leases that changed, as they are after each batch, in that order.
+    // The leases that changed, as they are after the batch.
     std::vector<lease::LeaseUpdate> leases;
     // What is true of the cluster after the batch, if that has changed; null if not.
     std::shared_ptr<const ClusterState> cluster;
@@ -83,8 +85,8 @@ class Applier {
   // What the answers of applied commands hold until they are sent.
   ResponseBudget& response_budget() { return kv_.budget(); }
 
-  // Applies `entries`, which follow the last applied one, in one batch, or in several where one
-  // would hold much. `entries` must not be empty.
+  // Applies `entries`, which follow the last applied one, in one batch: all of them, or the first
+  // of them where all would hold much (Result::entries). `entries` must not be empty.
   absl::StatusOr<Result> Apply(std::span<const raft::Entry> entries);
 
   // Commits one step of background removal. False when the step was stale: find it again.
@@ -98,8 +100,6 @@ class Applier {
  private:
   Applier(mvcc::Store& store, Proposer proposer, Loaded loaded);
 
-  // Applies and commits the first of `entries`, as many as fit; returns how many.
-  absl::StatusOr<size_t> ApplyBatch(std::span<const raft::Entry> entries, Result& result);
   absl::Status ApplyEntry(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
   absl::Status ApplyCommand(const raft::Entry& entry, mvcc::Batch& batch, Result& result);
   // The command's own effect, and that of its puts and deletions on leases.

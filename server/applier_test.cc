@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "mvcc/mem_backend.h"
 #include "mvcc/revision_limits.h"
+#include "server/apply_all.h"
 #include "server/change_sink.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
@@ -54,7 +55,7 @@ class ApplierTest : public testing::Test {
   }
 
   Applier::Result Apply(const std::vector<raft::Entry>& entries) {
-    auto result = applier_->Apply(entries);
+    auto result = ApplyAll(*applier_, entries);
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? *std::move(result) : Applier::Result();
   }
@@ -284,13 +285,19 @@ TEST_F(TooMuchAtOnceTest, NoTwoInOneBatch) {
   applier_->SetChangeSink(&sink);
   const auto all = WithAllKeys(etcdserverpb::DeleteRangeRequest()).SerializeAsString();
   const Revision before = store_->published().revision;
-  const Applier::Result result =
-      Apply({Own(CommandKind::kPut, PutBody("a", "v")), Own(CommandKind::kDeleteRange, all),
-             Own(CommandKind::kDeleteRange, Deletion(0, 20).SerializeAsString()),
-             Own(CommandKind::kDeleteRange, Deletion(20, kKeys).SerializeAsString()),
-             Own(CommandKind::kPut, PutBody("b", "v"))});
+  const std::vector<raft::Entry> entries = {
+      Own(CommandKind::kPut, PutBody("a", "v")), Own(CommandKind::kDeleteRange, all),
+      Own(CommandKind::kDeleteRange, Deletion(0, 20).SerializeAsString()),
+      Own(CommandKind::kDeleteRange, Deletion(20, kKeys).SerializeAsString()),
+      Own(CommandKind::kPut, PutBody("b", "v"))};
   std::vector<bool> done;
-  for (const auto& [sequence, outcome] : result.outcomes) done.push_back(outcome.status.ok());
+  for (std::span<const raft::Entry> left(entries); !left.empty();) {
+    const auto result = applier_->Apply(left);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(store_->applied().index, left[result->entries - 1].index);
+    left = left.subspan(result->entries);
+    for (const auto& [sequence, outcome] : result->outcomes) done.push_back(outcome.status.ok());
+  }
   EXPECT_EQ(done, (std::vector<bool>{true, false, true, true, true}));
   EXPECT_EQ(sink.batches, (std::vector<std::pair<size_t, Revision>>{
                               {1, before + 1}, {20, before + 2}, {15, before + 4}}));

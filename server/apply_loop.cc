@@ -168,9 +168,15 @@ absl::Status ApplyLoop::Apply(ApplyRange range) {
 }
 
 absl::Status ApplyLoop::ApplyEntries(std::span<const raft::Entry> entries) {
-  CAIRN_ASSIGN_OR_RETURN(Applier::Result result, applier_.Apply(entries));
-  callbacks_.applied(entries.back().index, result);
-  FinishCompactionWaits();
+  while (!entries.empty()) {
+    CAIRN_ASSIGN_OR_RETURN(Applier::Result result, applier_.Apply(entries));
+    const size_t count = result.entries;
+    // Everyone sees the batch now: leases are to know of it too, and who waits for it is not to
+    // wait for the next one, however large that is.
+    callbacks_.applied(entries[count - 1].index, result);
+    entries = entries.subspan(count);
+    FinishCompactionWaits();
+  }
   return absl::OkStatus();
 }
 

@@ -182,7 +182,8 @@ class Follower final : public InstallHost {
       if (result.configuration.has_value()) {
         core_->ConfigurationApplied(result.configuration->first, result.configuration->second);
       }
-      core_->Applied(entries.back().index);
+      core_->Applied(entries[result.entries - 1].index);
+      CAIRN_CHECK_EQ(result.entries, entries.size());
     }
     return absl::OkStatus();
   }

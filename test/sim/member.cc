@@ -345,11 +345,15 @@ std::vector<raft::Entry> Member::NextEntries(size_t count) {
 
 absl::Status Member::Apply(size_t count) {
   const std::vector<raft::Entry> entries = NextEntries(count);
-  CAIRN_ASSIGN_OR_RETURN(server::Applier::Result result, foundation_.applier->Apply(entries));
-  // First, so that who hears through the leases of an end finds it known.
-  world_.SawApplied(*this, entries, result);
-  leases_->Applied(entries.back().index, result.leases);
-  TellApplied(entries.back().index, result);
+  for (std::span<const raft::Entry> left(entries); !left.empty();) {
+    CAIRN_ASSIGN_OR_RETURN(server::Applier::Result result, foundation_.applier->Apply(left));
+    const std::span<const raft::Entry> batch = left.first(result.entries);
+    left = left.subspan(result.entries);
+    // First, so that who hears through the leases of an end finds it known.
+    world_.SawApplied(*this, batch, result);
+    leases_->Applied(batch.back().index, result.leases);
+    TellApplied(batch.back().index, result);
+  }
   Turn(/*has_ticked=*/false);
   return absl::OkStatus();
 }
