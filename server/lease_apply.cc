@@ -187,7 +187,9 @@ absl::Status LeaseApplier::End(LeaseId id, int64_t& room_bytes, mvcc::Batch& bat
   }
   if (left == 0) {
     table_.Remove(id);
-  } else if (IsAlive(id)) {
+  } else {
+    // Also when it is ending already and there was no room for any of its keys: whoever leads
+    // proposes its next piece when it hears of this one.
     table_.BeginEnd(id);
   }
   return absl::OkStatus();

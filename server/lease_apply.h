@@ -69,9 +69,9 @@ class LeaseApplier {
   absl::StatusOr<Node::Outcome> Revoke(std::string_view body, mvcc::Batch& batch);
   absl::StatusOr<Node::Outcome> ApplyBatch(CommandKind kind, std::string_view body, Term term,
                                            mvcc::Batch& batch);
-  // Deletes the lease with its keys, sorted, in one revision. It exists. If it has more keys than
-  // `room_bytes` (what their deletion counts, mvcc::WriteTxn::ChangeBytes) lets it delete, it
-  // deletes those, and the lease is ending. Takes what it used off the room.
+  // Deletes keys of the lease, sorted, in one revision: as many as `room_bytes` (what their
+  // deletion counts, mvcc::WriteTxn::ChangeBytes) is enough for, from which it takes them off. With
+  // the last key the lease goes; until then it is ending. It exists.
   absl::Status End(LeaseId id, int64_t& room_bytes, mvcc::Batch& batch);
 
   lease::LeaseTable table_;

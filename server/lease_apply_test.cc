@@ -19,6 +19,7 @@
 #include "mvcc/mem_backend.h"
 #include "mvcc/schema.h"
 #include "server/applier.h"
+#include "server/apply_all.h"
 #include "server/membership.h"
 
 namespace cairn::server {
@@ -66,7 +67,7 @@ class LeaseApplyTest : public testing::Test {
     return index;
   }
   Applier::Result Commit() {
-    auto result = applier_->Apply(std::exchange(entries_, {}));
+    auto result = ApplyAll(*applier_, std::exchange(entries_, {}));
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? *std::move(result) : Applier::Result();
   }
@@ -282,6 +283,26 @@ TEST_F(LeaseApplyTest, LeasesOfOneEntryShareItsRoom) {
   Do(CommandKind::kLeaseExpire, batch);
   EXPECT_EQ(applier_->leases().size(), 0u);
   EXPECT_EQ(store_->Count(mvcc::KeyRange::All(), mvcc::kCurrent)->count, 0);
+}
+
+// Whoever leads proposes it again when it hears of it, and not before.
+TEST_F(LeaseApplyTest, AnEndingLeaseWithoutRoomForAKeyIsToldOfToo) {
+  for (int64_t id = 1; id <= 2; ++id) Do(CommandKind::kLeaseGrant, GrantOf(id));
+  for (int64_t i = 0; i < 2 * kLargeKeysPerEntry; ++i) {
+    Add(CommandKind::kPut, PutOf(LargeKey(i), 1));
+  }
+  Commit();
+  Do(CommandKind::kPut, PutOf(LargeKey(500), 2));
+  for (int piece = 0; piece < 2; ++piece) {
+    SCOPED_TRACE(piece);
+    Add(CommandKind::kLeaseExpire, BatchOf({1, 2}));
+    std::vector<LeaseId> told;
+    for (const lease::LeaseUpdate& update : Commit().leases) told.push_back(update.id);
+    EXPECT_EQ(told, (std::vector{LeaseId(1), LeaseId(2)}));
+    EXPECT_EQ(KeysOf(2), Keys{LargeKey(500)});
+  }
+  Do(CommandKind::kLeaseExpire, BatchOf({1, 2}));
+  EXPECT_EQ(applier_->leases().size(), 0u);
 }
 
 TEST_F(LeaseApplyTest, WhatAnotherTermProposedIsIgnored) {

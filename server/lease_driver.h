@@ -29,7 +29,7 @@ namespace cairn::server {
 class LeaseDriver {
  public:
   // Keys that one entry deletes: half a millisecond of the applier, which is what a put behind it
-  // waits. One larger lease goes alone, because a lease ends in one revision.
+  // waits. One larger lease goes alone, because a lease ends in one revision, or in few.
   static constexpr int64_t kKeysPerEntryMin = 32;
   // More, where it takes long to commit an entry, and a put waits for that anyway: so many for each
   // millisecond that the last one took. It keeps 100,000 leases from ending at the pace of a slow

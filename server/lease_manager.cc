@@ -19,6 +19,11 @@ Milliseconds SteadyNow() {
       .count();
 }
 
+// For whoever would renew it.
+bool HasEnded(const std::optional<lease::LeaseFacts>& facts) {
+  return !facts.has_value() || facts->is_ending();
+}
+
 LeaseManagerOptions WithClock(LeaseManagerOptions options) {
   if (!options.now_ms) options.now_ms = SteadyNow;
   return options;
@@ -44,7 +49,7 @@ void LeaseManager::Applied(Index applied, std::span<const lease::LeaseUpdate> up
     if (!waiting_.empty()) {
       for (const lease::LeaseUpdate& update : updates) {
         RetryLocked(update.id, answers);
-        if (!update.facts.has_value() && waiting_.contains(update.id)) gone.push_back(update.id);
+        if (HasEnded(update.facts) && waiting_.contains(update.id)) gone.push_back(update.id);
       }
     }
   }
@@ -221,8 +226,9 @@ std::vector<LeaseManager::Wanted> LeaseManager::TakeWanted() {
       const Milliseconds now_ms = Now();
       for (size_t i = 0; i < kLookStep && next != ids.end(); ++i, ++next) {
         const auto found = waiting_.find(*next);
-        const bool is_unknown = lessor_.is_primary() && !lessor_.Find(*next, now_ms).has_value();
-        if (found == waiting_.end() || !is_unknown) continue;
+        if (found == waiting_.end() || !lessor_.is_primary()) continue;
+        const std::optional<lease::LeaseView> view = lessor_.Find(*next, now_ms);
+        if (view.has_value() && !view->facts.is_ending()) continue;
         wanted.push_back({*next, found->second.back().number});
       }
     }
@@ -357,7 +363,7 @@ void LeaseManager::AwaitEnd(const lease::LeaseName& name, RenewDone done) {
     } else if (!keys_left.has_value()) {
       answer = 0;
     } else if (awaiting_end_.size() == kEndsAwaitedMax) {
-      answer = api::ToStatus(api::Error::kTooManyRequests);
+      answer = api::ToStatus(api::Error::kTimeout);
     } else {
       awaiting_end_.push_back({name, std::move(done), *keys_left, Now() + options_.wait.count()});
     }
@@ -372,23 +378,23 @@ std::optional<int64_t> LeaseManager::KeysLeftLocked(const lease::LeaseName& name
 }
 
 void LeaseManager::LookAtEndsLocked(Answers& answers) {
-  if (awaiting_end_.empty()) return;
   const Milliseconds now_ms = Now();
-  std::erase_if(awaiting_end_, [&](EndWaiter& waiter) {
+  std::vector<EndWaiter> waiters = std::exchange(awaiting_end_, {});
+  for (EndWaiter& waiter : waiters) {
     const std::optional<int64_t> keys_left = KeysLeftLocked(waiter.name);
     if (!keys_left.has_value()) {
       answers.emplace_back(std::move(waiter.done), 0);
-    } else if (*keys_left != waiter.keys_left) {
+      continue;
+    }
+    if (*keys_left != waiter.keys_left) {
       waiter.keys_left = *keys_left;
       waiter.expires_ms = now_ms + options_.wait.count();
-      return false;
-    } else if (waiter.expires_ms > now_ms) {
-      return false;
-    } else {
-      answers.emplace_back(std::move(waiter.done), LatenessLocked());
+    } else if (waiter.expires_ms <= now_ms) {
+      answers.emplace_back(std::move(waiter.done), api::ToStatus(api::Error::kTimeout));
+      continue;
     }
-    return true;
-  });
+    awaiting_end_.push_back(std::move(waiter));
+  }
 }
 
 absl::Status LeaseManager::LatenessLocked() const {

@@ -98,7 +98,8 @@ class LeaseManager {
   void RenewLater(LeaseId id, RenewDone done);
   // Has `done` called when the named lease, which is ending, has gone, at once if it has: with 0,
   // or why that cannot be told: UNAVAILABLE "request timed out" when none of its keys has gone for
-  // as long as a keepalive waits, "no leader" or "server stopped", "too many requests".
+  // as long as a keepalive waits or too many wait already, "server stopped". (No other answer: each
+  // says that nothing was done, and some of its keys have gone.)
   void AwaitEnd(const lease::LeaseName& name, RenewDone done);
   std::optional<lease::LeaseView> Find(LeaseId id) const;
   // Those of `ids` that are there, in their order, all as of `now_ms` (a recent Now). Takes the

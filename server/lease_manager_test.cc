@@ -108,7 +108,7 @@ TEST_F(LeaseManagerTest, NoMoreEndsAreAwaitedThanAreLookedAt) {
   int refused = 0;
   for (size_t i = 0; i <= LeaseManager::kEndsAwaitedMax; ++i) {
     manager_.AwaitEnd({kId, facts_.granted}, [&](const absl::StatusOr<int64_t>& gone) {
-      refused += gone.status() == api::ToStatus(api::Error::kTooManyRequests);
+      refused += gone.status() == api::ToStatus(api::Error::kTimeout);
     });
   }
   EXPECT_EQ(refused, 1);
@@ -192,6 +192,28 @@ TEST_F(LeaseBarrierTest, AnUnknownLeaseIsDeniedOnlyBehindABarrier) {
   ASSERT_EQ(barriers_.size(), 4u);
   barriers_[3](absl::OkStatus());
   EXPECT_EQ(answers_, (Answers{"10", "0", "0", "0"}));
+  EXPECT_EQ(manager_.waiting(), 0u);
+}
+
+// It may take many entries, and its owner need not wait for the last.
+TEST_F(LeaseBarrierTest, AnEndingLeaseIsDeniedBehindABarrier) {
+  lease::LeaseFacts facts = {.granted = Index(1), .ttl_s = 10, .key_count = 300'000};
+  Apply(1, facts);
+  now_ms_ = 10'100;
+  ASSERT_EQ(manager_.TakeDue(500).size(), 1u);
+  Renew(kId);
+  EXPECT_EQ(answers_, (Answers{}));
+  // The first piece.
+  facts.ttl_s = 0;
+  facts.key_count -= 100'000;
+  Apply(2, facts);
+  Renew(kId);
+  ASSERT_EQ(barriers_.size(), 1u);
+  barriers_[0](absl::OkStatus());
+  EXPECT_EQ(answers_, (Answers{"0"}));
+  ASSERT_EQ(barriers_.size(), 2u);
+  barriers_[1](absl::OkStatus());
+  EXPECT_EQ(answers_, (Answers{"0", "0"}));
   EXPECT_EQ(manager_.waiting(), 0u);
 }
 

@@ -271,14 +271,22 @@ void LeaseService::AnswerWithKeys(UnaryCall& call, LeaseId id, std::string_view 
   ResponseBuffer out(context_.budget, kResponseBudgetWait);
   bool has_room = out.Append(body);
   const std::string prefix = LeaseKeysPrefix(id);
+  constexpr size_t kStep = 256;
+  size_t rows = 0;
+  bool is_abandoned = false;
   const absl::Status scanned =
       context_.store.ScanMeta(prefix, [&](std::string_view row, std::string_view) {
+        if (++rows % kStep == 0 && IsAbandoned(context_, call)) {
+          is_abandoned = true;
+          return false;
+        }
         const std::string_view key = row.substr(prefix.size());
         std::string start;
         wire::AppendFieldStart(start, LeaseTimeToLiveResponse::kKeysFieldNumber, key.size());
         has_room = has_room && out.Append(start) && out.Append(key);
         return has_room;
       });
+  if (is_abandoned) return call.Finish(ReadError(call, absl::CancelledError()));
   if (!scanned.ok() || !has_room) return call.Finish(scanned.ok() ? out.refusal() : scanned);
   call.Finish(out.FinishWithHeader(header));
 }
