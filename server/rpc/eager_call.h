@@ -1,4 +1,5 @@
-// The call of a client so fast that its queue is never full. It tells of each message.
+// The call of a client so fast that its queue is never full. It tells of each message before that
+// goes on to another call, so before anyone can see it there.
 //
 // Test only. The service under test owns it. `on_write` runs on the thread that writes; it never
 // refuses or delays a message.
@@ -37,8 +38,8 @@ class EagerCall final : public StreamCall {
   void OnCancel(std::function<void()> callback) override { call_->OnCancel(std::move(callback)); }
   void Read(ReadCallback callback) override { call_->Read(std::move(callback)); }
   bool Write(SliceList message) override {
-    call_->Write(std::move(message));
     on_write_();
+    call_->Write(std::move(message));
     return true;
   }
   void SetHighWaterBytes(int64_t /*bytes*/) override {}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -336,6 +337,9 @@ TEST_F(TransportTest, StoppedReadersDoNotHoldUpOthers) {
   Fill(4);
   constexpr int kConnections = 3;
   constexpr int kStreams = 300;
+  // Where so many take the server as long to answer as it waits for each.
+  constexpr int kMoreStreams = 20;
+  constexpr size_t kStreamsMax = 3000;
   struct Stopped {
     grpc::ClientContext context;
     std::unique_ptr<grpc::ClientReader<etcdserverpb::RangeStreamResponse>> reader;
@@ -348,10 +352,14 @@ TEST_F(TransportTest, StoppedReadersDoNotHoldUpOthers) {
     clients.emplace_back(server_->address());
     stubs.push_back(etcdserverpb::KV::NewStub(clients.back().channel()));
   }
-  std::vector<Stopped> stopped(kStreams);
-  for (int i = 0; i < kStreams; ++i) {
-    stopped[i].reader = stubs[i % kConnections]->RangeStream(&stopped[i].context, request);
-  }
+  std::list<Stopped> stopped;
+  const auto open = [&](int count) {
+    for (int i = 0; i < count && stopped.size() < kStreamsMax; ++i) {
+      Stopped& stream = stopped.emplace_back();
+      stream.reader = stubs[stopped.size() % kConnections]->RangeStream(&stream.context, request);
+    }
+  };
+  open(kStreams);
   Client client(server_->address());
   const auto limit = std::chrono::steady_clock::now() + kServerDeadline;
   bool was_refused = false;
@@ -363,7 +371,9 @@ TEST_F(TransportTest, StoppedReadersDoNotHoldUpOthers) {
     return status.ok() && found.kvs_size() == 4;
   };
   // First until they stand in the way, then until they do so no more.
-  while (!was_refused && std::chrono::steady_clock::now() < limit) read();
+  for (read(); !was_refused && std::chrono::steady_clock::now() < limit; read()) {
+    open(kMoreStreams);
+  }
   EXPECT_TRUE(was_refused);
   while (!read() && std::chrono::steady_clock::now() < limit) {
   }
