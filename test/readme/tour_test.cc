@@ -64,9 +64,12 @@ std::vector<Step> ReadTour() {
   return steps;
 }
 
+// etcdctl shows ids without the zeros that one in sixteen begins with.
+constexpr char kId[] = "[0-9a-f]{10,16}";
+
 // What differs between two runs of one command, made equal.
 std::string Normalise(const std::string& text) {
-  std::string result = std::regex_replace(text, std::regex("[0-9a-f]{16}"), "ID");
+  std::string result = std::regex_replace(text, std::regex(kId), "ID");
   result = std::regex_replace(result, std::regex("(localhost|127\\.0\\.0\\.1):[0-9]+"), "ADDRESS");
   result = std::regex_replace(result, std::regex("[0-9.]+ [kM]B"), "SIZE");
   result = std::regex_replace(result, std::regex("-+"), "-");
@@ -75,7 +78,7 @@ std::string Normalise(const std::string& text) {
 
 std::string FirstId(const std::string& text) {
   std::smatch match;
-  return std::regex_search(text, match, std::regex("[0-9a-f]{16}")) ? match.str() : "";
+  return std::regex_search(text, match, std::regex(kId)) ? match.str() : "";
 }
 
 void Replace(std::string& text, std::string_view from, std::string_view to) {
