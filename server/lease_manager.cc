@@ -378,6 +378,7 @@ std::optional<int64_t> LeaseManager::KeysLeftLocked(const lease::LeaseName& name
 }
 
 void LeaseManager::LookAtEndsLocked(Answers& answers) {
+  if (awaiting_end_.empty()) return;
   const Milliseconds now_ms = Now();
   std::vector<EndWaiter> waiters = std::exchange(awaiting_end_, {});
   for (EndWaiter& waiter : waiters) {
