@@ -49,6 +49,7 @@ bool DecodeLeaseRow(std::string_view bytes, LeaseFacts& facts) {
       !TakeNumber(bytes, facts.key_count) || !TakeNumber(bytes, checkpoint)) {
     return false;
   }
+  if (facts.ttl_s > kTtlSecondsMax || checkpoint > kTtlSecondsMax * 1000 + 1) return false;
   facts.granted = Index(granted);
   facts.checkpoint_ms.reset();
   if (checkpoint > 0) facts.checkpoint_ms = checkpoint - 1;

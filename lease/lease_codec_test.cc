@@ -66,8 +66,12 @@ TEST(LeaseCodecTest, RowsComeBackAndCutOnesDoNot) {
     }
     EXPECT_FALSE(DecodeLeaseRow(bytes + '\0', read));
   }
-  // A negative number is not one that is ever written.
   LeaseFacts read;
+  for (const LeaseFacts& facts : {LeaseFacts{.ttl_s = kTtlSecondsMax + 1},
+                                  LeaseFacts{.ttl_s = 9, .checkpoint_ms = int64_t{1} << 62}}) {
+    EXPECT_FALSE(DecodeLeaseRow(EncodeLeaseRow(facts), read)) << "nobody grants such a lease";
+  }
+  // A negative number is not one that is ever written.
   EXPECT_FALSE(DecodeLeaseRow(
       std::string("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00", 13), read));
 }

@@ -12,6 +12,9 @@
 
 namespace cairn::lease {
 
+// etcd's bound, about 285 years: a time to live beyond it is a mistake.
+inline constexpr int64_t kTtlSecondsMax = 9'000'000'000;
+
 // A point of the caller's monotonic clock, or a span of it, in milliseconds. Times to live are at
 // most 9,000,000,000 s, so sums of a few of them stay far from overflow.
 using Milliseconds = int64_t;

@@ -6,6 +6,7 @@
 #define CAIRN_MVCC_REVISION_LIMITS_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "base/ids.h"
 
@@ -18,6 +19,10 @@ inline constexpr Revision kRestoredRevisionMax{int64_t{1} << 62};
 // revisions, some ten million each time. As many are left for writes.
 inline constexpr Revision kLoggedRaiseRevisionMax{kRestoredRevisionMax.value() +
                                                   (int64_t{1} << 61)};
+
+// What a state's revision is at the most: nobody writes the last 2^60 of those that are left.
+inline constexpr Revision kRevisionMax{std::numeric_limits<int64_t>::max() - (int64_t{1} << 60)};
+static_assert(kRevisionMax > kLoggedRaiseRevisionMax);
 
 }  // namespace cairn::mvcc
 

@@ -1,5 +1,10 @@
 #include "mvcc/schema.h"
 
+#include <algorithm>
+#include <array>
+
+#include "mvcc/revision_limits.h"
+
 namespace cairn::mvcc {
 namespace {
 
@@ -13,6 +18,20 @@ bool TakeSigned(std::string_view& from, int64_t& value) {
   if (!base::TakeBig64(from, bits)) return false;
   value = static_cast<int64_t>(bits);
   return true;
+}
+
+// Far above what anybody reaches, far below where a sum would wrap.
+constexpr uint64_t kAppliedMax = uint64_t{1} << 62;
+constexpr int64_t kSizeBytesMax = int64_t{1} << 62;
+
+bool IsPossible(const StateRow& row) {
+  const Published& published = row.published;
+  return row.applied.index <= Index(kAppliedMax) && row.applied.term <= Term(kAppliedMax) &&
+         published.revision >= kFirstRevision && published.revision <= kRevisionMax &&
+         published.watermark >= kNeverCompacted && published.watermark <= published.revision &&
+         row.removal_cursor.main >= Revision(0) && row.removal_cursor.sub >= 0 &&
+         row.removal_cursor.main <= std::max(published.watermark, Revision(0)) &&
+         row.logical_size_bytes >= 0 && row.logical_size_bytes <= kSizeBytesMax;
 }
 
 }  // namespace
@@ -77,7 +96,7 @@ bool DecodeStateRow(std::string_view bytes, StateRow& row) {
   row.applied = {Index(index), Term(term)};
   row.published = {Revision(revision), Revision(watermark)};
   row.removal_cursor.main = Revision(cursor_main);
-  return bytes.empty();
+  return bytes.empty() && IsPossible(row);
 }
 
 }  // namespace cairn::mvcc

@@ -87,6 +87,8 @@ std::string EncodeStateRow(const StateRow& row);
 // False unless `bytes` has exactly the right size. A format row of another version is decoded as
 // far as its version, which comes first in all of them.
 [[nodiscard]] bool DecodeFormatRow(std::string_view bytes, FormatRow& row);
+// The same, and false for numbers that no state comes to: a watermark above the revision, a removal
+// beyond the watermark, a size below 0, anything near the end of its range.
 [[nodiscard]] bool DecodeStateRow(std::string_view bytes, StateRow& row);
 
 }  // namespace cairn::mvcc

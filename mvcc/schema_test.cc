@@ -28,7 +28,7 @@ TEST(Schema, RevisionKeysSortAsTimeDoes) {
 TEST(Schema, StateRowRoundTripsAndRefusesEveryOtherSize) {
   StateRow row;
   row.applied = {Index(9), Term(3)};
-  row.published = {Revision(100), kNeverCompacted};
+  row.published = {Revision(100), Revision(60)};
   row.removal_cursor = {Revision(50), 2};
   row.logical_size_bytes = 12345;
   const std::string bytes = EncodeStateRow(row);
@@ -39,6 +39,38 @@ TEST(Schema, StateRowRoundTripsAndRefusesEveryOtherSize) {
     EXPECT_FALSE(DecodeStateRow({bytes.data(), size}, decoded));
   }
   EXPECT_FALSE(DecodeStateRow(bytes + "x", decoded));
+}
+
+TEST(Schema, AStateRowOfImpossibleNumbersIsNone) {
+  const StateRow good = {.applied = {Index(9), Term(3)},
+                         .published = {Revision(100), Revision(60)},
+                         .removal_cursor = {Revision(60), 0},
+                         .logical_size_bytes = 5};
+  StateRow decoded;
+  ASSERT_TRUE(DecodeStateRow(EncodeStateRow(good), decoded));
+  ASSERT_TRUE(DecodeStateRow(EncodeStateRow({}), decoded)) << "the empty state";
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
+  const auto harmed = [&](const auto& harm) {
+    StateRow row = good;
+    harm(row);
+    return DecodeStateRow(EncodeStateRow(row), decoded);
+  };
+  EXPECT_FALSE(harmed([](StateRow& row) { row.applied.index = Index(~uint64_t{0}); }));
+  EXPECT_FALSE(harmed([](StateRow& row) { row.applied.term = Term(~uint64_t{1}); }));
+  for (const int64_t revision : {kMin, int64_t{-1}, int64_t{0}, kMax}) {
+    EXPECT_FALSE(harmed([&](StateRow& row) { row.published.revision = Revision(revision); }));
+  }
+  for (const int64_t watermark : {kMin, int64_t{-2}, int64_t{59}, int64_t{101}, kMax}) {
+    EXPECT_FALSE(harmed([&](StateRow& row) { row.published.watermark = Revision(watermark); }));
+  }
+  for (const int64_t main : {kMin, int64_t{-1}, int64_t{61}, kMax}) {
+    EXPECT_FALSE(harmed([&](StateRow& row) { row.removal_cursor.main = Revision(main); }));
+  }
+  EXPECT_FALSE(harmed([](StateRow& row) { row.removal_cursor.sub = -1; }));
+  for (const int64_t size : {kMin, int64_t{-1}, kMax}) {
+    EXPECT_FALSE(harmed([&](StateRow& row) { row.logical_size_bytes = size; }));
+  }
 }
 
 TEST(Schema, FormatRowRoundTripsAndReadsTheVersionOfAnyOther) {

@@ -143,7 +143,8 @@ void LeaseService::Grant(std::unique_ptr<UnaryCall> call) {
   absl::Status status = rpc::Parse(call->request(), request);
   if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
   if (status.ok()) status = CheckGrowth(context_, kLeaseCostBytes);
-  if (status.ok() && request.ttl() > kLeaseTtlMaxS) status = ToStatus(Error::kLeaseTtlTooLarge);
+  if (status.ok() && request.ttl() > lease::kTtlSecondsMax)
+    status = ToStatus(Error::kLeaseTtlTooLarge);
   if (!status.ok()) {
     call->Finish(std::move(status));
     return;

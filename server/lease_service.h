@@ -19,9 +19,6 @@
 
 namespace cairn::server {
 
-// etcd's bound, about 285 years: a time to live beyond it is a mistake.
-inline constexpr int64_t kLeaseTtlMaxS = 9'000'000'000;
-
 class LeaseService {
  public:
   // What `context` refers to must outlive this object.
