@@ -216,6 +216,12 @@ absl::StatusOr<size_t> FaultFs::ReadNode(const Node& node, uint64_t generation,
   base::MutexLock lock(mutex_);
   CAIRN_CHECK_EQ(generation, generation_);
   CAIRN_RETURN_IF_ERROR(Enter({.operation = FaultOperation::kRead, .path = path}));
+  if (const auto spoiled = spoiled_.find(path); spoiled != spoiled_.end()) {
+    const auto at = spoiled->second.lower_bound(offset_bytes);
+    if (at != spoiled->second.end() && *at < offset_bytes + size_bytes) {
+      return base::Error(absl::StatusCode::kDataLoss, "{}: a sector is spoiled", path);
+    }
+  }
   if (offset_bytes >= node.now.size()) return size_t{0};
   const size_t bytes = std::min<size_t>(size_bytes, node.now.size() - offset_bytes);
   std::memcpy(to, node.now.data() + offset_bytes, bytes);
@@ -369,6 +375,11 @@ void FaultFs::SetContent(std::string_view path, std::string content) {
   node->dirty.clear();
   node->durable = content;
   node->now = std::move(content);
+}
+
+void FaultFs::SpoilByte(std::string_view path, uint64_t offset_bytes) {
+  base::MutexLock lock(mutex_);
+  spoiled_[std::string(path)].insert(offset_bytes);
 }
 
 void FaultFs::FlipBit(std::string_view path, uint64_t offset_bytes, int bit) {

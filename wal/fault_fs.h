@@ -103,6 +103,8 @@ class FaultFs : public Fs {
   // Replaces a file's content, on the disk too.
   void SetContent(std::string_view path, std::string content);
   void FlipBit(std::string_view path, uint64_t offset_bytes, int bit);
+  // Every read of the file that touches this byte fails from now on.
+  void SpoilByte(std::string_view path, uint64_t offset_bytes);
   uint64_t used_bytes() const;
   // Where sectors begin that were written since the last sync of their file.
   struct SectorPlace {
@@ -147,6 +149,7 @@ class FaultFs : public Fs {
   StepObserver step_observer_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string, std::less<>> locks_ ABSL_GUARDED_BY(mutex_);
   std::map<FaultOperation, Fault> faults_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::set<uint64_t>, std::less<>> spoiled_ ABSL_GUARDED_BY(mutex_);
   uint64_t capacity_bytes_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<uint64_t>::max();
   uint64_t operations_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t power_off_at_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<uint64_t>::max();

@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "base/status.h"
 #include "wal/fault_fs.h"
 #include "wal/posix_fs.h"
 #include "wal/test_log.h"
@@ -77,6 +81,27 @@ TEST(FsTest, PosixFsCarriesALogForItsOwnerOnly) {
   EXPECT_EQ(opened->recovered.last.index, Index(300));
   ASSERT_EQ(stat((directory + "/" + opened->recovered.last_segment).c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+// It would be read whole.
+TEST(FsTest, AFileLargerThanAnySegmentIsRefusedUnread) {
+  const std::string directory = std::string(testing::TempDir()) + "/cairn_fs_test/large";
+  std::filesystem::remove_all(directory);
+  constexpr Options kOptions{.segment_bytes = 65536};
+  auto opened = Wal::Create(PosixFs(), directory, kOptions, kTestIdentity);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  ASSERT_TRUE(WriteAndSync(*opened->wal, EntriesOf(1, 1, 1, 300)).ok());
+  opened->wal.reset();
+  const std::string path = directory + "/0000000000000009.wal";
+  std::ofstream(path).put('x');
+  std::filesystem::resize_file(path, kSegmentFileBytesMax + 1);  // A hole.
+  opened = Wal::Open(PosixFs(), directory, kOptions, kTestIdentity);
+  EXPECT_TRUE(absl::IsDataLoss(opened.status())) << opened.status();
+  EXPECT_NE(base::Message(opened.status())
+                .find("0000000000000009.wal has 1073741825 bytes, no segment has more than"),
+            std::string_view::npos)
+      << opened.status();
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "wal/entry_reader.h"
 #include "wal/replay.h"
@@ -16,6 +17,11 @@ namespace {
 
 // What ForEachEntry holds in memory at once, beside one entry.
 constexpr size_t kReadBytes = size_t{4} << 20;
+
+// A disk that dies answers a sector at a time, if at all, and slowly: what lies between is given up
+// after so many pieces that it would not give.
+constexpr size_t kPieceBytes = 4096;
+constexpr int kUnreadablePiecesMax = 64;
 
 // What the process that holds the log locks, and the file system's own.
 constexpr std::array<std::string_view, 2> kIgnoredNames = {"lock", "lost+found"};
@@ -48,7 +54,7 @@ class Inspection {
       const std::optional<uint64_t> sequence = SegmentSequence(name);
       const absl::Status status = sequence ? LookAtSegment(name, *sequence) : LookAtOther(name);
       // A running member removes what it no longer needs.
-      if (!status.ok() && !absl::IsNotFound(status)) return status;
+      CAIRN_CHECK(status.ok() || absl::IsNotFound(status));
     }
     Decide();
     return std::move(report_);
@@ -71,20 +77,21 @@ class Inspection {
   }
 
   absl::Status LookAtSegment(const std::string& name, uint64_t sequence) {
-    const std::string path = PathOf(directory_, name);
-    CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs_.OpenForReading(path));
-    CAIRN_ASSIGN_OR_RETURN(const uint64_t size_bytes, file->SizeBytes());
+    const absl::StatusOr<std::unique_ptr<File>> file = fs_.OpenForReading(PathOf(directory_, name));
+    if (absl::IsNotFound(file.status())) return file.status();
+    const absl::StatusOr<uint64_t> size_bytes =
+        file.ok() ? (*file)->SizeBytes() : absl::StatusOr<uint64_t>(file.status());
     SegmentReport& segment = report_.segments.emplace_back();
     segment.name = name;
-    if (size_bytes > kInspectedFileBytesMax) {
-      segment.scan.sequence = sequence;
-      segment.scan.file_bytes = size_bytes;
-      segment.scan.header_state = HeaderState::kBad;
-      segment.scan.end = ScanEnd::kBad;
-      segment.scan.reason = "the file is larger than any segment";
+    segment.scan.sequence = sequence;
+    if (!size_bytes.ok()) {
+      Spoil(segment.scan,
+            fmt::format("it cannot be opened: {}", base::Message(size_bytes.status())));
+    } else if (*size_bytes > kSegmentFileBytesMax) {
+      segment.scan.file_bytes = *size_bytes;
+      Spoil(segment.scan, "the file is larger than any segment");
     } else {
-      CAIRN_RETURN_IF_ERROR(base::Annotate(ReadExactly(*file, 0, size_bytes, bytes_), path));
-      Scan(sequence, segment);
+      Scan(sequence, Read(**file, *size_bytes), segment);
     }
     if (segment.is_damaged()) is_broken_off_ = true;
     previous_ = segment.scan.chain;
@@ -92,7 +99,34 @@ class Inspection {
     return absl::OkStatus();
   }
 
-  void Scan(uint64_t sequence, SegmentReport& segment) {
+  // Reads into bytes_ what the disk gives, zeros for the rest; says what it does not give.
+  std::string Read(const File& file, uint64_t size_bytes) {
+    if (ReadExactly(file, 0, size_bytes, bytes_).ok()) return {};
+    bytes_.assign(size_bytes, '\0');
+    std::string problem;
+    std::string piece;
+    int unreadable = 0;
+    for (uint64_t at = 0; at < size_bytes && unreadable < kUnreadablePiecesMax; at += kPieceBytes) {
+      const size_t piece_bytes = std::min<uint64_t>(kPieceBytes, size_bytes - at);
+      if (const absl::Status status = ReadExactly(file, at, piece_bytes, piece); status.ok()) {
+        bytes_.replace(at, piece_bytes, piece);
+      } else if (++unreadable == 1) {
+        problem = fmt::format("offset {} cannot be read: {}", at, base::Message(status));
+      }
+    }
+    return problem;
+  }
+
+  // For what the bytes at hand do not show.
+  static void Spoil(SegmentScan& scan, std::string reason) {
+    if (scan.header_state == HeaderState::kZero) scan.header_state = HeaderState::kBad;
+    scan.is_all_zero = false;
+    scan.end = ScanEnd::kBad;
+    scan.reason = std::move(reason);
+  }
+
+  // `unreadable`: what is wrong with the bytes; empty if they are all there.
+  void Scan(uint64_t sequence, std::string unreadable, SegmentReport& segment) {
     segment.scan = ScanSegment(
         sequence, bytes_, previous_,
         [&](const SegmentHeader& header) -> std::string {
@@ -105,6 +139,7 @@ class Inspection {
     if (segment.scan.header_state == HeaderState::kValid && report_.identity == Identity{}) {
       report_.identity = segment.scan.header.identity;
     }
+    if (!unreadable.empty()) Spoil(segment.scan, std::move(unreadable));
     if (segment.is_damaged()) LookBehindDamage(segment);
   }
 

@@ -28,10 +28,6 @@
 
 namespace cairn::wal {
 
-// A segment is read whole. No segment is larger (what the flag allows, or one batch of its own), so
-// a file that is was not written by a log, and is not read.
-inline constexpr uint64_t kInspectedFileBytesMax = 2 * kSegmentBytesMax;
-
 // A batch whose checksums are right.
 struct SeenBatch {
   uint64_t sequence = 0;

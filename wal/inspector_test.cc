@@ -272,5 +272,46 @@ TEST(InspectorTest, AgreesWithAStartOverMissingSectors) {
   }
 }
 
+// A disk that dies: what it does not give is named, what it gives is shown.
+TEST(InspectorTest, ShowsWhatIsReadableAroundASectorThatIsNot) {
+  constexpr Options kLarge{.segment_bytes = 65536};
+  FaultFs fs;
+  auto opened = Wal::Create(fs, kTestDirectory, kLarge, kTestIdentity);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  for (uint64_t first = 1; first <= 60; first += 5) {
+    ASSERT_TRUE(WriteAndSync(*opened->wal, EntriesOf(first, first + 4, 1, 1000)).ok());
+  }
+  opened->wal.reset();
+  const std::string first_path = PathOfFile(SegmentName(1));
+  fs.SpoilByte(first_path, 20000);
+  fs.SpoilByte(first_path, 21000);
+  const Seen seen = Look(fs);
+  EXPECT_EQ(seen.report.verdict.kind, VerdictKind::kCorrupt);
+  EXPECT_NE(seen.report.verdict.message.find("offset 16384 cannot be read: "), std::string::npos)
+      << seen.report.verdict.message;
+  ASSERT_GE(seen.report.segments.size(), 1u);
+  const SegmentReport& spoiled = seen.report.segments[0];
+  EXPECT_TRUE(spoiled.is_damaged());
+  EXPECT_EQ(spoiled.first_entry, (raft::EntryId{Term(1), Index(1)}));
+  ASSERT_TRUE(spoiled.first_entry_behind.has_value());
+  EXPECT_GT(spoiled.first_entry_behind->index, spoiled.last_entry->index);
+  EXPECT_GT(spoiled.batches_behind_damage, 3u);
+}
+
+TEST(InspectorTest, ASegmentWhoseHeaderCannotBeReadIsDamagedAndTheOthersAreShown) {
+  for (const uint64_t sequence : {1, 2, 3}) {
+    SCOPED_TRACE(sequence);
+    FaultFs fs;
+    ASSERT_NO_FATAL_FAILURE(Put(fs, MakeLog()));
+    fs.SpoilByte(PathOfFile(SegmentName(sequence)), 0);
+    const Seen seen = Look(fs);
+    EXPECT_EQ(seen.report.verdict.kind, VerdictKind::kCorrupt);
+    EXPECT_EQ(seen.report.segments.size(), 3u);
+    EXPECT_TRUE(seen.report.segments[sequence - 1].is_damaged());
+    EXPECT_NE(seen.report.verdict.message.find(SegmentName(sequence)), std::string::npos)
+        << seen.report.verdict.message;
+  }
+}
+
 }  // namespace
 }  // namespace cairn::wal

@@ -86,6 +86,12 @@ class Opening {
       CAIRN_ASSIGN_OR_RETURN(std::shared_ptr<File> file,
                              fs_.OpenForWriting(PathOf(directory_, name)));
       CAIRN_ASSIGN_OR_RETURN(const uint64_t size_bytes, file->SizeBytes());
+      if (size_bytes > kSegmentFileBytesMax) {
+        return base::Error(absl::StatusCode::kDataLoss,
+                           "log in {}: {} has {} bytes, no segment has more than {}: it is not the "
+                           "log's; move it away, or restore this member from a backup",
+                           directory_, name, size_bytes, kSegmentFileBytesMax);
+      }
       CAIRN_RETURN_IF_ERROR(
           base::Annotate(ReadExactly(*file, 0, size_bytes, bytes), PathOf(directory_, name)));
       scans_.push_back(ScanSegment(

@@ -72,6 +72,9 @@ struct Append {
 inline constexpr uint64_t kSegmentBytes = uint64_t{64} << 20;
 // A start and the tools read a segment whole.
 inline constexpr uint64_t kSegmentBytesMax = uint64_t{512} << 20;
+// No segment is larger (what the flag allows, or one batch of its own), so a file that is was not
+// written by a log, and is not read.
+inline constexpr uint64_t kSegmentFileBytesMax = 2 * kSegmentBytesMax;
 // A header and an opening batch must fit and leave room; small ones are for tests.
 inline constexpr uint64_t kSegmentBytesMin = 4096;
 
