@@ -113,11 +113,11 @@ absl::Status RecordInstallation(Bootstrapped& member) {
     return absl::OkStatus();
   }
   wal::Recovered& recovered = member.recovered;
-  if ((recovered.marker.has_value() && recovered.marker->id == *installed) ||
-      (recovered.snapshot_installed.has_value() &&
-       recovered.snapshot_installed->id == *installed)) {
-    return absl::OkStatus();
-  }
+  CAIRN_ASSIGN_OR_RETURN(
+      const bool is_to_record,
+      IsInstallationToRecord(*installed, recovered.before_first, recovered.hard_state.commit,
+                             recovered.marker, recovered.snapshot_installed));
+  if (!is_to_record) return absl::OkStatus();
   if (recovered.hard_state.term < installed->term) {
     return base::Error(
         absl::StatusCode::kFailedPrecondition,
@@ -204,12 +204,28 @@ absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
       applied.index > last.index ? "the log has lost its end" : "the state is too old for the log");
 }
 
+absl::StatusOr<bool> IsInstallationToRecord(raft::EntryId installed, raft::EntryId before_first,
+                                            Index commit, const std::optional<wal::Marker>& marker,
+                                            const std::optional<wal::SnapshotInstalled>& recorded) {
+  if (marker.has_value() && marker->id == installed) return false;
+  if (recorded.has_value() && recorded->id == installed) return false;
+  const Index shown =
+      std::max({commit, before_first.index, marker.has_value() ? marker->id.index : Index(0)});
+  if (shown < installed.index) return true;
+  return base::Error(
+      absl::StatusCode::kFailedPrecondition,
+      "the state arrived as a snapshot through entry {}, of which the log does not know, but the "
+      "log has gone on through {}: the state is too old for the log; give --data-dir and --wal-dir "
+      "of one member, or restore both from one copy",
+      installed.index, shown);
+}
+
 absl::StatusOr<Bootstrapped> Bootstrap(const Foundation& foundation, const Config& config) {
   Bootstrapped member;
   member.start_nonce = foundation.start_nonce;
   CAIRN_RETURN_IF_ERROR(OpenLog(foundation, config, member));
   CAIRN_RETURN_IF_ERROR(WithRemedy(OpenState(foundation, member)));
-  CAIRN_RETURN_IF_ERROR(RecordInstallation(member));
+  CAIRN_RETURN_IF_ERROR(base::Annotate(RecordInstallation(member), foundation.wal_path));
   const wal::Recovered& recovered = member.recovered;
   const mvcc::EntryApplied applied = member.store->applied();
   CAIRN_RETURN_IF_ERROR(base::Annotate(

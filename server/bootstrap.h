@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "mvcc/backend.h"
@@ -21,6 +22,7 @@
 #include "server/join.h"
 #include "server/state_home.h"
 #include "wal/fs.h"
+#include "wal/types.h"
 #include "wal/wal.h"
 
 namespace cairn::server {
@@ -68,6 +70,15 @@ absl::StatusOr<Bootstrapped> Bootstrap(wal::Fs& fs, const DataDir& directory, St
 // together: first <= applied + 1 <= last + 1. FAILED_PRECONDITION with all numbers otherwise.
 absl::Status CheckLogMeetsState(raft::EntryId before_first, raft::EntryId last,
                                 mvcc::EntryApplied applied);
+
+// A state that arrived as a snapshot through `installed` and has applied nothing since: whether the
+// log has yet to record that, which drops all its entries. Only while a member takes a snapshot can
+// its log not know of it, and it takes none through an entry that it has committed; a log that has
+// gone on further is of another state: FAILED_PRECONDITION with the numbers. The rest is what the
+// log says: the entry before its first, its commit index, its latest marker and installation.
+absl::StatusOr<bool> IsInstallationToRecord(raft::EntryId installed, raft::EntryId before_first,
+                                            Index commit, const std::optional<wal::Marker>& marker,
+                                            const std::optional<wal::SnapshotInstalled>& recorded);
 
 }  // namespace cairn::server
 

@@ -344,6 +344,46 @@ TEST_F(BootstrapTest, AnInstallationThatAMarkerCoversIsNotRecordedAgain) {
   EXPECT_EQ(member->raft.last.index, Index(60));
 }
 
+// A log that has committed what the snapshot holds took it before, or is another member's: its
+// entries are not to be dropped.
+TEST_F(BootstrapTest, ALogThatHasGoneOnIsNotDroppedForAnOldState) {
+  for (const uint64_t commit : {50, 55}) {
+    SCOPED_TRACE(commit);
+    disk_ = std::make_unique<TestDisk>();
+    ASSERT_NO_FATAL_FAILURE(MakeLog(60, 4, commit));
+    ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));
+    InstallAt(50, 4);
+    for (int start = 0; start < 2; ++start) {
+      EXPECT_EQ(Refusal(),
+                fmt::format("FAILED_PRECONDITION: /data/wal: the state arrived as a snapshot "
+                            "through entry 50, of which the log does not know, but the log has "
+                            "gone on through {}: the state is too old for the log; give --data-dir "
+                            "and --wal-dir of one member, or restore both from one copy",
+                            commit));
+      const Foundation base = disk_->foundation();
+      auto log = wal::Wal::Open(base.fs, base.wal_path, base.wal_options, kIdentity);
+      ASSERT_TRUE(log.ok()) << log.status();
+      EXPECT_EQ(log->recovered.last, (raft::EntryId{Term(4), Index(60)})) << "nothing is dropped";
+    }
+  }
+}
+
+TEST(IsInstallationToRecordTest, AsLongAsTheLogIsBehindIt) {
+  const raft::EntryId at = {Term(4), Index(50)};
+  const auto is_to_record = [&](uint64_t before_first, uint64_t commit, raft::EntryId marker,
+                                raft::EntryId recorded) {
+    return IsInstallationToRecord(at, {Term(3), Index(before_first)}, Index(commit),
+                                  wal::Marker{marker}, wal::SnapshotInstalled{recorded, ""});
+  };
+  const raft::EntryId earlier = {Term(3), Index(9)};
+  EXPECT_TRUE(*is_to_record(9, 49, earlier, earlier));
+  EXPECT_FALSE(*is_to_record(50, 90, at, earlier));
+  EXPECT_FALSE(*is_to_record(50, 90, earlier, at));
+  EXPECT_FALSE(is_to_record(9, 50, earlier, earlier).ok());
+  EXPECT_FALSE(is_to_record(50, 49, earlier, earlier).ok());
+  EXPECT_FALSE(is_to_record(9, 49, {Term(4), Index(51)}, earlier).ok());
+}
+
 TEST_F(BootstrapTest, ASnapshotOfATermTheLogDoesNotKnowIsRefused) {
   ASSERT_NO_FATAL_FAILURE(MakeLog(10, 3, 3));
   ASSERT_NO_FATAL_FAILURE(MakeState(50, 4));

@@ -64,13 +64,6 @@ absl::Status CheckFits(const wal::LogReport& log, const mvcc::FormatRow& format,
                      applied.index, applied.term, term);
 }
 
-// Whether the log says that the state is durable through `id`, or arrived as a snapshot there.
-bool Records(const wal::LogReport& log, raft::EntryId id) {
-  const auto& marker = log.state.marker();
-  const auto& installed = log.state.snapshot_installed();
-  return (marker.has_value() && marker->id == id) || (installed.has_value() && installed->id == id);
-}
-
 // Applies what a start would: what is known to be committed, and, where this member is the sole
 // voter, everything, because what its own log holds is committed.
 class Replayer {
@@ -219,10 +212,13 @@ absl::Status OpenedState::Replay(const wal::LogReport& log, Index committed) {
   const mvcc::EntryApplied applied = store_->applied();
   CAIRN_ASSIGN_OR_RETURN(const std::optional<raft::EntryId> installed,
                          server::ReadInstalledAt(*store_));
-  // A state that arrived as a snapshot of which the log knows nothing: a start records that first,
-  // which drops every entry.
-  if (installed == raft::EntryId{applied.term, applied.index} && !Records(log, *installed)) {
-    return absl::OkStatus();
+  if (installed == raft::EntryId{applied.term, applied.index}) {
+    CAIRN_ASSIGN_OR_RETURN(
+        const bool is_to_record,
+        server::IsInstallationToRecord(*installed, log.state.before_first(), log.state.commit(),
+                                       log.state.marker(), log.state.snapshot_installed()));
+    // A start records that first, which drops every entry.
+    if (is_to_record) return absl::OkStatus();
   }
   CAIRN_RETURN_IF_ERROR(CheckFits(log, format_, applied));
   if (applied.index >= log.last.index) return absl::OkStatus();

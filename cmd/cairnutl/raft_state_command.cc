@@ -105,8 +105,14 @@ class Collector {
     if (!log_ || !log_->is_readable()) return;
     const Index last = std::min(log_->state.commit(), log_->last.index);
     facts_.Add("to replay", last > applied_.index ? last - applied_.index : 0);
-    // A state that arrived as a snapshot: a start records that first, whatever the log holds.
-    if (installed_at_ == raft::EntryId{applied_.term, applied_.index}) return;
+    if (installed_at_ == raft::EntryId{applied_.term, applied_.index}) {
+      // A start records that first, whatever the log holds.
+      const absl::StatusOr<bool> is_to_record = server::IsInstallationToRecord(
+          *installed_at_, log_->state.before_first(), log_->state.commit(), log_->state.marker(),
+          log_->state.snapshot_installed());
+      if (!is_to_record.ok()) Complain(base::Message(is_to_record.status()));
+      if (!is_to_record.ok() || *is_to_record) return;
+    }
     absl::Status fits =
         server::CheckLogMeetsState(log_->state.before_first(), log_->last, applied_);
     if (fits.ok() && applied_.index > Index(0) && log_->state.Knows(applied_.index) &&
