@@ -67,6 +67,14 @@ TEST(ConfigTest, TheLogIsEtcdsUnlessSaid) {
   EXPECT_EQ(config.wal_sync_interval, std::chrono::milliseconds(5));
 }
 
+TEST(ConfigTest, ATailThatKeepsNoSegmentIsRefused) {
+  EXPECT_EQ(Parse({"--wal-segment-bytes=268435456"}).error.text,
+            "--snapshot-catchup-bytes=134217728 would keep nothing of a log whose segments have "
+            "--wal-segment-bytes=268435456: give at least that, or 0 to keep nothing");
+  EXPECT_TRUE(Parse({"--wal-segment-bytes=268435456", "--snapshot-catchup-bytes=268435456"})
+                  .command.has_value());
+}
+
 TEST(ConfigTest, FlagsTakeEitherSpelling) {
   const Parsed parsed = Parse({"--name=a", "-data-dir", "/x/y", "--max-txn-ops", "7"});
   ASSERT_TRUE(parsed.command.has_value()) << parsed.error.text;

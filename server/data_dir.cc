@@ -10,11 +10,13 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "server/state_home.h"
+#include "wal/format.h"
 
 namespace cairn::server {
 
@@ -106,6 +108,26 @@ std::string_view ComponentBelow(std::string_view root, std::string_view path) {
   return rest.substr(0, rest.find('/'));
 }
 
+// A log that --wal-dir leaves unread would be a mistake that nobody notices.
+absl::Status RefuseSecondLog(wal::Fs& fs, const std::string& root, const std::string& wal_dir) {
+  const std::string inside = root + "/wal";
+  std::error_code error;
+  if (wal_dir.empty() || std::filesystem::equivalent(inside, wal_dir, error)) {
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::vector<std::string>> names = fs.ListDirectory(inside);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  CAIRN_RETURN_IF_ERROR(names.status());
+  const auto segment = std::find_if(names->begin(), names->end(), [](std::string_view name) {
+    return wal::SegmentSequence(name).has_value();
+  });
+  if (segment == names->end()) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kFailedPrecondition,
+                     "--wal-dir: {} is not the only log: {} holds {}; start without the flag, or "
+                     "remove the log that is not this member's",
+                     wal_dir, inside, *segment);
+}
+
 // Makes the entries of `path` and of its ancestors durable, up to the first one that this user
 // cannot open: that one was there long before.
 absl::Status SyncWithAncestors(wal::Fs& fs, const std::string& path) {
@@ -137,45 +159,62 @@ bool IsStateNumber(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// The states beside `current` that hold something.
+// The numbers of the states beside `current`, lowest first.
 absl::StatusOr<std::vector<std::string>> OtherStates(wal::Fs& fs, const std::string& states,
                                                      std::string_view current) {
-  std::vector<std::string> others;
-  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.ListDirectory(states));
-  for (const std::string& name : names) {
-    if (!IsStateNumber(name) || name == current) continue;
-    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> files,
-                           fs.ListDirectory(fmt::format("{}/{}", states, name)));
-    if (!files.empty()) others.push_back(name);
-  }
-  return others;
+  CAIRN_ASSIGN_OR_RETURN(std::vector<std::string> names, fs.ListDirectory(states));
+  std::erase_if(names,
+                [&](std::string_view name) { return !IsStateNumber(name) || name == current; });
+  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return std::pair(a.size(), a) < std::pair(b.size(), b);
+  });
+  return names;
 }
 
 // The pointer is there before anything else is, so states without it, or without the one it names,
-// are somebody's mistake; removing them would make it final.
-absl::Status RefuseLostState(const std::string& states, std::string_view missing,
+// are somebody's mistake; removing them would make it final. Which of several is the member's only
+// its log can tell.
+absl::Status RefuseLostState(wal::Fs& fs, const std::string& states, std::string_view missing,
                              const std::vector<std::string>& others) {
-  if (others.empty()) return absl::OkStatus();
+  std::vector<std::string> filled;
+  for (const std::string& name : others) {
+    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                           fs.ListDirectory(fmt::format("{}/{}", states, name)));
+    if (!files.empty()) filled.push_back(name);
+  }
+  if (filled.empty()) return absl::OkStatus();
+  const std::string choice =
+      filled.size() == 1 ? fmt::format("or write {} and a line end into {}/{}", filled.front(),
+                                       states, kStatePointer)
+                         : fmt::format(
+                               "or write the number of the one that `cairnutl raft-state {}/NUMBER "
+                               "--wal-dir=...` calls whole and a line end into {}/{}",
+                               states, states, kStatePointer);
   return base::Error(absl::StatusCode::kFailedPrecondition,
                      "--data-dir: {0}/{1} is missing, but there is a state in {0}/{2}; restore "
-                     "what is missing, or write {2} and a line end into {0}/{3}",
-                     states, missing, others.back(), kStatePointer);
+                     "what is missing, {3}",
+                     states, missing, fmt::join(filled, fmt::format(" and in {}/", states)),
+                     choice);
 }
 
-// What an installation that was cut short left behind, and copies for other members.
-absl::Status RemoveLeftovers(wal::Fs& fs, const std::string& states, std::string_view current) {
+absl::Status Remove(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) {
+    return base::Error(absl::StatusCode::kInternal, "--data-dir: {}: remove: {}", path,
+                       error.message());
+  }
+  base::FailPoint("server.state.leftover_removed");
+  return absl::OkStatus();
+}
+
+// Copies for other members, and a pointer that was never put in place.
+absl::Status RemoveLeftovers(wal::Fs& fs, const std::string& states) {
   CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.ListDirectory(states));
   for (const std::string& name : names) {
-    const bool is_other_state = IsStateNumber(name) && name != current;
-    const bool is_new_pointer = name == fmt::format("{}.new", kStatePointer);
-    if (!is_other_state && !is_new_pointer && !name.starts_with(kCheckpointPrefix)) continue;
-    std::error_code error;
-    std::filesystem::remove_all(fmt::format("{}/{}", states, name), error);
-    if (error) {
-      return base::Error(absl::StatusCode::kInternal, "--data-dir: {}/{}: remove: {}", states, name,
-                         error.message());
+    if (name == fmt::format("{}.new", kStatePointer) || name.starts_with(kCheckpointPrefix)) {
+      CAIRN_RETURN_IF_ERROR(Remove(fmt::format("{}/{}", states, name)));
     }
-    base::FailPoint("server.state.leftover_removed");
   }
   return absl::OkStatus();
 }
@@ -185,7 +224,7 @@ absl::StatusOr<uint64_t> CurrentState(wal::Fs& fs, const std::string& states) {
   absl::StatusOr<uint64_t> current = ReadStatePointer(fs, states);
   if (!absl::IsNotFound(current.status())) return current;
   CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherStates(fs, states, {}));
-  CAIRN_RETURN_IF_ERROR(RefuseLostState(states, kStatePointer, others));
+  CAIRN_RETURN_IF_ERROR(RefuseLostState(fs, states, kStatePointer, others));
   CAIRN_RETURN_IF_ERROR(PrepareStatePointer(fs, states, kFirstState));
   CAIRN_RETURN_IF_ERROR(SwitchStatePointer(fs, states));
   return kFirstState;
@@ -199,6 +238,7 @@ absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   CAIRN_RETURN_IF_ERROR(RefuseForeignFiles(fs, root, ComponentBelow(root, config.wal_dir)));
   const std::string_view wal_flag = config.wal_dir.empty() ? "--data-dir" : "--wal-dir";
   const std::string wal_path = config.wal_dir.empty() ? root + "/wal" : config.wal_dir;
+  CAIRN_RETURN_IF_ERROR(RefuseSecondLog(fs, root, config.wal_dir));
   // Nothing is made for a member that could not begin.
   if (absl::IsNotFound(fs.ListDirectory(wal_path).status())) {
     CAIRN_RETURN_IF_ERROR(FindSelf(config).status());
@@ -219,15 +259,25 @@ absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> state_files,
                          fs.ListDirectory(directory.state_path()));
   directory.has_state_ = !state_files.empty();
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherStates(fs, states, current));
   if (!directory.has_state_) {
-    CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherStates(fs, states, current));
-    CAIRN_RETURN_IF_ERROR(RefuseLostState(states, current, others));
+    CAIRN_RETURN_IF_ERROR(RefuseLostState(fs, states, current, others));
   }
-  CAIRN_RETURN_IF_ERROR(RemoveLeftovers(fs, states, current));
+  for (const std::string& name : others) {
+    directory.other_states_.push_back(fmt::format("{}/{}", states, name));
+  }
+  CAIRN_RETURN_IF_ERROR(RemoveLeftovers(fs, states));
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(states));
   CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, root));
   CAIRN_RETURN_IF_ERROR(SyncWithAncestors(fs, directory.wal_path_));
   return directory;
+}
+
+absl::Status DataDir::RemoveOtherStates(wal::Fs& fs) {
+  if (other_states_.empty()) return absl::OkStatus();
+  for (const std::string& path : other_states_) CAIRN_RETURN_IF_ERROR(Remove(path));
+  other_states_.clear();
+  return fs.SyncDirectory(states_path_);
 }
 
 }  // namespace cairn::server

@@ -7,7 +7,7 @@
 //
 // Main thread only. A directory that is not ours is refused before anything in it changes; every
 // message names the flag, the path and the remedy. What an installation that was cut short left
-// beside the state in force is removed, but never while that state is not there.
+// beside the state in force is removed, but only once that state has proved to be the log's.
 #ifndef CAIRN_SERVER_DATA_DIR_H_
 #define CAIRN_SERVER_DATA_DIR_H_
 
@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/config.h"
 #include "wal/fs.h"
@@ -25,9 +26,9 @@ namespace cairn::server {
 
 // In a data directory (and a log's) that is being restored from a snapshot, until it is complete
 // (snapshot/restore.h).
-inline constexpr std::string_view kRestoringFolder = "restoring";
+inline constexpr std::string_view kRestoringFolder = "unfinished-cairn-restore";
 // Beside it, and the last to go, when the log lies elsewhere (snapshot/restore_site.h).
-inline constexpr std::string_view kRestoringNote = "restoring.second";
+inline constexpr std::string_view kRestoringNote = "unfinished-cairn-restore.second";
 
 class DataDir {
  public:
@@ -45,6 +46,11 @@ class DataDir {
   std::string state_path() const { return states_path_ + "/" + std::to_string(current_state_); }
   // Whether something lay in it when the directory was opened.
   bool has_state() const { return has_state_; }
+  // The states that are not in force, of an installation that was cut short before or after its
+  // switch.
+  const std::vector<std::string>& other_states() const { return other_states_; }
+  // REQUIRES: the state in force has met its log (Bootstrap).
+  absl::Status RemoveOtherStates(wal::Fs& fs);
 
  private:
   DataDir() = default;
@@ -53,6 +59,7 @@ class DataDir {
   std::string states_path_;
   uint64_t current_state_ = 0;
   bool has_state_ = false;
+  std::vector<std::string> other_states_;
   std::unique_ptr<wal::FileLock> lock_;
   // Two data directories must not share a log either.
   std::unique_ptr<wal::FileLock> wal_lock_;

@@ -210,7 +210,8 @@ TEST_F(DataDirTest, ACurrentThatNamesNoStateIsRefused) {
     EXPECT_EQ(
         Refusal(),
         fmt::format("DATA_LOSS: --data-dir: {} does not name a state; write the number of the "
-                    "newest directory beside it into the file, followed by a line end",
+                    "directory beside it that `cairnutl raft-state` calls whole with this member's "
+                    "log into the file, followed by a line end",
                     current));
   }
   WriteFile(current, std::string(1000, '1') + "\n");
@@ -242,15 +243,23 @@ TEST_F(DataDirTest, LeftoversBesideTheStateInForceAreRemoved) {
   WriteFile(root_ + "/state/CURRENT.new", "3\n");
   WriteFile(root_ + "/state/CURRENT", "2\n");
   WriteFile(root_ + "/state/notes", "not ours to remove");
-  const auto directory = Open();
+  auto directory = Open();
   ASSERT_TRUE(directory.ok()) << directory.status();
   EXPECT_TRUE(directory->has_state());
   EXPECT_EQ(directory->current_state(), 2U);
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(root_ + "/state")) {
-    names.insert(entry.path().filename());
-  }
-  EXPECT_EQ(names, (std::set<std::string>{"2", "CURRENT", "notes"}));
+  const auto names = [&] {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(root_ + "/state")) {
+      found.insert(entry.path().filename());
+    }
+    return found;
+  };
+  EXPECT_EQ(names(), (std::set<std::string>{"1", "2", "3", "CURRENT", "notes"}))
+      << "which state is the log's is not known yet";
+  EXPECT_EQ(directory->other_states(),
+            (std::vector<std::string>{root_ + "/state/1", root_ + "/state/3"}));
+  ASSERT_TRUE(directory->RemoveOtherStates(wal::PosixFs()).ok());
+  EXPECT_EQ(names(), (std::set<std::string>{"2", "CURRENT", "notes"}));
 }
 
 TEST_F(DataDirTest, AStateThatIsMissingBesideAnotherIsRefusedAndNothingRemoved) {
@@ -267,8 +276,37 @@ TEST_F(DataDirTest, AStateThatIsMissingBesideAnotherIsRefusedAndNothingRemoved) 
   EXPECT_TRUE(
       Refusal().starts_with("FAILED_PRECONDITION: --data-dir: " + states + "/CURRENT is missing"));
   EXPECT_TRUE(fs::exists(states + "/1/CURRENT"));
+  for (const std::string name : {"9", "10"}) {
+    fs::create_directories(states + "/" + name);
+    WriteFile(states + "/" + name + "/CURRENT", "rows");
+  }
+  const std::string refusal = Refusal();
+  EXPECT_NE(
+      refusal.find(fmt::format("there is a state in {0}/1 and in {0}/9 and in {0}/10; restore "
+                               "what is missing, or write the number of the one that "
+                               "`cairnutl raft-state {0}/NUMBER --wal-dir=...` calls whole",
+                               states)),
+      std::string::npos)
+      << refusal;
+  EXPECT_TRUE(fs::exists(states + "/9/CURRENT"));
   WriteFile(states + "/CURRENT", "1\n");
   EXPECT_TRUE(Open().ok());
+}
+
+TEST_F(DataDirTest, ALogThatTheFlagLeavesUnreadIsRefused) {
+  ASSERT_TRUE(Open().ok());
+  const std::string elsewhere = root_ + "-log";
+  config_.wal_dir = elsewhere;
+  EXPECT_TRUE(Open().ok()) << "there is no log inside yet";
+  WriteFile(root_ + "/wal/0000000000000003.wal", "a segment");
+  EXPECT_EQ(Refusal(),
+            fmt::format("FAILED_PRECONDITION: --wal-dir: {} is not the only log: {}/wal holds "
+                        "0000000000000003.wal; start without the flag, or remove the log that is "
+                        "not this member's",
+                        elsewhere, root_));
+  config_.wal_dir = root_ + "/wal";
+  EXPECT_TRUE(Open().ok()) << "the same directory";
+  fs::remove_all(elsewhere);
 }
 
 }  // namespace

@@ -79,15 +79,21 @@ constexpr size_t kFragmentOverheadBytes = size_t{512} << 10;
 // RocksDB does not survive being opened on a full disk, so less than this is refused before.
 constexpr uint64_t kStartRoomBytes = uint64_t{16} << 20;
 
-absl::Status CheckRoomToStart(std::string_view flag, const std::string& directory) {
+// `spare`: what lies in it beside the state in force, and would be removed after the start.
+absl::Status CheckRoomToStart(std::string_view flag, const std::string& directory,
+                              const std::vector<std::string>& spare) {
   struct statvfs info = {};
   if (statvfs(directory.c_str(), &info) != 0) return absl::OkStatus();
   const uint64_t free_bytes = uint64_t{info.f_bavail} * info.f_frsize;
   if (free_bytes >= kStartRoomBytes) return absl::OkStatus();
   return base::Error(absl::StatusCode::kResourceExhausted,
                      "--{}: the disk of {} is full ({} KiB free); free at least {} MiB and start "
-                     "again, nothing that was acknowledged is lost",
-                     flag, directory, free_bytes >> 10, kStartRoomBytes >> 20);
+                     "again, nothing that was acknowledged is lost{}",
+                     flag, directory, free_bytes >> 10, kStartRoomBytes >> 20,
+                     spare.empty() ? ""
+                                   : fmt::format("; not in force, and of no use if the rest is "
+                                                 "whole: {}",
+                                                 fmt::join(spare, ", ")));
 }
 
 // A port that is taken is found before anything is written.
@@ -202,8 +208,8 @@ void LogRecovery(const Bootstrapped& member) {
       member.store->applied().index, member.store->published().revision);
   if (recovered.torn_tail_cut) {
     LOG(WARNING) << fmt::format(
-        "the log's unacknowledged end was torn by a crash: {} bytes of {} from offset {} were cut "
-        "and kept in {}",
+        "the log's end was torn by a crash: {} bytes of {} from offset {} were cut and kept in {}; "
+        "none of it was acknowledged, unless --wal-sync-mode was not always",
         recovered.torn_bytes, recovered.torn_segment, recovered.torn_offset, recovered.broken_file);
   }
 }
@@ -429,14 +435,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   auto parts = std::make_unique<Parts>();
   parts->config = config;
   CAIRN_ASSIGN_OR_RETURN(parts->directory, DataDir::Open(parts->fs, config));
-  CAIRN_RETURN_IF_ERROR(CheckRoomToStart("data-dir", config.data_dir));
-  CAIRN_RETURN_IF_ERROR(CheckRoomToStart("wal-dir", parts->directory->wal_path()));
+  CAIRN_RETURN_IF_ERROR(
+      CheckRoomToStart("data-dir", config.data_dir, parts->directory->other_states()));
+  CAIRN_RETURN_IF_ERROR(CheckRoomToStart("wal-dir", parts->directory->wal_path(), {}));
   parts->states = std::make_unique<RocksStates>(
       parts->fs, parts->directory->states_path(), parts->directory->current_state(),
       static_cast<int64_t>(config.memory_limit_bytes), FlushGate(parts->door));
   CAIRN_ASSIGN_OR_RETURN(parts->member,
                          Bootstrap(parts->fs, *parts->directory, *parts->states, config,
                                    AskOverGrpc(rpc::GrpcConnector(kPeerMessageBytes))));
+  CAIRN_RETURN_IF_ERROR(parts->directory->RemoveOtherStates(parts->fs));
   LogRecovery(parts->member);
   // Reads that find damage end the member, whoever reads; before there is one they fail its start.
   parts->member.store->ReportDamage([door = parts->door](const absl::Status& error) {

@@ -59,9 +59,9 @@ TEST_F(SnapshotInstallTest, TakesTheStatesPlaceInThisOrder) {
               (std::vector<std::string>{
                   "server.install.term_synced", "server.install.verified", "server.install.adopted",
                   "server.install.flushed", "server.install.begun", "server.install.drained",
-                  "server.state.pointer_written", "server.state.pointer_synced",
-                  "server.state.pointer_renamed", "server.state.switched",
-                  "server.install.recorded", "server.install.finished"}));
+                  "server.state.fresh_synced", "server.state.pointer_written",
+                  "server.state.pointer_synced", "server.state.pointer_renamed",
+                  "server.state.switched", "server.install.recorded", "server.install.finished"}));
     EXPECT_EQ(follower.wal().before_first(), outcome->id);
     EXPECT_EQ(follower.wal().last(), outcome->id);
     EXPECT_EQ(follower.core().commit(), Index(40));
@@ -173,7 +173,7 @@ TEST_F(SnapshotInstallTest, WhicheverCallFailsTheNextStartHasOneStateOrTheOther)
 
 // And at each named point between two of them.
 TEST_F(SnapshotInstallTest, CutShortAtAnyNamedPointTheNextStartHasOneStateOrTheOther) {
-  for (int stop_at = 0; stop_at < 12; ++stop_at) {
+  for (int stop_at = 0; stop_at < 13; ++stop_at) {
     for (const bool is_power_cut : {false, true}) {
       SCOPED_TRACE(fmt::format("point {}", stop_at));
       TestDisk disk;
@@ -186,17 +186,17 @@ TEST_F(SnapshotInstallTest, CutShortAtAnyNamedPointTheNextStartHasOneStateOrTheO
           if (name.starts_with("server.") && passed++ == stop_at) disk.fs().PowerOff();
         });
         const bool is_installed = Install(disk, *follower).ok();
-        EXPECT_EQ(is_installed, stop_at == 10 || stop_at == 11);
-        EXPECT_EQ(follower->has_failed(), stop_at >= 7 && !is_installed);
+        EXPECT_EQ(is_installed, stop_at == 11 || stop_at == 12);
+        EXPECT_EQ(follower->has_failed(), stop_at >= 8 && !is_installed);
       }
       disk.Crash(stop_at, is_power_cut, [&] { follower.reset(); });
       Follower next(disk);
       ASSERT_TRUE(next.status().ok()) << next.status();
       const uint64_t at = next.store().applied().index.value();
-      if (stop_at >= 9) {
+      if (stop_at >= 10) {
         EXPECT_EQ(at, 40U);
       }
-      if (stop_at <= 6) {
+      if (stop_at <= 7) {
         EXPECT_EQ(at, 10U);
       }
       ExpectAt(next, at);

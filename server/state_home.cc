@@ -35,8 +35,9 @@ absl::StatusOr<uint64_t> ReadStatePointer(wal::Fs& fs, const std::string& direct
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && text == fmt::format("{}\n", number)) return number;
   return base::Error(absl::StatusCode::kDataLoss,
-                     "--data-dir: {} does not name a state; write the number of the newest "
-                     "directory beside it into the file, followed by a line end",
+                     "--data-dir: {} does not name a state; write the number of the directory "
+                     "beside it that `cairnutl raft-state` calls whole with this member's log into "
+                     "the file, followed by a line end",
                      path);
 }
 
@@ -72,6 +73,13 @@ std::string StateHome::checkpoint_path(std::string_view name) const {
 absl::StatusOr<std::string> StateHome::PointedPath() const {
   CAIRN_ASSIGN_OR_RETURN(const uint64_t number, ReadStatePointer(fs_, directory_));
   return PathOf(number);
+}
+
+absl::Status StateHome::PrepareSwitch() {
+  // A directory whose name a power cut takes must not be named by the pointer that it leaves.
+  CAIRN_RETURN_IF_ERROR(fs_.SyncDirectory(directory_));
+  base::FailPoint("server.state.fresh_synced");
+  return PrepareStatePointer(fs_, directory_, current_ + 1);
 }
 
 absl::Status StateHome::Switch() {

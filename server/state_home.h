@@ -57,7 +57,7 @@ class StateHome {
   // Makes the state at fresh_path(), all of which is durable, the one in force: durably, when
   // Switch returns OK. A failure of the first is harmless; after one of the second nobody knows
   // which state counts, and the member must stop.
-  absl::Status PrepareSwitch() { return PrepareStatePointer(fs_, directory_, current_ + 1); }
+  absl::Status PrepareSwitch();
   absl::Status Switch();
   // The state that the pointer file names right now.
   absl::StatusOr<std::string> PointedPath() const;

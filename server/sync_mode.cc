@@ -32,12 +32,11 @@ std::string SyncModeRisk(const Config& config) {
       return {};
     case wal::SyncMode::kNever:
       return "the log is not synced: a power loss may take anything that was acknowledged since "
-             "the "
-             "state was last made durable";
+             "the state was last made durable";
     case wal::SyncMode::kInterval:
       return fmt::format(
-          "the log is synced every {} ms: a power loss may take what was acknowledged "
-          "since",
+          "the log is synced every {} ms: a power loss may take what was acknowledged since the "
+          "last time",
           config.wal_sync_interval.count());
   }
   CAIRN_CHECK(false, "no such mode");
