@@ -28,6 +28,23 @@ absl::StatusOr<SnapshotFile> Describe(const wal::File& file, std::string name) {
   }
 }
 
+// RocksDB's names for what a checkpoint consists of.
+constexpr std::string_view kPointer = "CURRENT";
+constexpr std::string_view kManifestPrefix = "MANIFEST-";
+constexpr std::string_view kOptionsPrefix = "OPTIONS-";
+constexpr std::string_view kTableSuffix = ".sst";
+// A number for each file that a state ever had: a million a second would take eleven days.
+constexpr size_t kNumberDigitsMax = 12;
+
+bool IsNumbered(std::string_view name, std::string_view prefix, std::string_view suffix) {
+  if (!name.starts_with(prefix) || !name.ends_with(suffix)) return false;
+  if (name.size() <= prefix.size() + suffix.size()) return false;
+  name.remove_prefix(prefix.size());
+  name.remove_suffix(suffix.size());
+  return name.size() <= kNumberDigitsMax &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 bool IsPlainName(std::string_view name) {
   const auto is_plain = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
@@ -78,6 +95,25 @@ absl::Status CheckFiles(std::span<const SnapshotFile> files) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckStateNames(std::span<const std::string_view> names) {
+  size_t pointers = 0;
+  size_t manifests = 0;
+  for (const std::string_view name : names) {
+    if (name == kPointer) {
+      ++pointers;
+    } else if (IsNumbered(name, kManifestPrefix, "")) {
+      ++manifests;
+    } else if (!IsNumbered(name, kOptionsPrefix, "") && !IsNumbered(name, "", kTableSuffix)) {
+      return base::Error(absl::StatusCode::kDataLoss, "the file {} is none of a state's",
+                         name.substr(0, kNameBytesMax));
+    }
+  }
+  if (pointers == 1 && manifests == 1) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kDataLoss,
+                     "there is no state in it: it has {} files {} and {} files {}*", pointers,
+                     kPointer, manifests, kManifestPrefix);
 }
 
 absl::Status VerifyFiles(wal::Fs& fs, const std::string& directory,

@@ -37,6 +37,11 @@ absl::StatusOr<std::vector<SnapshotFile>> ListFiles(wal::Fs& fs, const std::stri
 // INVALID_ARGUMENT otherwise.
 absl::Status CheckFiles(std::span<const SnapshotFile> files);
 
+// Whether `names` are those of a checkpoint of a state: RocksDB's pointer, the one manifest that it
+// can name, options and tables, with numbers that RocksDB comes to. DATA_LOSS names another, or
+// what is missing. For files from anywhere: what else lay there RocksDB would take for its own.
+absl::Status CheckStateNames(std::span<const std::string_view> names);
+
 // Whether `directory` holds exactly `files`, byte by byte; syncs each, and the directory. DATA_LOSS
 // names what differs.
 absl::Status VerifyFiles(wal::Fs& fs, const std::string& directory,

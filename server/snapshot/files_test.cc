@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/crc32c.h"
@@ -139,6 +140,24 @@ TEST_F(SnapshotFilesTest, AFailingDiskIsAnError) {
     EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
     EXPECT_FALSE(Verify().ok());
   }
+}
+
+TEST(StateNamesTest, AreThoseOfACheckpoint) {
+  const auto message = [](std::vector<std::string_view> names) {
+    return std::string(CheckStateNames(names).message());
+  };
+  EXPECT_EQ(message({"CURRENT", "MANIFEST-000005", "OPTIONS-000007", "000012.sst", "7.sst"}), "");
+  EXPECT_EQ(message({"CURRENT", "MANIFEST-000005"}), "");
+  for (const std::string_view other :
+       {"000099.log", "000099.blob", "000099.ldb", "LOCK", "IDENTITY", "current", ".sst", "x.sst",
+        "18446744073709551614.sst", "MANIFEST-18446744073709551615", "MANIFEST-", "OPTIONS-x"}) {
+    EXPECT_EQ(message({"CURRENT", "MANIFEST-000005", other}),
+              fmt::format("the file {} is none of a state's", other));
+  }
+  EXPECT_EQ(message({"MANIFEST-000005"}),
+            "there is no state in it: it has 0 files CURRENT and 1 files MANIFEST-*");
+  EXPECT_EQ(message({"CURRENT", "MANIFEST-000005", "MANIFEST-000006"}),
+            "there is no state in it: it has 1 files CURRENT and 2 files MANIFEST-*");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "server/snapshot/inspect.h"
 
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -8,13 +9,19 @@
 #include "mvcc/rocks_archive.h"
 #include "mvcc/store.h"
 #include "server/applier.h"
+#include "server/snapshot/files.h"
 
 namespace cairn::server {
 
 namespace {
 
+absl::Status Annotate(const std::string& path, const absl::Status& status) {
+  return base::Annotate(status, fmt::format("snapshot {}", path));
+}
+
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenState(const ArchiveReader& archive,
                                                          const std::string& path) {
+  if (absl::Status status = CheckStateFiles(archive); !status.ok()) return Annotate(path, status);
   std::vector<mvcc::ArchivedFile> files;
   for (const ArchiveEntry& entry : archive.files()) {
     files.push_back({.name = entry.name.substr(kStateFolder.size()),
@@ -55,11 +62,15 @@ absl::Status CheckManifest(const std::string& path, const snapshot::Manifest& ma
   return absl::OkStatus();
 }
 
-absl::Status Annotate(const std::string& path, const absl::Status& status) {
-  return base::Annotate(status, fmt::format("snapshot {}", path));
-}
-
 }  // namespace
+
+absl::Status CheckStateFiles(const ArchiveReader& archive) {
+  std::vector<std::string_view> names;
+  for (const ArchiveEntry& entry : archive.files()) {
+    names.push_back(std::string_view(entry.name).substr(kStateFolder.size()));
+  }
+  return CheckStateNames(names);
+}
 
 absl::StatusOr<std::unique_ptr<mvcc::Backend>> OpenSnapshotRows(wal::Fs& fs,
                                                                 const std::string& path) {
@@ -93,12 +104,9 @@ absl::StatusOr<SnapshotFacts> InspectSnapshot(wal::Fs& fs, const std::string& pa
   return facts;
 }
 
-absl::StatusOr<VerifiedSnapshot> VerifySnapshot(wal::Fs& fs, const std::string& path, Digest digest,
-                                                absl::FunctionRef<bool()> is_stopping) {
-  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive,
-                         ArchiveReader::Open(fs, path, digest));
-  CAIRN_RETURN_IF_ERROR(archive->ReadAll(nullptr, is_stopping));
-  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend, OpenState(*archive, path));
+absl::StatusOr<VerifiedSnapshot> VerifyRows(const std::string& path, const ArchiveReader& archive,
+                                            std::unique_ptr<mvcc::Backend> backend,
+                                            absl::FunctionRef<bool()> is_stopping) {
   VerifiedSnapshot verified;
   const absl::StatusOr<mvcc::StateCounts> counts = mvcc::CheckState(*backend, is_stopping);
   if (!counts.ok()) return Annotate(path, counts.status());
@@ -107,15 +115,24 @@ absl::StatusOr<VerifiedSnapshot> VerifySnapshot(wal::Fs& fs, const std::string& 
   absl::StatusOr<std::unique_ptr<mvcc::Store>> store =
       mvcc::Store::Inspect(std::move(backend), identity);
   if (!store.ok()) return Annotate(path, store.status());
-  CAIRN_RETURN_IF_ERROR(CheckManifest(path, archive->manifest(), **store, identity));
+  CAIRN_RETURN_IF_ERROR(CheckManifest(path, archive.manifest(), **store, identity));
   // What a member reads at its start: members, leases, alarms.
   const absl::StatusOr<Applier::Loaded> loaded = Applier::Load(**store);
   if (!loaded.ok()) return Annotate(path, loaded.status());
-  verified.manifest = archive->manifest();
+  verified.manifest = archive.manifest();
   verified.leases = loaded->leases.table().All().size();
   verified.alarms = loaded->cluster.state().alarms.size();
-  verified.size_bytes = archive->size_bytes();
+  verified.size_bytes = archive.size_bytes();
   return verified;
+}
+
+absl::StatusOr<VerifiedSnapshot> VerifySnapshot(wal::Fs& fs, const std::string& path, Digest digest,
+                                                absl::FunctionRef<bool()> is_stopping) {
+  CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive,
+                         ArchiveReader::Open(fs, path, digest));
+  CAIRN_RETURN_IF_ERROR(archive->ReadAll(nullptr, is_stopping));
+  CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend, OpenState(*archive, path));
+  return VerifyRows(path, *archive, std::move(backend), is_stopping);
 }
 
 }  // namespace cairn::server

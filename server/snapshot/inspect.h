@@ -49,6 +49,14 @@ struct VerifiedSnapshot {
   uint64_t size_bytes = 0;
 };
 
+// Whether the files in the archive are those of a state (CheckStateNames).
+absl::Status CheckStateFiles(const ArchiveReader& archive);
+// Checks every row of `backend`, which holds the state in `archive` (`path` names it in messages),
+// and that manifest and rows agree.
+absl::StatusOr<VerifiedSnapshot> VerifyRows(const std::string& path, const ArchiveReader& archive,
+                                            std::unique_ptr<mvcc::Backend> backend,
+                                            absl::FunctionRef<bool()> is_stopping);
+
 // Checks the digest (unless skipped), every checksum, every row, and that manifest and rows agree.
 absl::StatusOr<VerifiedSnapshot> VerifySnapshot(wal::Fs& fs, const std::string& path, Digest digest,
                                                 absl::FunctionRef<bool()> is_stopping);

@@ -15,6 +15,7 @@
 #include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
+#include "server/snapshot/inspect.h"
 #include "server/snapshot/restore_site.h"
 #include "server/state_home.h"
 #include "wal/wal.h"
@@ -125,24 +126,27 @@ absl::Status WriteMembers(mvcc::Store& store, const NewCluster& cluster) {
   return batch.Commit(applied);
 }
 
-absl::Status CheckManifest(const snapshot::Manifest& manifest, const RestoreRequest& request,
-                           const mvcc::Store& store) {
-  // The state's is known to be no less than what it was raised by; the manifest's may be anything.
-  if (store.published().revision.value() - request.bump_revision == manifest.revision()) {
-    return absl::OkStatus();
+// Every row of the copy in `directory`, before any is changed: a member that starts on it must not
+// find the damage that the saved one had.
+absl::Status VerifyCopy(const std::string& directory, const RestoreRequest& request,
+                        const ArchiveReader& archive, absl::FunctionRef<bool()> is_stopping) {
+  absl::StatusOr<std::unique_ptr<mvcc::Backend>> backend =
+      mvcc::OpenRocksBackendForReading({.directory = directory});
+  if (backend.ok()) {
+    const absl::Status verified =
+        VerifyRows(request.snapshot_path, archive, *std::move(backend), is_stopping).status();
+    if (!absl::IsDataLoss(verified)) return verified;
+    return base::Error(absl::StatusCode::kDataLoss, "{}; restore another snapshot",
+                       base::Message(verified));
   }
-  return base::Error(absl::StatusCode::kDataLoss,
-                     "snapshot {}: offset 0: the manifest says revision {}, the state {}; take "
-                     "another copy",
-                     request.snapshot_path, manifest.revision(),
-                     store.published().revision.value() - request.bump_revision);
+  return base::Error(backend.status().code(), "snapshot {}: {}; restore another snapshot",
+                     request.snapshot_path, base::Message(backend.status()));
 }
 
 // Makes the copy in `directory` the new cluster's; durable when it returns. Fills in what the state
 // says then, and the entry that it stands at.
 absl::Status RewriteState(const std::string& directory, const RestoreRequest& request,
-                          const snapshot::Manifest& manifest, const NewCluster& cluster,
-                          RestoredMember& restored, raft::EntryId& at) {
+                          const NewCluster& cluster, RestoredMember& restored, raft::EntryId& at) {
   CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<mvcc::Backend> backend,
                          mvcc::OpenRocksBackend({.directory = directory}));
   mvcc::RestoreOptions options;
@@ -153,7 +157,6 @@ absl::Status RewriteState(const std::string& directory, const RestoreRequest& re
   options.is_compacted = request.mark_compacted;
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<mvcc::Store> store,
                          mvcc::Store::Restore(std::move(backend), options));
-  CAIRN_RETURN_IF_ERROR(CheckManifest(manifest, request, *store));
   CAIRN_RETURN_IF_ERROR(WriteMembers(*store, cluster));
   // Every row that a server would read at its start.
   CAIRN_RETURN_IF_ERROR(Applier::Load(*store).status());
@@ -219,7 +222,8 @@ absl::StatusOr<RestoredMember> Build(wal::Fs& fs, ArchiveReader& archive, const 
   restored.cluster = cluster.self.cluster;
   restored.member = cluster.self.member;
   raft::EntryId at;
-  CAIRN_RETURN_IF_ERROR(RewriteState(state, request, archive.manifest(), cluster, restored, at));
+  CAIRN_RETURN_IF_ERROR(VerifyCopy(state, request, archive, is_stopping));
+  CAIRN_RETURN_IF_ERROR(RewriteState(state, request, cluster, restored, at));
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(state));
   CAIRN_RETURN_IF_ERROR(PrepareStatePointer(fs, states, kFirstState));
   CAIRN_RETURN_IF_ERROR(SwitchStatePointer(fs, states));
@@ -237,6 +241,9 @@ absl::StatusOr<RestoredMember> RestoreSnapshot(wal::Fs& fs, const Config& config
   CAIRN_RETURN_IF_ERROR(CheckRequest(config, request));
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<ArchiveReader> archive,
                          ArchiveReader::Open(fs, request.snapshot_path, request.digest));
+  if (absl::Status status = CheckStateFiles(*archive); !status.ok()) {
+    return base::Annotate(status, fmt::format("snapshot {}", request.snapshot_path));
+  }
   const bool has_wal_dir = !config.wal_dir.empty();
   CAIRN_RETURN_IF_ERROR(RestoreSite::Check(fs, "--data-dir", config.data_dir));
   if (has_wal_dir) {

@@ -1,16 +1,18 @@
 // From a saved snapshot to the data directory of a member of a new cluster.
 //
 // For the offline tool; main thread only, nothing else may use the directories (they are locked).
-// Everything is built below a folder "restoring" inside of them and put in its place when it is
-// complete and durable, and the folder goes last (restore_site.h says how with two directories): a
-// server refuses a directory that holds it, and the next restore clears it away. So a restore that
-// fails leaves nothing, and one that is killed leaves nothing that could be taken for a member. (A
-// sibling of the directory would not do: it is often a mount point.)
+// Everything is built below a folder (kRestoringFolder) inside of them and put in its place when it
+// is complete and durable, and the folder goes last (restore_site.h says how with two directories):
+// a server refuses a directory that holds it, and the next restore clears it away. So a restore
+// that fails leaves nothing, and one that is killed leaves nothing that could be taken for a
+// member. (A sibling of the directory would not do: it is often a mount point.)
 //
 // The new cluster is a new one for everybody: its ids are derived as etcd derives them, but from a
-// token that the snapshot's SHA-256 is part of. So members of the old cluster, of an earlier
-// restore, or restored from another snapshot or with other options are refused by its members, also
-// when all flags are the same.
+// token that the snapshot's SHA-256 and the raised revision are part of. So members of the old
+// cluster, or restored from another snapshot or with another revision, are refused by its members,
+// also when all flags are the same. Members of an earlier restore of the same snapshot with the
+// same options are not: its three invocations on three machines could not agree on anything fresh.
+// Who restores once more therefore gives another --initial-cluster-token.
 //
 // Its log begins with an entry for each member, as that of every new cluster, and then says that
 // what came before the snapshot's state is gone. Whoever joins later with an empty log, or with one

@@ -12,6 +12,7 @@
 #include "base/fail_point.h"
 #include "base/status.h"
 #include "server/data_dir.h"
+#include "wal/format.h"
 
 namespace cairn::server {
 
@@ -40,6 +41,12 @@ absl::StatusOr<std::vector<std::string>> Contents(wal::Fs& fs, std::string_view 
 
 // What says that a restore is under way, or was killed.
 bool IsMark(std::string_view name) { return name == kRestoringFolder || name == kRestoringNote; }
+
+// What a restore puts in its place, and what stands beside it meanwhile.
+bool IsOfRestore(std::string_view name) {
+  return IsMark(name) || name == kLockName || name == "state" || name == "wal" ||
+         wal::SegmentSequence(name).has_value() || wal::IsUnfinishedSegmentName(name);
+}
 
 bool IsInterrupted(const std::vector<std::string>& names) {
   return std::any_of(names.begin(), names.end(), IsMark);
@@ -105,7 +112,15 @@ std::vector<std::string> MissingDirectories(const std::string& path) {
 
 absl::Status RestoreSite::Check(wal::Fs& fs, std::string_view flag, const std::string& root) {
   CAIRN_ASSIGN_OR_RETURN(std::vector<std::string> names, Contents(fs, flag, root));
-  if (IsInterrupted(names)) return absl::OkStatus();
+  if (IsInterrupted(names)) {
+    const auto other = std::find_if_not(names.begin(), names.end(), IsOfRestore);
+    if (other == names.end()) return absl::OkStatus();
+    return base::Error(
+        absl::StatusCode::kFailedPrecondition,
+        "{}: {} holds what a killed restore has left, and \"{}\" beside it, which is "
+        "not of a restore; move that away, or name a new or an empty directory",
+        flag, root, *other);
+  }
   // A lock alone is what a server leaves that was refused.
   std::erase(names, kLockName);
   if (names.empty()) return absl::OkStatus();

@@ -1,7 +1,7 @@
 // A directory that a restore fills: empty before, complete or empty afterwards.
 //
-//   <root>/restoring/...   what is being made; everything in <root> while this is there is a
-//                          restore's and nobody else's
+//   <root>/unfinished-cairn-restore/...   what is being made; state and log in <root> while this is
+//                                         there are a restore's and nobody else's
 //
 // Two directories cannot be completed at one moment. So the second site (the log's, if it lies
 // elsewhere) is completed first, and a note beside the first site's folder, which goes last of all,
@@ -28,7 +28,8 @@ namespace cairn::server {
 class RestoreSite {
  public:
   // `flag` names the directory in messages. Checks alone: FAILED_PRECONDITION when it holds
-  // anything; what an interrupted restore has left does not count.
+  // anything; what an interrupted restore has left does not count, but nothing else may lie beside
+  // that, because the next restore clears all of it away.
   static absl::Status Check(wal::Fs& fs, std::string_view flag, const std::string& root);
   // The same for the second site of a restore whose first is `first_root`.
   static absl::Status CheckSecond(wal::Fs& fs, std::string_view flag, const std::string& root,

@@ -26,6 +26,7 @@
 #include "server/data_dir.h"
 #include "server/log_pins.h"
 #include "server/rpc/fake_call.h"
+#include "server/snapshot/failing_fs.h"
 #include "server/snapshot/saver.h"
 #include "server/snapshot/test_state.h"
 #include "wal/posix_fs.h"
@@ -43,88 +44,6 @@ constexpr uint64_t kPuts = 40;
 constexpr int64_t kLease = 77;
 
 bool GoOn() { return false; }
-
-// The file system of this machine, which fails one operation that changes something.
-class FailingFs final : public wal::Fs {
- public:
-  explicit FailingFs(int at) : left_(at) {}
-  bool has_failed() const { return left_ < 0; }
-
-  absl::Status CreateDirectory(std::string_view path) override {
-    CAIRN_RETURN_IF_ERROR(Enter(path));
-    return base().CreateDirectory(path);
-  }
-  absl::StatusOr<std::vector<std::string>> ListDirectory(std::string_view path) override {
-    return base().ListDirectory(path);
-  }
-  absl::Status SyncDirectory(std::string_view path) override {
-    CAIRN_RETURN_IF_ERROR(Enter(path));
-    return base().SyncDirectory(path);
-  }
-  absl::StatusOr<std::unique_ptr<wal::File>> Create(std::string_view path) override {
-    CAIRN_RETURN_IF_ERROR(Enter(path));
-    return Wrap(path, base().Create(path));
-  }
-  absl::StatusOr<std::unique_ptr<wal::File>> OpenForWriting(std::string_view path) override {
-    return Wrap(path, base().OpenForWriting(path));
-  }
-  absl::StatusOr<std::unique_ptr<wal::File>> OpenForReading(std::string_view path) override {
-    return base().OpenForReading(path);
-  }
-  absl::Status Rename(std::string_view from, std::string_view to) override {
-    CAIRN_RETURN_IF_ERROR(Enter(from));
-    return base().Rename(from, to);
-  }
-  absl::Status RenameNew(std::string_view from, std::string_view to) override {
-    CAIRN_RETURN_IF_ERROR(Enter(from));
-    return base().RenameNew(from, to);
-  }
-  absl::Status Remove(std::string_view path) override {
-    CAIRN_RETURN_IF_ERROR(Enter(path));
-    return base().Remove(path);
-  }
-  absl::StatusOr<std::unique_ptr<wal::FileLock>> LockFile(std::string_view path) override {
-    CAIRN_RETURN_IF_ERROR(Enter(path));
-    return base().LockFile(path);
-  }
-
- private:
-  class FailingFile final : public wal::File {
-   public:
-    FailingFile(FailingFs& fs, std::string path, std::unique_ptr<wal::File> file)
-        : fs_(fs), path_(std::move(path)), file_(std::move(file)) {}
-    absl::StatusOr<size_t> Read(uint64_t offset, char* to, size_t size) const override {
-      return file_->Read(offset, to, size);
-    }
-    absl::Status Write(uint64_t offset, std::string_view bytes) override {
-      CAIRN_RETURN_IF_ERROR(fs_.Enter(path_));
-      return file_->Write(offset, bytes);
-    }
-    absl::Status Sync() override {
-      CAIRN_RETURN_IF_ERROR(fs_.Enter(path_));
-      return file_->Sync();
-    }
-    absl::StatusOr<uint64_t> SizeBytes() const override { return file_->SizeBytes(); }
-
-   private:
-    FailingFs& fs_;
-    const std::string path_;
-    const std::unique_ptr<wal::File> file_;
-  };
-
-  static wal::Fs& base() { return wal::PosixFs(); }
-  absl::Status Enter(std::string_view path) {
-    if (left_ < 0 || left_-- > 0) return absl::OkStatus();
-    return base::Error(absl::StatusCode::kResourceExhausted, "{}: no space left", path);
-  }
-  absl::StatusOr<std::unique_ptr<wal::File>> Wrap(std::string_view path,
-                                                  absl::StatusOr<std::unique_ptr<wal::File>> file) {
-    CAIRN_RETURN_IF_ERROR(file.status());
-    return std::make_unique<FailingFile>(*this, std::string(path), *std::move(file));
-  }
-
-  int left_;
-};
 
 // A member that has started.
 struct Started {
@@ -177,6 +96,10 @@ class RestoreTest : public testing::Test {
     CheckOk(batch.Commit(state_->store().applied()));
   }
   void Save(const std::string& path) {
+    const absl::Status saved = TrySave(path);
+    ASSERT_TRUE(saved.ok()) << saved;
+  }
+  absl::Status TrySave(const std::string& path) {
     LogPins pins;
     SnapshotSaver saver({}, wal::PosixFs(), state_->states(), state_->store(), pins);
     rpc::FakeStreamCall call;
@@ -184,10 +107,10 @@ class RestoreTest : public testing::Test {
     std::ofstream file(path, std::ios::binary);
     while (const std::optional<std::string> message = call.WaitReceive()) {
       etcdserverpb::SnapshotResponse response;
-      ASSERT_TRUE(response.ParseFromString(*message));
+      EXPECT_TRUE(response.ParseFromString(*message));
       file << response.blob();
     }
-    ASSERT_TRUE(call.WaitStatus().ok()) << call.WaitStatus();
+    return call.WaitStatus();
   }
 
   // The `i`th of `members` new ones.
@@ -463,6 +386,56 @@ TEST_F(RestoreTest, AnAlteredSnapshotIsRefusedAndLeavesNothing) {
   }
 }
 
+// A member saves what its disk gives: the checksums of such a snapshot are right, its rows are not.
+TEST_F(RestoreTest, TheDamageOfTheMemberThatSavedIsNotRestored) {
+  int harmed = 0;
+  int not_even_saved = 0;
+  for (const auto& entry : files::directory_iterator(state_->states().current_path())) {
+    if (entry.path().extension() != ".sst") continue;
+    SCOPED_TRACE(entry.path().string());
+    std::fstream table(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
+    const auto flip = [&] {
+      table.seekg(20);
+      const char byte = static_cast<char>(table.get() ^ 1);
+      table.seekp(20);
+      table.put(byte).flush();
+    };
+    flip();
+    request_.snapshot_path = root_ + "/harmed";
+    files::remove(request_.snapshot_path);
+    const std::set<std::string> before = Site();
+    // What says whose state it is was read already to write the manifest.
+    const absl::Status saved = TrySave(request_.snapshot_path);
+    const absl::Status refused = saved.ok() ? Restore(ConfigOf(0, 1)).status() : saved;
+    not_even_saved += saved.ok() ? 0 : 1;
+    EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+    EXPECT_THAT(std::string(refused.message()), HasSubstr(entry.path().filename()));
+    if (saved.ok()) {
+      EXPECT_THAT(std::string(refused.message()),
+                  AllOf(HasSubstr("snapshot " + request_.snapshot_path),
+                        HasSubstr("restore another snapshot")));
+    }
+    EXPECT_EQ(Site(), before);
+    flip();
+    ++harmed;
+  }
+  EXPECT_EQ(harmed, 3) << "a table of each family";
+  EXPECT_LE(not_even_saved, 1);
+}
+
+// An interrupted restore's directory is cleared, but not of what no restore has put there.
+TEST_F(RestoreTest, WhatLiesBesideAnInterruptedRestoreIsNotTouched) {
+  const Config config = ConfigOf(0, 1);
+  files::create_directories(fmt::format("{}/{}", config.data_dir, kRestoringFolder));
+  std::ofstream(config.data_dir + "/photos") << "of somebody";
+  const std::set<std::string> before = Site();
+  EXPECT_THAT(Refusal(config), HasSubstr("and \"photos\" beside it, which is not of a restore"));
+  EXPECT_EQ(Site(), before);
+  files::remove(config.data_dir + "/photos");
+  files::create_directories(config.data_dir + "/state/1");
+  ASSERT_NO_FATAL_FAILURE(ExpectMember(config));
+}
+
 TEST_F(RestoreTest, AnEmptyDirectoryWillDoAndTheLogMayLieElsewhere) {
   Config config = ConfigOf(0, 1);
   config.wal_dir = root_ + "/site/log";
@@ -521,7 +494,7 @@ TEST_F(RestoreTest, WhereverItIsKilledItCanBeDoneAgain) {
       // The log's directory is complete, the data directory is not. With nothing but the note left
       // the next one is killed too.
       if (IsHalf(killed) && ++halves == 3) {
-        EXPECT_FALSE(files::exists(killed.config.data_dir + "/restoring"));
+        EXPECT_FALSE(files::exists(fmt::format("{}/{}", killed.config.data_dir, kRestoringFolder)));
         for (const Killed& again : RestoreAndKill(killed.config, "twice")) {
           SCOPED_TRACE(again.point);
           ExpectMember(again.config);
