@@ -59,24 +59,23 @@ class Scan {
   Scan(const ScanOptions& options, std::string prefix, const Tool& tool)
       : options_(options), prefix_(std::move(prefix)), tool_(tool) {}
 
-  absl::Status Run(const mvcc::Backend& backend) {
+  void Run(const mvcc::Backend& backend) {
     for (const Family family : kFamilies) {
       if (!Has(options_.families, NameOf(family))) continue;
       // A prefix means a text; rows of history are named by numbers.
       if (family == Family::kRevisions && !prefix_.empty()) continue;
       const bool by_revision = options_.first_revision > 0 || options_.last_revision > 0;
       if (family != Family::kRevisions && by_revision) continue;
-      CAIRN_RETURN_IF_ERROR(RunFamily(backend, family));
+      RunFamily(backend, family);
     }
-    return absl::OkStatus();
   }
 
-  bool has_unreadable() const { return unreadable_ > 0; }
+  bool has_damage() const { return has_damage_; }
 
  private:
   bool IsDone() const { return options_.limit > 0 && shown_ >= options_.limit; }
 
-  absl::Status RunFamily(const mvcc::Backend& backend, Family family) {
+  void RunFamily(const mvcc::Backend& backend, Family family) {
     std::string first = prefix_;
     std::string limit;
     if (family == Family::kRevisions) {
@@ -90,13 +89,18 @@ class Scan {
       if (family != Family::kRevisions && !rows->key().starts_with(prefix_)) break;
       Show(family, rows->key(), rows->value());
     }
-    return base::Annotate(rows->status(), fmt::format("family {}", NameOf(family)));
+    if (rows->status().ok()) return;
+    // The other families may be whole.
+    has_damage_ = true;
+    tool_.note(fmt::format(
+        "damaged: family {}: {}; what lies behind is not shown, {} goes on there", NameOf(family),
+        base::Message(rows->status()), family == Family::kRevisions ? "--from-rev" : "--prefix"));
   }
 
   void Show(Family family, std::string_view key, std::string_view value) {
     RowText row = DescribeRow(family, key, value);
     if (row.is_unreadable) {
-      ++unreadable_;
+      has_damage_ = true;
       tool_.note(
           fmt::format("damaged: family {}: the row {} is unreadable", NameOf(family), Quote(key)));
     }
@@ -115,7 +119,7 @@ class Scan {
   const std::string prefix_;
   const Tool& tool_;
   uint64_t shown_ = 0;
-  uint64_t unreadable_ = 0;
+  bool has_damage_ = false;
 };
 
 // The rows of a state, whether its own rows check out or not.
@@ -155,8 +159,10 @@ struct StateCounts {
   std::map<std::string_view, RowCount> families;
   std::map<std::string, RowCount> names;
   uint64_t unreadable = 0;
+  // Also where a family could not be read to its end.
+  bool has_damage = false;
 
-  absl::Status Count(const mvcc::Backend& backend, const Tool& tool) {
+  void Count(const mvcc::Backend& backend, const Tool& tool) {
     for (const Family family : kFamilies) {
       RowCount& total = families[NameOf(family)];
       const auto rows = backend.NewIterator(family, {}, mvcc::CacheUse::kBypass);
@@ -164,6 +170,7 @@ struct StateCounts {
         const RowText row = DescribeRow(family, rows->key(), rows->value());
         if (row.is_unreadable) {
           ++unreadable;
+          has_damage = true;
           tool.note(fmt::format("damaged: family {}: the row {} is unreadable", NameOf(family),
                                 Quote(rows->key())));
         }
@@ -172,10 +179,11 @@ struct StateCounts {
           count->bytes += rows->key().size() + rows->value().size();
         }
       }
-      CAIRN_RETURN_IF_ERROR(
-          base::Annotate(rows->status(), fmt::format("family {}", NameOf(family))));
+      if (rows->status().ok()) continue;
+      has_damage = true;
+      tool.note(fmt::format("damaged: family {}: {}; what lies behind is not counted",
+                            NameOf(family), base::Message(rows->status())));
     }
-    return absl::OkStatus();
   }
 
   uint64_t RowsNamed(const std::string& name) const {
@@ -266,16 +274,15 @@ int StateScan(const ScanOptions& options, const Tool& tool) {
   const absl::StatusOr<Rows> rows = OpenForScan(options.state, tool);
   if (!rows.ok()) return tool.Fail(rows.status());
   Scan scan(options, *std::move(prefix), tool);
-  if (const absl::Status status = scan.Run(rows->get()); !status.ok()) return tool.Fail(status);
-  return scan.has_unreadable() || !rows->state ? kExitDamaged : kExitOk;
+  scan.Run(rows->get());
+  return scan.has_damage() || !rows->state ? kExitDamaged : kExitOk;
 }
 
 int StateShowStats(const StateOptions& options, const Tool& tool) {
   const absl::StatusOr<OpenedState> state = OpenedState::Open(options, tool);
   if (!state.ok()) return tool.Fail(state.status());
   StateCounts counts;
-  const absl::Status status = counts.Count(state->backend(), tool);
-  if (!status.ok()) return tool.Fail(status);
+  counts.Count(state->backend(), tool);
   const Report facts = FactsOf(*state, counts).ToReport();
   if (tool.format == Format::kJson) {
     Json json = facts.InJson().front();
@@ -286,7 +293,7 @@ int StateShowStats(const StateOptions& options, const Tool& tool) {
     tool.out("\n");
     tool.out(Render(counts.ByName(), tool.format, Simple::kColumns, /*is_one=*/false));
   }
-  return counts.unreadable > 0 ? kExitDamaged : kExitOk;
+  return counts.has_damage ? kExitDamaged : kExitOk;
 }
 
 void AddStateOptions(CLI::App& command, StateOptions& options) {

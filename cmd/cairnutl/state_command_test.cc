@@ -258,6 +258,27 @@ TEST_F(StateCommandTest, ADamagedStateIsReportedByFile) {
   EXPECT_THAT(tool_.TakeNotes(), HasSubstr(".sst"));
 }
 
+TEST_F(StateCommandTest, DamageInOneFamilyDoesNotHideTheOthers) {
+  const std::map<std::string, std::string> whole = before_;
+  int shown_in_part = 0;
+  for (const auto& [name, content] : whole) {
+    if (!name.ends_with(".sst")) continue;
+    SCOPED_TRACE(name);
+    std::string harmed = content;
+    harmed[10] = static_cast<char>(harmed[10] ^ 1);
+    directory_->Overwrite(name, harmed);
+    before_[name] = harmed;
+    EXPECT_EQ(StateScan({.state = Options(false)}, tool_), kExitDamaged);
+    EXPECT_THAT(tool_.TakePrinted(), testing::Not(testing::IsEmpty()));
+    const std::string notes = tool_.TakeNotes();
+    EXPECT_THAT(notes, HasSubstr("damaged: "));
+    if (notes.find("what lies behind is not shown") != std::string::npos) ++shown_in_part;
+    directory_->Overwrite(name, content);
+    before_[name] = content;
+  }
+  EXPECT_EQ(shown_in_part, 3) << "keys, revisions and meta";
+}
+
 TEST_F(StateCommandTest, PointersThatNameNothingAreRefused) {
   directory_->Overwrite("state/CURRENT", "7\n");
   before_ = directory_->Read();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -97,14 +98,25 @@ int WalDumpRecords(const DumpOptions& options, const Tool& tool) {
   if (tool.format == Format::kTable || tool.format == Format::kFields) return RefuseFormat(tool);
   if (options.requests) return DumpRequests(options, tool);
   Located located;
+  std::string path;
   const auto look = [&]() -> absl::StatusOr<wal::LogReport> {
     CAIRN_ASSIGN_OR_RETURN(located, Locate(options.where, tool));
-    CAIRN_ASSIGN_OR_RETURN(const std::string path, WalOf(located, options.where));
+    CAIRN_ASSIGN_OR_RETURN(path, WalOf(located, options.where));
     WalDump dump(options.filter, tool.format, tool.out);
     return wal::InspectLog(wal::PosixFs(), path,
                            [&](const wal::SeenBatch& batch) { return dump.Add(batch); });
   };
-  const absl::StatusOr<wal::LogReport> log = look();
+  absl::StatusOr<wal::LogReport> log = look();
+  if (log.ok() && located.is_running && !log->is_readable()) {
+    // What was printed cannot be taken back, but a batch half written is no damage.
+    absl::StatusOr<wal::LogReport> later = InspectPatiently(path, located.is_running);
+    if (later.ok() && later->is_readable()) {
+      tool.note(
+          "Note: the member wrote while its log was read; the end that is shown is not whole");
+      return kExitOk;
+    }
+    log = std::move(later);
+  }
   return log.ok() ? NoteDamage(*log, tool) : tool.Fail(log.status());
 }
 

@@ -64,10 +64,14 @@ std::string ReadableText(const LogReport& log) {
 std::string TornText(const LogReport& log) {
   const SegmentReport& segment = log.segments[log.verdict.cut];
   const uint64_t bytes = segment.scan.nonzero_end - log.verdict.cut_offset;
+  const wal::SyncMode mode = log.state.sync_mode();
   return fmt::format(
-      "torn: {} at offset {}: {} bytes of a write that was never acknowledged ({}); a start cuts "
-      "them off and keeps them in {}.broken.<n>",
+      "torn: {} at offset {}: {} bytes of a write that {} ({}); a start cuts them off and keeps "
+      "them in {}.broken.<n>",
       segment.name, log.verdict.cut_offset, bytes,
+      mode == wal::SyncMode::kAlways
+          ? "was never acknowledged"
+          : fmt::format("may have been acknowledged, in sync mode {}", SyncModeName(mode)),
       segment.scan.reason.empty() ? "the opening batch is missing" : segment.scan.reason,
       segment.name);
 }
