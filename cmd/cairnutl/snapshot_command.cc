@@ -246,7 +246,11 @@ int SnapshotRestore(const SnapshotRestoreOptions& options, const Tool& tool) {
   const NotedSignals signals;
   const absl::StatusOr<server::RestoredMember> restored =
       server::RestoreSnapshot(wal::PosixFs(), *config, request, IsStopping);
-  if (!restored.ok()) return tool.Fail(restored.status());
+  if (!restored.ok()) {
+    tool.Fail(restored.status());
+    // As etcdutl has it, whatever the reason: there is no member.
+    return kExitError;
+  }
   tool.note(fmt::format("restored member {:x} of cluster {:x} into {}: revision {}{}",
                         restored->member, restored->cluster, config->data_dir, restored->revision,
                         request.mark_compacted ? ", compacted there" : ""));

@@ -360,8 +360,10 @@ TEST_F(SaveRestoreTest, WhatIsAlteredOrInTheWayIsRefused) {
   const std::string altered = folder_ + "/altered";
   const auto refused = [&](const std::string& content, const std::string& why) {
     std::ofstream(altered, std::ios::binary) << content;
+    const CommandResult restored = Restore(altered, cluster, 0);
+    EXPECT_EQ(restored.exit.code, 1);
     for (const CommandResult& result :
-         {Restore(altered, cluster, 0), Execute({Cairnutl(), "snapshot", "verify", altered})}) {
+         {restored, Execute({Cairnutl(), "snapshot", "verify", altered})}) {
       EXPECT_NE(result.exit.code, 0);
       EXPECT_THAT(result.err, HasSubstr(altered));
       EXPECT_THAT(result.err, HasSubstr(why));
