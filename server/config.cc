@@ -422,14 +422,15 @@ absl::Status FillLog(Config& config) {
   }
   config.wal_sync_interval = std::chrono::milliseconds(FLAGS_wal_sync_interval_ms);
   config.snapshot_catchup_entries = FLAGS_snapshot_catchup_entries;
-  config.snapshot_catchup_bytes = FLAGS_snapshot_catchup_bytes;
-  // Whole segments are kept.
-  if (FLAGS_snapshot_catchup_bytes > 0 && FLAGS_snapshot_catchup_bytes < FLAGS_wal_segment_bytes) {
-    return base::Error(
-        absl::StatusCode::kFailedPrecondition,
-        "--snapshot-catchup-bytes={} would keep nothing of a log whose segments have "
-        "--wal-segment-bytes={}: give at least that, or 0 to keep nothing",
-        FLAGS_snapshot_catchup_bytes, FLAGS_wal_segment_bytes);
+  uint64_t& kept_bytes = config.snapshot_catchup_bytes = FLAGS_snapshot_catchup_bytes;
+  // Whole segments are kept: at least one, unless something else was asked for.
+  if (kept_bytes == wal::kFollowerTail.bytes_max) {
+    kept_bytes = std::max(kept_bytes, config.wal_segment_bytes);
+  } else if (kept_bytes > 0 && kept_bytes < config.wal_segment_bytes) {
+    return base::Error(absl::StatusCode::kFailedPrecondition,
+                       "--snapshot-catchup-bytes={} keeps nothing of a log with "
+                       "--wal-segment-bytes={}: give at least that, or 0 to keep nothing",
+                       kept_bytes, config.wal_segment_bytes);
   }
   return absl::OkStatus();
 }

@@ -101,13 +101,6 @@ absl::Status RefuseForeignFiles(wal::Fs& fs, const std::string& path, std::strin
   return absl::OkStatus();
 }
 
-// The component of `path` that stands right below `root`; empty when it does not lie inside.
-std::string_view ComponentBelow(std::string_view root, std::string_view path) {
-  if (path.size() <= root.size() || !path.starts_with(root) || path[root.size()] != '/') return {};
-  const std::string_view rest = path.substr(root.size() + 1);
-  return rest.substr(0, rest.find('/'));
-}
-
 // A log that --wal-dir leaves unread would be a mistake that nobody notices.
 absl::Status RefuseSecondLog(wal::Fs& fs, const std::string& root, const std::string& wal_dir) {
   const std::string inside = root + "/wal";
@@ -116,8 +109,8 @@ absl::Status RefuseSecondLog(wal::Fs& fs, const std::string& root, const std::st
     return absl::OkStatus();
   }
   const absl::StatusOr<std::vector<std::string>> names = fs.ListDirectory(inside);
-  if (absl::IsNotFound(names.status())) return absl::OkStatus();
-  CAIRN_RETURN_IF_ERROR(names.status());
+  // What cannot be listed is no log.
+  if (!names.ok()) return absl::OkStatus();
   const auto segment = std::find_if(names->begin(), names->end(), [](std::string_view name) {
     return wal::SegmentSequence(name).has_value();
   });
@@ -183,18 +176,13 @@ absl::Status RefuseLostState(wal::Fs& fs, const std::string& states, std::string
     if (!files.empty()) filled.push_back(name);
   }
   if (filled.empty()) return absl::OkStatus();
-  const std::string choice =
-      filled.size() == 1 ? fmt::format("or write {} and a line end into {}/{}", filled.front(),
-                                       states, kStatePointer)
-                         : fmt::format(
-                               "or write the number of the one that `cairnutl raft-state {}/NUMBER "
-                               "--wal-dir=...` calls whole and a line end into {}/{}",
-                               states, states, kStatePointer);
-  return base::Error(absl::StatusCode::kFailedPrecondition,
-                     "--data-dir: {0}/{1} is missing, but there is a state in {0}/{2}; restore "
-                     "what is missing, {3}",
-                     states, missing, fmt::join(filled, fmt::format(" and in {}/", states)),
-                     choice);
+  return base::Error(
+      absl::StatusCode::kFailedPrecondition,
+      "--data-dir: {0}/{1} is missing, but there is a state in {0}/{2}; restore "
+      "what is missing, or write into {0}/{3} the number, and a line end, of the one "
+      "for which `cairnutl raft-state {0}/NUMBER --wal-dir=...` shows what it has "
+      "applied and exits with 0",
+      states, missing, fmt::join(filled, fmt::format(" and in {}/", states)), kStatePointer);
 }
 
 absl::Status Remove(const std::string& path) {
@@ -206,6 +194,13 @@ absl::Status Remove(const std::string& path) {
   }
   base::FailPoint("server.state.leftover_removed");
   return absl::OkStatus();
+}
+
+// Whether the directory may be a state: RocksDB's manifest is there, which comes behind the tables.
+absl::StatusOr<bool> HasManifest(wal::Fs& fs, const std::string& path) {
+  CAIRN_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.ListDirectory(path));
+  return std::any_of(names.begin(), names.end(),
+                     [](std::string_view name) { return name.starts_with("MANIFEST-"); });
 }
 
 // Copies for other members, and a pointer that was never put in place.
@@ -231,6 +226,12 @@ absl::StatusOr<uint64_t> CurrentState(wal::Fs& fs, const std::string& states) {
 }
 
 }  // namespace
+
+std::string_view ComponentBelow(std::string_view root, std::string_view path) {
+  if (path.size() <= root.size() || !path.starts_with(root) || path[root.size()] != '/') return {};
+  const std::string_view rest = path.substr(root.size() + 1);
+  return rest.substr(0, rest.find('/'));
+}
 
 absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
   const std::string& root = config.data_dir;
@@ -264,7 +265,14 @@ absl::StatusOr<DataDir> DataDir::Open(wal::Fs& fs, const Config& config) {
     CAIRN_RETURN_IF_ERROR(RefuseLostState(fs, states, current, others));
   }
   for (const std::string& name : others) {
-    directory.other_states_.push_back(fmt::format("{}/{}", states, name));
+    std::string path = fmt::format("{}/{}", states, name);
+    CAIRN_ASSIGN_OR_RETURN(const bool is_whole, HasManifest(fs, path));
+    if (is_whole) {
+      directory.other_states_.push_back(std::move(path));
+    } else {
+      // Half of a snapshot is nobody's state, and may be what fills the disk.
+      CAIRN_RETURN_IF_ERROR(Remove(path));
+    }
   }
   CAIRN_RETURN_IF_ERROR(RemoveLeftovers(fs, states));
   CAIRN_RETURN_IF_ERROR(fs.SyncDirectory(states));

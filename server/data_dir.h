@@ -30,6 +30,10 @@ inline constexpr std::string_view kRestoringFolder = "unfinished-cairn-restore";
 // Beside it, and the last to go, when the log lies elsewhere (snapshot/restore_site.h).
 inline constexpr std::string_view kRestoringNote = "unfinished-cairn-restore.second";
 
+// The first component of `path` below `root`; empty when it does not lie inside. Both as the flags
+// have them, normalised.
+std::string_view ComponentBelow(std::string_view root, std::string_view path);
+
 class DataDir {
  public:
   // Makes the directories with mode 0700 or checks them, and takes the lock. FAILED_PRECONDITION

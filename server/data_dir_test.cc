@@ -210,8 +210,8 @@ TEST_F(DataDirTest, ACurrentThatNamesNoStateIsRefused) {
     EXPECT_EQ(
         Refusal(),
         fmt::format("DATA_LOSS: --data-dir: {} does not name a state; write the number of the "
-                    "directory beside it that `cairnutl raft-state` calls whole with this member's "
-                    "log into the file, followed by a line end",
+                    "directory beside it for which `cairnutl raft-state` shows what it has applied "
+                    "and exits with 0 into the file, followed by a line end",
                     current));
   }
   WriteFile(current, std::string(1000, '1') + "\n");
@@ -238,8 +238,10 @@ TEST_F(DataDirTest, LeftoversBesideTheStateInForceAreRemoved) {
   ASSERT_TRUE(Open().ok());
   for (const std::string name : {"1", "2", "3", "checkpoint.7", "checkpoint.8.tmp"}) {
     fs::create_directories(root_ + "/state/" + name);
-    WriteFile(root_ + "/state/" + name + "/CURRENT", "rows");
+    WriteFile(root_ + "/state/" + name + "/MANIFEST-000005", "rows");
   }
+  fs::create_directories(root_ + "/state/4");
+  WriteFile(root_ + "/state/4/000012.sst", "the beginning of a snapshot");
   WriteFile(root_ + "/state/CURRENT.new", "3\n");
   WriteFile(root_ + "/state/CURRENT", "2\n");
   WriteFile(root_ + "/state/notes", "not ours to remove");
@@ -269,8 +271,9 @@ TEST_F(DataDirTest, AStateThatIsMissingBesideAnotherIsRefusedAndNothingRemoved) 
   const std::string states = root_ + "/state";
   EXPECT_EQ(Refusal(),
             fmt::format("FAILED_PRECONDITION: --data-dir: {0}/2 is missing, but there is a state "
-                        "in {0}/1; restore what is missing, or write 1 and a line end into "
-                        "{0}/CURRENT",
+                        "in {0}/1; restore what is missing, or write into {0}/CURRENT the number, "
+                        "and a line end, of the one for which `cairnutl raft-state {0}/NUMBER "
+                        "--wal-dir=...` shows what it has applied and exits with 0",
                         states));
   fs::remove(states + "/CURRENT");
   EXPECT_TRUE(
@@ -282,10 +285,7 @@ TEST_F(DataDirTest, AStateThatIsMissingBesideAnotherIsRefusedAndNothingRemoved) 
   }
   const std::string refusal = Refusal();
   EXPECT_NE(
-      refusal.find(fmt::format("there is a state in {0}/1 and in {0}/9 and in {0}/10; restore "
-                               "what is missing, or write the number of the one that "
-                               "`cairnutl raft-state {0}/NUMBER --wal-dir=...` calls whole",
-                               states)),
+      refusal.find(fmt::format("there is a state in {0}/1 and in {0}/9 and in {0}/10; ", states)),
       std::string::npos)
       << refusal;
   EXPECT_TRUE(fs::exists(states + "/9/CURRENT"));

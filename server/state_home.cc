@@ -34,11 +34,12 @@ absl::StatusOr<uint64_t> ReadStatePointer(wal::Fs& fs, const std::string& direct
   uint64_t number = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && text == fmt::format("{}\n", number)) return number;
-  return base::Error(absl::StatusCode::kDataLoss,
-                     "--data-dir: {} does not name a state; write the number of the directory "
-                     "beside it that `cairnutl raft-state` calls whole with this member's log into "
-                     "the file, followed by a line end",
-                     path);
+  return base::Error(
+      absl::StatusCode::kDataLoss,
+      "--data-dir: {} does not name a state; write the number of the directory "
+      "beside it for which `cairnutl raft-state` shows what it has applied and exits "
+      "with 0 into the file, followed by a line end",
+      path);
 }
 
 absl::Status PrepareStatePointer(wal::Fs& fs, const std::string& directory, uint64_t number) {

@@ -1,5 +1,5 @@
-// Where a member's states lie: one in force, named by a pointer file, and at most one beside it
-// that is to take its place.
+// Where a member's states lie: one in force, named by a pointer file, and beside it one that is to
+// take its place, and what was left of such.
 //
 //   <directory>/CURRENT       the number of the state in force, and a line end
 //   <directory>/<n>           that state; <n + 1> is the one being made
