@@ -12,6 +12,7 @@
 #include "mvcc/store.h"
 #include "server/applier.h"
 #include "server/cluster_state.h"
+#include "server/data_dir.h"
 #include "server/installed_at.h"
 #include "server/membership.h"
 #include "server/membership_rows.h"
@@ -132,15 +133,13 @@ absl::Status VerifyCopy(const std::string& directory, const RestoreRequest& requ
                         const ArchiveReader& archive, absl::FunctionRef<bool()> is_stopping) {
   absl::StatusOr<std::unique_ptr<mvcc::Backend>> backend =
       mvcc::OpenRocksBackendForReading({.directory = directory});
-  if (backend.ok()) {
-    const absl::Status verified =
-        VerifyRows(request.snapshot_path, archive, *std::move(backend), is_stopping).status();
-    if (!absl::IsDataLoss(verified)) return verified;
-    return base::Error(absl::StatusCode::kDataLoss, "{}; restore another snapshot",
-                       base::Message(verified));
-  }
-  return base::Error(backend.status().code(), "snapshot {}: {}; restore another snapshot",
-                     request.snapshot_path, base::Message(backend.status()));
+  const absl::Status status =
+      backend.ok()
+          ? VerifyRows(request.snapshot_path, archive, *std::move(backend), is_stopping).status()
+          : base::Annotate(backend.status(), fmt::format("snapshot {}", request.snapshot_path));
+  if (!absl::IsDataLoss(status)) return status;
+  return base::Error(absl::StatusCode::kDataLoss, "{}; restore another snapshot",
+                     base::Message(status));
 }
 
 // Makes the copy in `directory` the new cluster's; durable when it returns. Fills in what the state
@@ -245,18 +244,19 @@ absl::StatusOr<RestoredMember> RestoreSnapshot(wal::Fs& fs, const Config& config
     return base::Annotate(status, fmt::format("snapshot {}", request.snapshot_path));
   }
   const bool has_wal_dir = !config.wal_dir.empty();
-  CAIRN_RETURN_IF_ERROR(RestoreSite::Check(fs, "--data-dir", config.data_dir));
+  const std::string_view own = ComponentBelow(config.data_dir, config.wal_dir);
+  CAIRN_RETURN_IF_ERROR(RestoreSite::Check(fs, "--data-dir", config.data_dir, own));
   if (has_wal_dir) {
     CAIRN_RETURN_IF_ERROR(
         RestoreSite::CheckSecond(fs, "--wal-dir", config.wal_dir, config.data_dir));
   }
   CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<RestoreSite> data,
-                         RestoreSite::Begin(fs, "--data-dir", config.data_dir));
+                         RestoreSite::Begin(fs, "--data-dir", config.data_dir, own));
   if (has_wal_dir) CAIRN_RETURN_IF_ERROR(data->ReclaimSecond("--wal-dir", config.wal_dir));
   CAIRN_RETURN_IF_ERROR(data->Clear());
   std::unique_ptr<RestoreSite> wal;
   if (has_wal_dir) {
-    CAIRN_ASSIGN_OR_RETURN(wal, RestoreSite::Begin(fs, "--wal-dir", config.wal_dir));
+    CAIRN_ASSIGN_OR_RETURN(wal, RestoreSite::Begin(fs, "--wal-dir", config.wal_dir, {}));
     CAIRN_RETURN_IF_ERROR(wal->Clear());
   }
   CAIRN_ASSIGN_OR_RETURN(const RestoredMember restored,

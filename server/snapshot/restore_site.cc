@@ -110,10 +110,13 @@ std::vector<std::string> MissingDirectories(const std::string& path) {
 
 }  // namespace
 
-absl::Status RestoreSite::Check(wal::Fs& fs, std::string_view flag, const std::string& root) {
+absl::Status RestoreSite::Check(wal::Fs& fs, std::string_view flag, const std::string& root,
+                                std::string_view own) {
   CAIRN_ASSIGN_OR_RETURN(std::vector<std::string> names, Contents(fs, flag, root));
   if (IsInterrupted(names)) {
-    const auto other = std::find_if_not(names.begin(), names.end(), IsOfRestore);
+    const auto other = std::find_if_not(names.begin(), names.end(), [own](std::string_view name) {
+      return name == own || IsOfRestore(name);
+    });
     if (other == names.end()) return absl::OkStatus();
     return base::Error(
         absl::StatusCode::kFailedPrecondition,
@@ -133,17 +136,18 @@ absl::Status RestoreSite::Check(wal::Fs& fs, std::string_view flag, const std::s
 absl::Status RestoreSite::CheckSecond(wal::Fs& fs, std::string_view flag, const std::string& root,
                                       const std::string& first_root) {
   CAIRN_ASSIGN_OR_RETURN(const bool is_noted, IsNoted(fs, flag, root, first_root));
-  return is_noted ? absl::OkStatus() : Check(fs, flag, root);
+  return is_noted ? absl::OkStatus() : Check(fs, flag, root, {});
 }
 
 absl::StatusOr<std::unique_ptr<RestoreSite>> RestoreSite::Begin(wal::Fs& fs, std::string_view flag,
-                                                                const std::string& root) {
+                                                                const std::string& root,
+                                                                std::string_view own) {
   std::unique_ptr<RestoreSite> site(new RestoreSite(fs, root));
   site->made_ = MissingDirectories(root);
   if (absl::Status made = fs.CreateDirectory(root); !made.ok()) return base::Annotate(made, flag);
   CAIRN_ASSIGN_OR_RETURN(site->lock_, TakeLock(fs, flag, root));
   // With the lock held nobody else's can come into being.
-  CAIRN_RETURN_IF_ERROR(Check(fs, flag, root));
+  CAIRN_RETURN_IF_ERROR(Check(fs, flag, root, own));
   return site;
 }
 

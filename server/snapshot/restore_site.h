@@ -30,14 +30,18 @@ class RestoreSite {
   // `flag` names the directory in messages. Checks alone: FAILED_PRECONDITION when it holds
   // anything; what an interrupted restore has left does not count, but nothing else may lie beside
   // that, because the next restore clears all of it away.
-  static absl::Status Check(wal::Fs& fs, std::string_view flag, const std::string& root);
+  // `own` is the component of the second site below `root`, if it lies inside.
+  static absl::Status Check(wal::Fs& fs, std::string_view flag, const std::string& root,
+                            std::string_view own);
   // The same for the second site of a restore whose first is `first_root`.
   static absl::Status CheckSecond(wal::Fs& fs, std::string_view flag, const std::string& root,
                                   const std::string& first_root);
 
   // Makes the directory and its missing parents and takes its lock. `fs` outlives this object.
+  // `own` as in Check.
   static absl::StatusOr<std::unique_ptr<RestoreSite>> Begin(wal::Fs& fs, std::string_view flag,
-                                                            const std::string& root);
+                                                            const std::string& root,
+                                                            std::string_view own);
   // Unless it is kept, removes everything that was made, the directories too.
   ~RestoreSite();
   RestoreSite(const RestoreSite&) = delete;

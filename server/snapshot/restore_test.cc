@@ -166,7 +166,7 @@ class RestoreTest : public testing::Test {
       CopyWithTimes(site, copy);
       Config killed = config;
       killed.data_dir = (copy / files::path(config.data_dir).filename()).string();
-      killed.wal_dir = (copy / files::path(config.wal_dir).filename()).string();
+      killed.wal_dir = (copy / files::relative(config.wal_dir, site)).string();
       all.push_back({std::string(point), std::move(killed)});
     });
     const auto restored = Restore(config);
@@ -512,6 +512,17 @@ TEST_F(RestoreTest, WhereverItIsKilledItCanBeDoneAgain) {
 }
 
 // Only what the interrupted restore has left there itself is cleared away.
+TEST_F(RestoreTest, ALogInsideTheDataDirectoryIsRestoredAgainToo) {
+  Config config = ConfigOf(0, 1);
+  config.wal_dir = config.data_dir + "/log";
+  const std::vector<Killed> all = RestoreAndKill(config, "inside");
+  EXPECT_GT(all.size(), 10U);
+  for (const Killed& killed : all) {
+    SCOPED_TRACE(killed.point);
+    ASSERT_NO_FATAL_FAILURE(ExpectMember(killed.config));
+  }
+}
+
 TEST_F(RestoreTest, ALogThatIsNotTheInterruptedRestoresIsNotTouched) {
   Config config = ConfigOf(0, 3);
   config.wal_dir = root_ + "/site/log";
