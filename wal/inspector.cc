@@ -5,7 +5,6 @@
 #include <memory>
 #include <utility>
 
-#include "base/check.h"
 #include "base/status.h"
 #include "wal/entry_reader.h"
 #include "wal/replay.h"
@@ -54,7 +53,7 @@ class Inspection {
       const std::optional<uint64_t> sequence = SegmentSequence(name);
       const absl::Status status = sequence ? LookAtSegment(name, *sequence) : LookAtOther(name);
       // A running member removes what it no longer needs.
-      CAIRN_CHECK(status.ok() || absl::IsNotFound(status));
+      if (!status.ok() && !absl::IsNotFound(status)) return status;
     }
     Decide();
     return std::move(report_);
@@ -77,21 +76,17 @@ class Inspection {
   }
 
   absl::Status LookAtSegment(const std::string& name, uint64_t sequence) {
-    const absl::StatusOr<std::unique_ptr<File>> file = fs_.OpenForReading(PathOf(directory_, name));
-    if (absl::IsNotFound(file.status())) return file.status();
-    const absl::StatusOr<uint64_t> size_bytes =
-        file.ok() ? (*file)->SizeBytes() : absl::StatusOr<uint64_t>(file.status());
+    CAIRN_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                           fs_.OpenForReading(PathOf(directory_, name)));
+    CAIRN_ASSIGN_OR_RETURN(const uint64_t size_bytes, file->SizeBytes());
     SegmentReport& segment = report_.segments.emplace_back();
     segment.name = name;
     segment.scan.sequence = sequence;
-    if (!size_bytes.ok()) {
-      Spoil(segment.scan,
-            fmt::format("it cannot be opened: {}", base::Message(size_bytes.status())));
-    } else if (*size_bytes > kSegmentFileBytesMax) {
-      segment.scan.file_bytes = *size_bytes;
+    if (size_bytes > kSegmentFileBytesMax) {
+      segment.scan.file_bytes = size_bytes;
       Spoil(segment.scan, "the file is larger than any segment");
     } else {
-      Scan(sequence, Read(**file, *size_bytes), segment);
+      Scan(sequence, Read(*file, size_bytes), segment);
     }
     if (segment.is_damaged()) is_broken_off_ = true;
     previous_ = segment.scan.chain;

@@ -198,6 +198,8 @@ int RaftState(const WhereToLook& where, const Tool& tool) {
     } else {
       collector.Compare();
     }
+  } else if (located->pointer_path.empty() && !where.wal_directory.empty()) {
+    collector.Complain(fmt::format("there is no state in {}", where.directory));
   }
   tool.out(Render(collector.report(), tool.format, Simple::kLines, /*is_one=*/true));
   if (!collector.log()->is_readable()) {
