@@ -7,7 +7,8 @@
 //
 // Main thread only. A directory that is not ours is refused before anything in it changes; every
 // message names the flag, the path and the remedy. What an installation that was cut short left
-// beside the state in force is removed, but only once that state has proved to be the log's.
+// beside the state in force is removed: half a snapshot at once, a whole state only once the one in
+// force has proved to be the log's.
 #ifndef CAIRN_SERVER_DATA_DIR_H_
 #define CAIRN_SERVER_DATA_DIR_H_
 

@@ -33,7 +33,7 @@ constexpr std::string_view kPointer = "CURRENT";
 constexpr std::string_view kManifestPrefix = "MANIFEST-";
 constexpr std::string_view kOptionsPrefix = "OPTIONS-";
 constexpr std::string_view kTableSuffix = ".sst";
-// A number for each file that a state ever had: a million a second would take eleven days.
+// A number for each file that a state ever had: with a thousand a second enough for thirty years.
 constexpr size_t kNumberDigitsMax = 12;
 
 bool IsNumbered(std::string_view name, std::string_view prefix, std::string_view suffix) {

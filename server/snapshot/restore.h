@@ -11,8 +11,8 @@
 // token that the snapshot's SHA-256 and the raised revision are part of. So members of the old
 // cluster, or restored from another snapshot or with another revision, are refused by its members,
 // also when all flags are the same. Members of an earlier restore of the same snapshot with the
-// same options are not: its three invocations on three machines could not agree on anything fresh.
-// Who restores once more therefore gives another --initial-cluster-token.
+// same options are not: what runs once for each member, each time on another machine, has nothing
+// fresh to agree on. Who restores once more therefore gives another --initial-cluster-token.
 //
 // Its log begins with an entry for each member, as that of every new cluster, and then says that
 // what came before the snapshot's state is gone. Whoever joins later with an empty log, or with one
