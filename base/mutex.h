@@ -11,8 +11,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <utility>
 
 namespace cairn::base {
+
+class ConditionVariable;
 
 class ABSL_LOCKABLE Mutex {
  public:
@@ -21,11 +24,20 @@ class ABSL_LOCKABLE Mutex {
   Mutex& operator=(const Mutex&) = delete;
 
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
-  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
+  inline void Unlock() ABSL_UNLOCK_FUNCTION();
+
+  // Signals `condition` right behind the next Unlock. For what is signalled thousands of times a
+  // second: a thread that is woken under the lock may run at once, only to wait for it. Not for
+  // a condition that the thread it wakes may destroy at once.
+  inline void SignalBehind(ConditionVariable& condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
 
  private:
   friend class ConditionVariable;
+  // Lets go for a wait: what SignalBehind left until then is signalled first.
+  inline void SignalNow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(this);
+
   std::mutex mutex_;
+  ConditionVariable* behind_ = nullptr;  // Guarded by mutex_.
 };
 
 class ABSL_SCOPED_LOCKABLE MutexLock {
@@ -46,6 +58,7 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 class ConditionVariable {
  public:
   void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    mutex.SignalNow();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     condition_.wait(lock);
     lock.release();
@@ -53,6 +66,7 @@ class ConditionVariable {
   // False when `deadline` passed first.
   bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    mutex.SignalNow();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     const bool signalled = condition_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();
@@ -64,6 +78,21 @@ class ConditionVariable {
  private:
   std::condition_variable condition_;
 };
+
+void Mutex::Unlock() {
+  ConditionVariable* const condition = std::exchange(behind_, nullptr);
+  mutex_.unlock();
+  if (condition != nullptr) condition->Signal();
+}
+
+void Mutex::SignalBehind(ConditionVariable& condition) {
+  if (behind_ != &condition) SignalNow();  // There is room for one.
+  behind_ = &condition;
+}
+
+void Mutex::SignalNow() {
+  if (behind_ != nullptr) std::exchange(behind_, nullptr)->Signal();
+}
 
 }  // namespace cairn::base
 

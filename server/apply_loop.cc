@@ -29,7 +29,7 @@ void ApplyLoop::Push(std::vector<ApplyRange> ranges) {
   }
   base::MutexLock lock(mutex_);
   for (ApplyRange& range : ranges) tasks_.push_back(std::move(range));
-  wake_.Signal();
+  mutex_.SignalBehind(wake_);
 }
 
 absl::StatusOr<bool> ApplyLoop::CommitRemoval(mvcc::RemovalStep step) {
@@ -41,7 +41,7 @@ absl::StatusOr<bool> ApplyLoop::CommitRemoval(mvcc::RemovalStep step) {
     tasks_.push_back(RemovalTask{std::move(step), [result](absl::StatusOr<bool> is_current) {
                                    result->set_value(std::move(is_current));
                                  }});
-    wake_.Signal();
+    mutex_.SignalBehind(wake_);
   }
   return outcome.get();
 }
@@ -56,7 +56,7 @@ absl::Status ApplyLoop::RunBetween(const std::function<void()>& work) {
       if (runs) work();
       result->set_value(runs);
     });
-    wake_.Signal();
+    mutex_.SignalBehind(wake_);
   }
   if (has_run.get()) return absl::OkStatus();
   return base::Error(absl::StatusCode::kCancelled, "the state has failed");

@@ -388,9 +388,8 @@ void NodeRunner::ReadLog(const raft::LogRead& read) {
 // --- The node thread ---
 
 void NodeRunner::WakeNode() {
-  if (!node_sleeps_) return;
-  node_sleeps_ = false;  // One signal is enough.
-  node_wake_.Signal();
+  // Each one that finds it asleep, for the first may be held up before its signal.
+  if (node_sleeps_) mutex_.SignalBehind(node_wake_);
 }
 
 void NodeRunner::RunNode() {

@@ -41,8 +41,8 @@ WatchOptions Seeded(WatchOptions options) {
 bool WatchService::Queue::Add(Post post) {
   base::MutexLock lock(mutex_);
   if (closed_) return false;
-  if (posts_.empty()) wake_.Signal();
   posts_.push_back(std::move(post));
+  mutex_.SignalBehind(wake_);
   return true;
 }
 

@@ -20,7 +20,7 @@ bool WorkerPool::Run(Task& task) {
   base::MutexLock lock(mutex_);
   if (stopping_ || queue_.size() >= queued_max_) return false;
   queue_.push_back(std::move(task));
-  changed_.Signal();
+  mutex_.SignalBehind(changed_);
   return true;
 }
 

@@ -52,7 +52,7 @@ class LogThread::Impl {
     if (!is_stopping_ && failure_.ok()) {
       queue_.push_back({.append = std::move(append), .bytes = bytes});
       // A writer at work looks at the queue by itself.
-      if (writer_waits_) writer_wakes_.Signal();
+      if (writer_waits_) mutex_.SignalBehind(writer_wakes_);
     }
     return figures_.submissions;
   }
