@@ -247,7 +247,10 @@ absl::Status CheckTxnRange(const etcdserverpb::RangeRequest& request, mvcc::Publ
 bool IsSmallReadTxn(const TxnRequest& request) {
   const auto is_single_key = [](const auto& each) { return each.range_end().empty(); };
   const auto is_small = [&](const RequestOp& op) { return is_single_key(op.request_range()); };
-  return std::all_of(request.compare().begin(), request.compare().end(), is_single_key) &&
+  // One branch is taken.
+  const int operations = std::max(request.success_size(), request.failure_size());
+  return request.compare_size() + operations <= kSmallTxnReadsMax &&
+         std::all_of(request.compare().begin(), request.compare().end(), is_single_key) &&
          std::all_of(request.success().begin(), request.success().end(), is_small) &&
          std::all_of(request.failure().begin(), request.failure().end(), is_small);
 }

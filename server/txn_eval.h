@@ -52,8 +52,12 @@ bool EncodeTxnResponse(const etcdserverpb::TxnRequest& request, const TxnPath& p
 // not have. Any revision but 0 counts here, also a negative one, which elsewhere means "current".
 absl::Status CheckTxnRange(const etcdserverpb::RangeRequest& request, mvcc::Published state);
 
-// Whether a read-only transaction names single keys only, in compares and operations: quick enough
-// for an RPC thread.
+// As many keys as the recipes for locks and configurations read, with some to spare. Each may hold
+// the largest value, so at worst some 12 MiB are copied at once.
+inline constexpr int kSmallTxnReadsMax = 8;
+
+// Whether a read-only transaction names single keys only, in compares and operations, and no more
+// of them than that: for an RPC thread, which may be the only one.
 bool IsSmallReadTxn(const etcdserverpb::TxnRequest& request);
 
 // Evaluates a transaction that only reads (IsReadOnly) over one state of the published store and
