@@ -1,11 +1,12 @@
 // A call as a service sees it, whatever carries it: unary, or a stream with back-pressure in bytes.
 //
 // The transport makes a call and hands it to the service's handler on a thread of the transport;
-// handlers of different calls run at the same time. A handler must not block: it answers at once,
-// or moves the call to where the answer will come from. Every function here may be called from any
-// thread and none blocks. The client may vanish at any time; a service need not care, since
-// whatever it does to such a call is accepted and dropped. Messages are opaque bytes (proto.h knows
-// Protobuf); statuses map one to one onto the wire's codes, their texts untouched.
+// handlers of different calls may run at the same time, or all on one thread. So a handler must not
+// block, nor wait for another call: it answers at once, or moves the call to where the answer will
+// come from. Every function here may be called from any thread and none blocks. The client may
+// vanish at any time; a service need not care, since whatever it does to such a call is accepted
+// and dropped. Messages are opaque bytes (proto.h knows Protobuf); statuses map one to one onto the
+// wire's codes, their texts untouched.
 #ifndef CAIRN_SERVER_RPC_CALL_H_
 #define CAIRN_SERVER_RPC_CALL_H_
 

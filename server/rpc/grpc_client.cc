@@ -11,7 +11,6 @@
 #include <grpcpp/support/status.h>
 
 #include <algorithm>
-#include <atomic>
 #include <climits>
 #include <utility>
 
@@ -19,6 +18,7 @@
 #include "base/status.h"
 #include "server/rpc/grpc_bytes.h"
 #include "server/rpc/grpc_log.h"
+#include "server/rpc/grpc_threads.h"
 
 namespace cairn::rpc {
 
@@ -127,24 +127,6 @@ struct UnaryState {
   ClientConnection::CallDone done;
 };
 
-// gRPC 1.51 ends its threads for callbacks with the last channel that used them, and aborts when
-// that happens at a bad moment ("prior > 0" in grpc_cq_internal_unref: a start that asks the other
-// members first lets go of one channel after the other). A channel that is never let go of keeps
-// them.
-void KeepCallbackThreads() {
-  // Atomic, so that the pointer is really stored, where a search for leaks finds it.
-  [[maybe_unused]] static std::atomic<const UnaryState*> kept = [] {
-    auto* const keeper = new UnaryState(
-        grpc::CreateChannel("unix:/dev/null/none", grpc::InsecureChannelCredentials()));
-    // Only a call takes hold of the threads; this one is late before it begins.
-    keeper->context.set_deadline(std::chrono::system_clock::now());
-    keeper->request = ToByteBuffer(SliceList(std::string("none")));
-    keeper->stub.UnaryCall(&keeper->context, "/none/None", grpc::StubOptions(), &keeper->request,
-                           &keeper->response, [](const grpc::Status&) {});
-    return keeper;
-  }();
-}
-
 class GrpcConnection final : public ClientConnection {
  public:
   GrpcConnection(const std::string& authority, size_t response_bytes_max)
@@ -204,7 +186,7 @@ class GrpcConnection final : public ClientConnection {
 
 Connector GrpcConnector(size_t response_bytes_max) {
   TakeGrpcLog();
-  KeepCallbackThreads();
+  TameCallbackThreads();
   return [response_bytes_max](const std::string& authority) {
     return std::make_unique<GrpcConnection>(authority, response_bytes_max);
   };

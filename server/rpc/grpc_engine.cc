@@ -27,6 +27,7 @@
 #include "server/rpc/grpc_bytes.h"
 #include "server/rpc/grpc_call.h"
 #include "server/rpc/grpc_log.h"
+#include "server/rpc/grpc_threads.h"
 #include "server/rpc/listen_probe.h"
 
 namespace cairn::rpc {
@@ -142,6 +143,7 @@ void KeepLibrary() {
   [[maybe_unused]] static const bool kept = [] {
     TakeGrpcLog();
     grpc_init();
+    TameCallbackThreads();
     return true;
   }();
 }
