@@ -262,6 +262,7 @@ class FakeLogRun(FakeRun):
         directory = ""
         window_seconds, window_state_mib = 20, 256
         replay_mib, replay_entries = 1024, 1000000
+        server_cpus, client_cpus = "0", "1"
         snapshot_mib, snapshot_value_bytes, snapshot_put_rate = 2048, 4096, 1000
 
     def __init__(self, **log):
@@ -270,11 +271,15 @@ class FakeLogRun(FakeRun):
         self.wal_directory = "wal"
         self.large_segments = False
         self.tool_calls = []
+        self.pinned = []
         self._log = collections.defaultdict(lambda: 1e6, log)
         self._polls = None
 
     def terminate(self):
         pass
+
+    def pin(self, cpus):
+        self.pinned.append(cpus)
 
     def start(self, **_):
         return 2.0
@@ -373,6 +378,13 @@ class LogWorkloads(unittest.TestCase):
         values = self.run_scenario(log_workloads.replay_large, FakeLogRun(bytes=8e8))
         self.assertEqual(values[log_workloads.O2_LARGE, "bandwidth"], 200)
         self.assertEqual(values[log_workloads.O2_LARGE, "entry_rate"], 250000)
+
+    def test_a_replay_has_the_cores_of_the_client_as_well_unless_it_says_one(self):
+        run = FakeLogRun()
+        self.run_scenario(log_workloads.replay_small, run)
+        values = self.run_scenario(log_workloads.replay_small_one_core, run)
+        self.assertEqual(run.pinned, ["0,1", "0"])
+        self.assertIn((log_workloads.O2_SMALL + ", one core", "entry_rate"), values)
 
     def test_a_replay_that_was_not_one_fails_the_run(self):
         with self.assertRaises(processes.Failure):

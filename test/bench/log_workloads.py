@@ -135,13 +135,15 @@ def while_removed(run):
 
 O2_LARGE = "O2 replay of values of 4 KiB"
 O2_SMALL = "O2 replay of small entries"
+_ONE_CORE = ", one core"
 _SMALL_VALUE_BYTES = 32
 _REPLAY_SECONDS_MAX = 600
 
 
-def _replay(run, name, entries, value_bytes):
+def _replay(run, name, entries, value_bytes, cpus):
     puts = {"key_size": _KEY_BYTES, "key_space": entries}
     run.server.terminate()
+    run.server.pin(cpus)
     filled = run.log_tool("fill", run.server.wal_directory, *(
         f"--{flag.replace('_', '-')}={value}" for flag, value in {
             **puts, "operation": "put", "total": entries, "value_size": value_bytes}.items()))
@@ -162,13 +164,34 @@ def _replay(run, name, entries, value_bytes):
     run.record(name, "server_cpu_us", cpu * 1e6 / figures["replayed_entries"])
 
 
+def _replay_large(run, name, cpus):
+    _replay(run, name, run.settings.replay_mib * _MIB // _STATE_VALUE_BYTES, _STATE_VALUE_BYTES,
+            cpus)
+
+
+def _replay_small(run, name, cpus):
+    _replay(run, name, run.settings.replay_entries, _SMALL_VALUE_BYTES, cpus)
+
+
+# Nobody asks while a member replays, so it has the client's core as well.
+def _all_cpus(run):
+    return f"{run.settings.server_cpus},{run.settings.client_cpus}"
+
+
 def replay_large(run):
-    _replay(run, O2_LARGE, run.settings.replay_mib * _MIB // _STATE_VALUE_BYTES,
-            _STATE_VALUE_BYTES)
+    _replay_large(run, O2_LARGE, _all_cpus(run))
 
 
 def replay_small(run):
-    _replay(run, O2_SMALL, run.settings.replay_entries, _SMALL_VALUE_BYTES)
+    _replay_small(run, O2_SMALL, _all_cpus(run))
+
+
+def replay_large_one_core(run):
+    _replay_large(run, O2_LARGE + _ONE_CORE, run.settings.server_cpus)
+
+
+def replay_small_one_core(run):
+    _replay_small(run, O2_SMALL + _ONE_CORE, run.settings.server_cpus)
 
 
 # As workloads.SCENARIOS.
@@ -178,8 +201,11 @@ SCENARIOS = [
     ({"D2"}, True, while_removed),
     ({"O2"}, True, replay_large),
     ({"O2"}, True, replay_small),
+    ({"O2"}, True, replay_large_one_core),
+    ({"O2"}, True, replay_small_one_core),
 ]
 # Those that ask nothing of the reference: what they are about is Cairn's alone.
-CAIRN_ALONE = (syncs, while_removed, replay_large, replay_small)
+CAIRN_ALONE = (syncs, while_removed, replay_large, replay_small, replay_large_one_core,
+               replay_small_one_core)
 # Of these, those that need no server.
 WITHOUT_SERVER = (syncs,)

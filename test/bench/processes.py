@@ -155,6 +155,10 @@ class Server:
         self.extra_flags = extra_flags
         self.start()
 
+    def pin(self, cpus):
+        """To these, from its next start on."""
+        self._cpus = cpus
+
     def launch(self):
         """Starts it without waiting for it; returns the monotonic clock's time in ns."""
         client = f"http://{self.endpoint}"
