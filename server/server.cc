@@ -242,8 +242,8 @@ struct Server::Parts {
   std::unique_ptr<ClusterKeeper> keeper;
   std::unique_ptr<CorruptionChecker> checker;
   std::unique_ptr<WatchService> watch;
-  std::unique_ptr<SnapshotSaver> saver;
   rpc::OpenCalls open_calls;
+  std::unique_ptr<SnapshotSaver> saver;
   std::unique_ptr<Services> services;
   std::unique_ptr<rpc::GrpcEngine> engine;
   bool stopped = false;
@@ -395,8 +395,9 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watching.hub.progress_interval_ms = config.watch_progress_notify_interval.count();
   watching.on_fatal = on_fatal;
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
-  saver =
-      std::make_unique<SnapshotSaver>(SnapshotSaverOptions{}, fs, *states, *member.store, *pins);
+  SnapshotSaverOptions saving;
+  saving.calls_begun = [this] { return open_calls.begun(); };
+  saver = std::make_unique<SnapshotSaver>(std::move(saving), fs, *states, *member.store, *pins);
   services = std::make_unique<Services>(context, watch.get(), &open_calls, saver.get());
   rpc::GrpcEngineOptions options;
   options.max_request_bytes = static_cast<int64_t>(config.max_request_bytes);

@@ -23,6 +23,10 @@
 namespace cairn::rpc {
 namespace {
 
+// From here on, as queued, gRPC is not asked to hold a message back for the next: as much as one
+// frame carries.
+constexpr int64_t kUnheldBytes = int64_t{16} << 10;
+
 using Bidi = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // gRPC's operations are started under the mutex: an operation must not start once the call has been
@@ -222,8 +226,9 @@ void StreamReactor::Pump() {
     queue_.pop_front();
     writing_ = true;
     grpc::WriteOptions options;
-    // More is coming: one system call may then carry several messages.
-    if (!queue_.empty()) options.set_buffer_hint();
+    // More is coming: one system call may then carry several messages. Large ones gain nothing, and
+    // everybody else waits while the kernel copies them.
+    if (!queue_.empty() && writing_bytes_ < kUnheldBytes) options.set_buffer_hint();
     StartWrite(&write_buffer_, options);
   } else if (final_status_.has_value()) {
     closed_ = true;

@@ -1,6 +1,8 @@
 #include "server/rpc/open_calls.h"
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -48,6 +50,13 @@ void OpenCalls::Add(OpenCall& call) {
   Shard& shard = ShardOf(call);
   base::MutexLock lock(shard.mutex);
   shard.InsertAfter(shard.last, call);
+  shard.begun.store(shard.begun.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+uint64_t OpenCalls::begun() const {
+  uint64_t begun = 0;
+  for (const Shard& shard : shards_) begun += shard.begun.load(std::memory_order_relaxed);
+  return begun;
 }
 
 void OpenCalls::Remove(OpenCall& call) {

@@ -1,5 +1,6 @@
 // The calls that a transport has open: who made them, since when, what a stop has to end, and whose
-// answers do not leave, so that what those hold can be taken back when others wait for it.
+// answers do not leave, so that what those hold can be taken back when others wait for it. And how
+// many there have been.
 //
 // Owned by whoever starts the transport; one per transport, outlives its calls. Thread-safe. Adding
 // and removing cost a lock among many and no memory, since every call pays for them. Looking does
@@ -11,6 +12,7 @@
 #include <absl/functional/function_ref.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -77,6 +79,9 @@ class OpenCalls {
   void Add(OpenCall& call);
   void Remove(OpenCall& call);
 
+  // How many have been added so far. Takes no lock, so that whoever asks often holds up nobody.
+  uint64_t begun() const;
+
   // Calls `visit` for every open call, without a lock.
   void Look(absl::FunctionRef<void(const OpenCallView&)> visit) const;
   // EndIfWaiting for every open call. Who begins to wait later has to end by itself.
@@ -96,6 +101,8 @@ class OpenCalls {
     mutable base::Mutex mutex;
     mutable OpenCall* first ABSL_GUARDED_BY(mutex) = nullptr;
     mutable OpenCall* last ABSL_GUARDED_BY(mutex) = nullptr;
+    // Written under the lock.
+    std::atomic<uint64_t> begun = 0;
 
     void InsertAfter(OpenCall* place, OpenCall& call) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
     void Unlink(OpenCall& call) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);

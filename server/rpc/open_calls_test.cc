@@ -57,6 +57,19 @@ TEST(OpenCallsTest, ShowsWhatIsOpen) {
   EXPECT_THAT(Seen(calls), IsEmpty());
 }
 
+TEST(OpenCallsTest, CountsWhatHasBegun) {
+  OpenCalls calls;
+  EXPECT_EQ(calls.begun(), 0U);
+  std::vector<std::unique_ptr<TestCall>> many;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(std::make_unique<TestCall>("a"));
+    calls.Add(*many.back());
+  }
+  EXPECT_EQ(calls.begun(), 100U);
+  for (const std::unique_ptr<TestCall>& call : many) calls.Remove(*call);
+  EXPECT_EQ(calls.begun(), 100U);
+}
+
 TEST(OpenCallsTest, EndsStreamsOnly) {
   OpenCalls calls;
   TestCall unary("u");

@@ -1,11 +1,11 @@
 // Maintenance.Snapshot: the member's state as one file, sent to clients that save it.
 //
-// A copy of the state (checkpoints.h) leaves as an archive (archive_stream.h) in messages of one
-// size, and the SHA-256 of everything behind them. One thread of its own makes copies, reads and
-// hashes, at a lower priority than what serves, and goes from stream to stream: a stream whose
-// client is slow waits for room and costs no time meanwhile. It counts as one of those that may be
-// until its client has taken everything, so that what is queued is bounded too. The state is read
-// and written as always.
+// A copy of the state (checkpoints.h) leaves as an archive (archive_stream.h) in messages that are
+// smaller while others are served, and the SHA-256 of everything behind them. One thread of its own
+// makes copies, reads and hashes, at a lower priority than what serves, and goes from stream to
+// stream: a stream whose client is slow waits for room and costs no time meanwhile. It counts as
+// one of those that may be until its client has taken everything, so that what is queued is bounded
+// too. The state is read and written as always.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
 // keep a follower from its snapshot. They share one if nothing was written meanwhile. They pin the
@@ -27,6 +27,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/mutex.h"
 #include "mvcc/store.h"
 #include "server/log_pins.h"
@@ -41,9 +42,19 @@ struct SnapshotSaverOptions {
   // Large enough that a message costs little beside its bytes, and far below the 4 MiB that gRPC's
   // clients accept by default. A multiple of 512.
   size_t message_bytes = size_t{256} << 10;
-  // What a stream queues: what a fast client takes while the thread serves others.
-  int64_t queue_bytes = int64_t{4} << 20;
-  // Streams at a time, and copies: together they queue 32 MiB, and keep on the disk what the state
+  // The same while others are served. Most servers' kernels switch to no other thread within a
+  // system call: a put that comes while a message is sent waits until the kernel has copied it,
+  // some 50 us for so many bytes. With fewer the stream would be slow, by what each message costs.
+  size_t busy_message_bytes = size_t{64} << 10;
+  // What a stream queues before it stops, a message more at most: three large ones, so that one is
+  // left when the thread is told to go on, at half. Not more, because gRPC's threads send what is
+  // queued, and none of them is of lower priority. Also a stream's turn.
+  int64_t queue_bytes = int64_t{640} << 10;
+  // How many calls clients have made so far; asked by the saver's thread until Stop. Others are
+  // served when more have come, or entries have been applied, wherever those came from. What goes
+  // on in streams that began earlier is not counted.
+  std::function<uint64_t()> calls_begun = [] { return 0; };
+  // Streams at a time, and copies: together they queue 7 MiB, and keep on the disk what the state
   // has dropped since the oldest of them began.
   size_t saves_max = 8;
   // A client that takes nothing for so long is given up: its copy keeps what the state drops, and
@@ -84,7 +95,9 @@ class SnapshotSaver {
   std::shared_ptr<Transfer> Next();
   std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled(
       std::chrono::steady_clock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Sends until the stream is full or done.
+  // How large the next message may be.
+  size_t MessageBytes();
+  // Sends until the stream is full or done, or has had its turn.
   void Advance(const std::shared_ptr<Transfer>& transfer);
   // Nothing follows what is queued: the stream ends with `status` when its client has taken that.
   void Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status);
@@ -110,6 +123,11 @@ class SnapshotSaver {
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
   // When it is to be looked again at who stalls. The thread's own.
   std::chrono::steady_clock::time_point next_look_;
+  // What had been done for others when it was looked last, and how long they count as served. The
+  // thread's own too.
+  uint64_t calls_seen_ = 0;
+  Index applied_seen_;
+  std::chrono::steady_clock::time_point busy_until_;
   std::thread thread_;
 };
 

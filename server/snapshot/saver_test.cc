@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -28,7 +30,11 @@ namespace cairn::server {
 namespace {
 
 using etcdserverpb::SnapshotResponse;
+using testing::Contains;
+using testing::Each;
+using testing::Ge;
 using testing::HasSubstr;
+using testing::Le;
 
 constexpr uint64_t kLast = 60;
 
@@ -41,6 +47,7 @@ class SaverTest : public testing::Test {
     state_ = std::make_unique<State>(directory_ + "/state", kMembers[0].id, kLast);
     // Small, so that a stream has many messages and waits for its client often.
     options_.message_bytes = 512;
+    options_.busy_message_bytes = 512;
     options_.queue_bytes = 4096;
     MakeSaver();
   }
@@ -63,7 +70,19 @@ class SaverTest : public testing::Test {
     EXPECT_EQ(call.queued_bytes(), 0);
   }
 
+  // Has the clock pass ten milliseconds at each look, and others call as `calls` counts.
+  void MakeSaverWithClock(std::function<uint64_t()> calls) {
+    options_.message_bytes = 2048;
+    options_.calls_begun = std::move(calls);
+    options_.now = [passed = 0]() mutable {
+      return std::chrono::steady_clock::time_point(std::chrono::milliseconds(10 * ++passed));
+    };
+    MakeSaver();
+  }
+
   struct Saved {
+    // Of each message.
+    std::vector<size_t> sizes_bytes;
     std::string data;
     std::string digest;
     absl::Status status;
@@ -88,6 +107,7 @@ class SaverTest : public testing::Test {
         EXPECT_EQ(response.remaining_bytes() + response.blob().size(), left);
       }
       left = response.remaining_bytes();
+      saved.sizes_bytes.push_back(response.blob().size());
       saved.data += response.blob();
     }
     saved.status = call.WaitStatus();
@@ -117,6 +137,45 @@ class SaverTest : public testing::Test {
   LogPins pins_;
   std::unique_ptr<SnapshotSaver> saver_;
 };
+
+TEST_F(SaverTest, SendsSmallMessagesWhileOthersCall) {
+  MakeSaverWithClock([calls = uint64_t{0}]() mutable { return ++calls; });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(saved.status.ok()) << saved.status;
+  EXPECT_THAT(saved.sizes_bytes, Each(Le(options_.busy_message_bytes)));
+}
+
+TEST_F(SaverTest, SendsLargeMessagesWhileNobodyIsServed) {
+  MakeSaverWithClock([] { return 7; });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(saved.status.ok()) << saved.status;
+  // The last one is what is left.
+  EXPECT_THAT(saved.sizes_bytes, Contains(options_.message_bytes).Times(Ge(10)));
+  const auto verified = VerifySnapshot(wal::PosixFs(), Keep(saved), Digest::kCheck, GoOn);
+  EXPECT_TRUE(verified.ok()) << verified.status();
+}
+
+TEST_F(SaverTest, SendsSmallMessagesAfterAnEntryOfOthers) {
+  // On the saver's thread, the only one that uses the state meanwhile.
+  MakeSaverWithClock([this, looks = 0]() mutable {
+    if (++looks == 10) {
+      EXPECT_TRUE(state_->applier().Apply(History(kLast + 1, kLast + 1)).ok());
+    }
+    return 7;
+  });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const Saved saved = Receive(call);
+  EXPECT_TRUE(saved.status.ok()) << saved.status;
+  ASSERT_GT(saved.sizes_bytes.size(), 20U);
+  EXPECT_EQ(saved.sizes_bytes[8], options_.message_bytes);
+  EXPECT_EQ(saved.sizes_bytes[9], options_.busy_message_bytes);
+  EXPECT_EQ(saved.sizes_bytes[19], options_.message_bytes);
+}
 
 TEST_F(SaverTest, SendsTheStateAsItIs) {
   rpc::FakeStreamCall call;

@@ -103,7 +103,8 @@ class EchoServer:
     def __init__(self, path, cpus):
         self.endpoint = f"127.0.0.1:{_free_port()}"
         self._process = subprocess.Popen(
-            _pinned(cpus, [path, self.endpoint]), preexec_fn=_die_with_parent
+            _pinned(cpus, [path, self.endpoint]), preexec_fn=_die_with_parent,
+            start_new_session=True,
         )
         self.pid = self._process.pid
 
@@ -176,8 +177,10 @@ class Server:
         ] + self.extra_flags
         with open(f"{self._directory}/log", "ab") as log:
             started = time.monotonic_ns()
+            # A session of its own, as a service has (README.md).
             self._process = subprocess.Popen(
-                _pinned(self._cpus, command), stdout=log, stderr=log, preexec_fn=_die_with_parent
+                _pinned(self._cpus, command), stdout=log, stderr=log, preexec_fn=_die_with_parent,
+                start_new_session=True,
             )
         return started
 
