@@ -23,14 +23,17 @@
 namespace cairn::rpc {
 namespace {
 
-// From here on, as queued, gRPC is not asked to hold a message back for the next: as much as one
-// frame carries.
-constexpr int64_t kUnheldBytes = int64_t{16} << 10;
+// From here on, as queued, gRPC is not asked to hold a message back for the next: as much as it
+// would hold back anyway.
+constexpr int64_t kUnheldBytes = int64_t{64} << 10;
 
 using Bidi = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-// gRPC's operations are started under the mutex: an operation must not start once the call has been
-// finished, and gRPC runs reactions only on its own threads, never within a start.
+// No operation may start once the call has been finished. So reads start under the mutex, which
+// gRPC allows: it runs reactions on its own threads only, never within a start. Writes and the end,
+// of which there is one at a time, are chosen under it and start behind it: a write may send within
+// its start, and whoever is told that it has left, or looks at the stream, would wait for that
+// long.
 class StreamReactor final : public Bidi,
                             public OpenCall,
                             public std::enable_shared_from_this<StreamReactor> {
@@ -110,8 +113,17 @@ class StreamReactor final : public Bidi,
   // The call ends for a reason that is not the service's.
   enum class Unsent { kSend, kDrop };
   void EndByTransport(absl::Status status, Unsent unsent);
-  // Starts the next write, or the end of the call when nothing is left to write.
-  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is to be started next.
+  struct Operation {
+    enum class Kind { kNone, kWrite, kFinish };
+    Kind kind = Kind::kNone;
+    grpc::WriteOptions options;
+    grpc::Status status;
+  };
+  // The next write, or the end of the call when nothing is left to write. Until it is started, and
+  // a write done, there is none.
+  [[nodiscard]] Operation TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Start(const Operation& operation) ABSL_LOCKS_EXCLUDED(mutex_);
   bool WritableLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return ended_by_transport_ || queued_bytes_ <= high_water_bytes_ / 2;
   }
@@ -204,19 +216,26 @@ void StreamReactor::OnReadDone(bool ok) {
 }
 
 bool StreamReactor::Send(SliceList message) {
-  base::MutexLock lock(mutex_);
-  CAIRN_CHECK(!ended_by_service_, "a write after Finish");
-  if (ended_by_transport_) return true;
-  const int64_t cost_bytes =
-      static_cast<int64_t>(message.size_bytes()) + kQueuedMessageOverheadBytes;
-  queued_bytes_ += cost_bytes;
-  queue_.push_back({.message = std::move(message), .cost_bytes = cost_bytes});
-  Pump();
-  return queued_bytes_ <= high_water_bytes_;
+  Operation next;
+  bool has_room = true;
+  {
+    base::MutexLock lock(mutex_);
+    CAIRN_CHECK(!ended_by_service_, "a write after Finish");
+    if (ended_by_transport_) return true;
+    const int64_t cost_bytes =
+        static_cast<int64_t>(message.size_bytes()) + kQueuedMessageOverheadBytes;
+    queued_bytes_ += cost_bytes;
+    queue_.push_back({.message = std::move(message), .cost_bytes = cost_bytes});
+    next = TakeNext();
+    has_room = queued_bytes_ <= high_water_bytes_;
+  }
+  Start(next);
+  return has_room;
 }
 
-void StreamReactor::Pump() {
-  if (closed_ || writing_) return;
+StreamReactor::Operation StreamReactor::TakeNext() {
+  Operation next;
+  if (closed_ || writing_) return next;
   if (!queue_.empty()) {
     write_buffer_ = ToByteBuffer(queue_.front().message);
     writing_bytes_ = queue_.front().cost_bytes;
@@ -225,28 +244,44 @@ void StreamReactor::Pump() {
     }
     queue_.pop_front();
     writing_ = true;
-    grpc::WriteOptions options;
+    next.kind = Operation::Kind::kWrite;
     // More is coming: one system call may then carry several messages. Large ones gain nothing, and
     // everybody else waits while the kernel copies them.
-    if (!queue_.empty() && writing_bytes_ < kUnheldBytes) options.set_buffer_hint();
-    StartWrite(&write_buffer_, options);
+    if (!queue_.empty() && writing_bytes_ < kUnheldBytes) next.options.set_buffer_hint();
   } else if (final_status_.has_value()) {
     closed_ = true;
-    Bidi::Finish(ToGrpcStatus(*final_status_));
+    next.kind = Operation::Kind::kFinish;
+    next.status = ToGrpcStatus(*final_status_);
+  }
+  return next;
+}
+
+void StreamReactor::Start(const Operation& operation) {
+  switch (operation.kind) {
+    case Operation::Kind::kNone:
+      return;
+    case Operation::Kind::kWrite:
+      StartWrite(&write_buffer_, operation.options);
+      return;
+    case Operation::Kind::kFinish:
+      Bidi::Finish(operation.status);
+      return;
   }
 }
 
 void StreamReactor::OnWriteDone(bool /*ok*/) {
   std::function<void()> writable;
+  Operation next;
   {
     base::MutexLock lock(mutex_);
     writing_ = false;
     queued_bytes_ -= std::exchange(writing_bytes_, 0);
     write_buffer_.Clear();
     // A failed write is followed by OnCancel, which empties the queue.
-    Pump();
+    next = TakeNext();
     if (WritableLocked()) writable = std::exchange(writable_callback_, nullptr);
   }
+  Start(next);
   if (writable) writable();
 }
 
@@ -265,12 +300,16 @@ void StreamReactor::SetWritable(std::function<void()> callback) {
 void StreamReactor::End(absl::Status status) {
   notice_.Close();
   std::function<void()> dropped;
-  base::MutexLock lock(mutex_);
-  CAIRN_CHECK(!std::exchange(ended_by_service_, true), "a call was finished twice");
-  dropped = std::exchange(writable_callback_, nullptr);
-  if (ended_by_transport_) return;
-  final_status_ = std::move(status);
-  Pump();
+  Operation next;
+  {
+    base::MutexLock lock(mutex_);
+    CAIRN_CHECK(!std::exchange(ended_by_service_, true), "a call was finished twice");
+    dropped = std::exchange(writable_callback_, nullptr);
+    if (ended_by_transport_) return;
+    final_status_ = std::move(status);
+    next = TakeNext();
+  }
+  Start(next);
 }
 
 void StreamReactor::EndByTransport(absl::Status status, Unsent unsent) {
@@ -288,10 +327,12 @@ void StreamReactor::EndByTransport(absl::Status status, Unsent unsent) {
   }
   // What the service may still ask for is copied before gRPC may let go of the call.
   context_.Detach();
+  Operation next;
   {
     base::MutexLock lock(mutex_);
-    Pump();
+    next = TakeNext();
   }
+  Start(next);
   notice_.Cancel();
   if (writable) writable();
 }
