@@ -42,8 +42,8 @@ struct SnapshotSaverOptions {
   // Large enough that a message costs little beside its bytes, and far below the 4 MiB that gRPC's
   // clients accept by default. A multiple of 512.
   size_t message_bytes = size_t{256} << 10;
-  // The same while others are served. Most servers' kernels switch to no other thread within a
-  // system call: a put that comes while a message is sent waits until the kernel has copied it,
+  // The same while others are served. A kernel without preemption, which servers often have,
+  // switches to no other thread while it copies: a put that comes while a message is sent waits,
   // some 50 us for so many bytes. With fewer the stream would be slow, by what each message costs.
   size_t busy_message_bytes = size_t{64} << 10;
   // What a stream queues before it stops, a message more at most: three large ones, so that one is
