@@ -77,14 +77,15 @@ absl::StatusOr<snapshot::Manifest> Describe(const std::string& directory,
 
 }  // namespace
 
-// One stream. What is not guarded by the saver's mutex belongs to its thread.
+// One stream. What is not guarded by the saver's mutex belongs to the thread that it is with: the
+// one that sends, or from PassToCopies until the copy is made or removed the other one.
 class SnapshotSaver::Transfer {
  public:
   Transfer(std::shared_ptr<rpc::StreamCall> call, std::string version, Index at_least)
       : call_(std::move(call)), version_(std::move(version)), at_least_(at_least) {}
 
   const std::shared_ptr<rpc::StreamCall>& call() const { return call_; }
-  bool has_begun() const { return archive_ != nullptr; }
+  bool has_copy() const { return copy_ != nullptr; }
   // What the stream ends with, once nothing more is to be sent.
   const std::optional<absl::Status>& ending() const { return ending_; }
   // The digest has left.
@@ -116,7 +117,7 @@ class SnapshotSaver::Transfer {
     return MakeMessage(rpc::Slice(buffer, bytes));
   }
 
-  // Lets go of the copy: on the saver's thread, whoever else still holds this object.
+  // Lets go of the copy, which the last one of those who share it removes.
   void Release() {
     archive_.reset();
     copy_.reset();
@@ -165,7 +166,8 @@ SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHom
                .pin_after = milliseconds(0),
                .has_checksums = false},
               fs, states, store, pins),
-      thread_([this] { Run(); }) {}
+      thread_([this] { Run(); }),
+      copies_thread_([this] { RunCopies(); }) {}
 
 SnapshotSaver::~SnapshotSaver() { Stop(); }
 
@@ -174,8 +176,20 @@ void SnapshotSaver::Stop() {
     base::MutexLock lock(mutex_);
     stopping_ = true;
     wake_.SignalAll();
+    wake_copies_.SignalAll();
   }
   if (thread_.joinable()) thread_.join();
+  if (copies_thread_.joinable()) copies_thread_.join();
+  // Nobody else has any of them now.
+  std::vector<std::shared_ptr<Transfer>> rest;
+  {
+    base::MutexLock lock(mutex_);
+    rest = transfers_;
+  }
+  for (const std::shared_ptr<Transfer>& transfer : rest) {
+    transfer->Release();
+    End(transfer, api::ToStatus(api::Error::kServerStopped));
+  }
 }
 
 void SnapshotSaver::Save(std::shared_ptr<rpc::StreamCall> call, std::string version) {
@@ -205,13 +219,30 @@ void SnapshotSaver::Run() {
   // A refusal costs nothing but the courtesy.
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
   while (const std::shared_ptr<Transfer> transfer = Next()) Advance(transfer);
-  std::vector<std::shared_ptr<Transfer>> rest;
-  {
-    base::MutexLock lock(mutex_);
-    rest = transfers_;
-  }
-  for (const std::shared_ptr<Transfer>& transfer : rest) {
-    End(transfer, api::ToStatus(api::Error::kServerStopped));
+}
+
+void SnapshotSaver::RunCopies() {
+  base::NameThread("snapshot-copy");
+  while (true) {
+    std::shared_ptr<Transfer> transfer;
+    {
+      base::MutexLock lock(mutex_);
+      while (!stopping_ && for_copies_.empty()) wake_copies_.Wait(mutex_);
+      if (stopping_) return;
+      transfer = std::move(for_copies_.front());
+      for_copies_.pop_front();
+    }
+    absl::Status begun;
+    if (!transfer->ending().has_value() && !transfer->call()->cancelled()) {
+      begun = transfer->Begin(fs_, copies_);
+      if (!begun.ok()) transfer->SetEnding(std::move(begun));
+    }
+    if (transfer->ending().has_value()) {
+      transfer->Release();
+      Wait(transfer);
+    } else {
+      MakeReady(transfer);
+    }
   }
 }
 
@@ -280,13 +311,12 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
   rpc::StreamCall& call = *transfer->call();
   for (int64_t sent_bytes = 0; sent_bytes < options_.queue_bytes;) {
     if (stopping()) return;
-    if (call.cancelled()) return End(transfer, api::ToStatus(api::Error::kRequestCanceled));
-    if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
-    if (!transfer->has_begun()) {
-      if (absl::Status begun = transfer->Begin(fs_, copies_); !begun.ok()) {
-        return Drain(transfer, std::move(begun));
-      }
+    if (call.cancelled() && !transfer->has_copy()) {
+      return End(transfer, api::ToStatus(api::Error::kRequestCanceled));
     }
+    if (call.cancelled()) return Drain(transfer, api::ToStatus(api::Error::kRequestCanceled));
+    if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
+    if (!transfer->has_copy()) return PassToCopies(transfer);
     if (copies_.IsTooOld(transfer->copy())) {
       return Drain(transfer, base::MakeStatus(absl::StatusCode::kAborted,
                                               "saving this snapshot takes too long"));
@@ -301,12 +331,17 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
   MakeReady(transfer);
 }
 
+void SnapshotSaver::PassToCopies(const std::shared_ptr<Transfer>& transfer) {
+  base::MutexLock lock(mutex_);
+  for_copies_.push_back(transfer);
+  wake_copies_.SignalAll();
+}
+
 void SnapshotSaver::Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status) {
-  transfer->Release();
   transfer->SetEnding(std::move(status));
   // Half of it is nothing: there is room when all is gone.
   transfer->call()->SetHighWaterBytes(1);
-  Wait(transfer);
+  PassToCopies(transfer);
 }
 
 void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
@@ -333,7 +368,6 @@ void SnapshotSaver::End(const std::shared_ptr<Transfer>& transfer, absl::Status 
     base::MutexLock lock(mutex_);
     std::erase(transfers_, transfer);
   }
-  transfer->Release();
   transfer->call()->Finish(std::move(status));
 }
 

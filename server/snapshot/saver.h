@@ -2,10 +2,12 @@
 //
 // A copy of the state (checkpoints.h) leaves as an archive (archive_stream.h) in messages that are
 // smaller while others are served, and the SHA-256 of everything behind them. One thread of its own
-// makes copies, reads and hashes, at a lower priority than what serves, and goes from stream to
-// stream: a stream whose client is slow waits for room and costs no time meanwhile. It counts as
-// one of those that may be until its client has taken everything, so that what is queued is bounded
-// too. The state is read and written as always.
+// reads and hashes, at a lower priority than what serves, and goes from stream to stream: a stream
+// whose client is slow waits for room and costs no time meanwhile. It counts as one of those that
+// may be until its client has taken everything, so that what is queued is bounded too. The state is
+// read and written as always. Copies are made and removed by a second thread, whose priority is
+// that of what serves: it enters the state's queue of writers and the file system's transactions,
+// where a thread that the scheduler passes over would keep everybody waiting.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
 // keep a follower from its snapshot. They share one if nothing was written meanwhile. They pin the
@@ -50,7 +52,7 @@ struct SnapshotSaverOptions {
   // left when the thread is told to go on, at half. Not more, because gRPC's threads send what is
   // queued, and none of them is of lower priority. Also a stream's turn.
   int64_t queue_bytes = int64_t{640} << 10;
-  // How many calls clients have made so far; asked by the saver's thread until Stop. Others are
+  // How many calls clients have made so far; asked by the thread that sends until Stop. Others are
   // served when more have come, or entries have been applied, wherever those came from. What goes
   // on in streams that began earlier is not counted.
   std::function<uint64_t()> calls_begun = [] { return 0; };
@@ -62,7 +64,8 @@ struct SnapshotSaverOptions {
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
-  // The monotonic clock by which it is judged who stalls; a test brings its own.
+  // The monotonic clock by which it is judged who stalls; a test brings its own. Both of the saver's
+  // threads ask it.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
@@ -90,7 +93,10 @@ class SnapshotSaver {
  private:
   class Transfer;
 
+  // The thread that sends.
   void Run();
+  // The thread that makes copies and removes them.
+  void RunCopies();
   // Waits for the next one that can go on; null to end. Gives up those that stall meanwhile.
   std::shared_ptr<Transfer> Next();
   std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled(
@@ -99,7 +105,10 @@ class SnapshotSaver {
   size_t MessageBytes();
   // Sends until the stream is full or done, or has had its turn.
   void Advance(const std::shared_ptr<Transfer>& transfer);
-  // Nothing follows what is queued: the stream ends with `status` when its client has taken that.
+  // Has the other thread make the copy, or remove it if the stream has an ending.
+  void PassToCopies(const std::shared_ptr<Transfer>& transfer);
+  // Nothing follows what is queued: the stream ends with `status` when its copy is let go of and
+  // its client has taken what is queued.
   void Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status);
   // Until there is room.
   void Wait(const std::shared_ptr<Transfer>& transfer);
@@ -117,18 +126,22 @@ class SnapshotSaver {
 
   mutable base::Mutex mutex_;
   base::ConditionVariable wake_;
+  base::ConditionVariable wake_copies_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // All that are not finished, and those of them that can go on.
+  // All that are not finished; those of them that can go on, and those whose copy is to be made or
+  // removed.
   std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
-  // When it is to be looked again at who stalls. The thread's own.
+  std::deque<std::shared_ptr<Transfer>> for_copies_ ABSL_GUARDED_BY(mutex_);
+  // When it is to be looked again at who stalls. The sending thread's own.
   std::chrono::steady_clock::time_point next_look_;
   // What had been done for others when it was looked last, and how long they count as served. The
-  // thread's own too.
+  // sending thread's own too.
   uint64_t calls_seen_ = 0;
   Index applied_seen_;
   std::chrono::steady_clock::time_point busy_until_;
   std::thread thread_;
+  std::thread copies_thread_;
 };
 
 }  // namespace cairn::server

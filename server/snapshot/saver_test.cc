@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -175,6 +178,43 @@ TEST_F(SaverTest, SendsSmallMessagesAfterAnEntryOfOthers) {
   EXPECT_EQ(saved.sizes_bytes[8], options_.message_bytes);
   EXPECT_EQ(saved.sizes_bytes[9], options_.busy_message_bytes);
   EXPECT_EQ(saved.sizes_bytes[19], options_.message_bytes);
+}
+
+// What makes a copy enters the state's queue of writers: everybody would wait for a thread that the
+// scheduler passes over.
+TEST_F(SaverTest, SendsAtALowPriorityAndMakesCopiesAtAHighOne) {
+  const auto niceness = [] { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); };
+  const int own = niceness();
+  std::atomic<int> sending{own};
+  std::atomic<int> copying{own + 1};
+  options_.calls_begun = [&] {
+    sending = niceness();
+    return uint64_t{0};
+  };
+  MakeSaver();
+  const base::ScopedFailPointObserver observer([&](std::string_view name) {
+    if (name == "server.snapshot.checkpoint_made") copying = niceness();
+  });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  EXPECT_TRUE(Receive(call).status.ok());
+  saver_->Stop();
+  EXPECT_GT(sending, own);
+  EXPECT_EQ(copying, own);
+}
+
+TEST_F(SaverTest, WhoHasGoneBeforeHasNoCopyMade) {
+  std::atomic<int> made = 0;
+  const base::ScopedFailPointObserver observer([&](std::string_view name) {
+    if (name == "server.snapshot.checkpoint_made") ++made;
+  });
+  rpc::FakeStreamCall call;
+  std::shared_ptr<rpc::StreamCall> served = call.TakeCall();
+  call.Cancel();
+  saver_->Save(std::move(served), "3.7.0");
+  EXPECT_FALSE(call.WaitStatus().ok());
+  saver_->Stop();
+  EXPECT_EQ(made, 0);
 }
 
 TEST_F(SaverTest, SendsTheStateAsItIs) {
@@ -356,21 +396,22 @@ TEST_F(SaverTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
 
 // With a client that keeps the thread busy beside it.
 TEST_F(SaverTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
-  // The saver's thread alone reads and turns it while it runs.
-  std::chrono::steady_clock::time_point now;
-  options_.now = [&now] { return now; };
+  // Turned by the thread that sends.
+  std::atomic<std::chrono::steady_clock::time_point> now;
+  options_.now = [&now] { return now.load(); };
   MakeSaver();
   rpc::FakeStreamCall stalled;
+  const std::shared_ptr<rpc::StreamCall> given_up = stalled.TakeCall();
   rpc::FakeStreamCall eager;
   int messages = 0;
   int messages_after = 0;
   const auto on_write = [&] {
-    now += options_.stall_max;
+    now = now.load() + options_.stall_max;
     ++messages;
-    if (stalled.status().has_value()) ++messages_after;
+    if (given_up->cancelled()) ++messages_after;
   };
   // It has its turn first, and fills its queue in that.
-  saver_->Save(stalled.TakeCall(), "3.7.0");
+  saver_->Save(given_up, "3.7.0");
   saver_->Save(std::make_shared<rpc::EagerCall>(eager.TakeCall(), on_write), "3.7.0");
   ASSERT_TRUE(eager.WaitStatus().ok()) << eager.WaitStatus();
   saver_->Stop();
