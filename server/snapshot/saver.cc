@@ -86,6 +86,7 @@ class SnapshotSaver::Transfer {
 
   const std::shared_ptr<rpc::StreamCall>& call() const { return call_; }
   bool has_copy() const { return copy_ != nullptr; }
+  bool has_begun() const { return archive_ != nullptr; }
   // What the stream ends with, once nothing more is to be sent.
   const std::optional<absl::Status>& ending() const { return ending_; }
   // The digest has left.
@@ -93,8 +94,12 @@ class SnapshotSaver::Transfer {
   const Checkpoint& copy() const { return *copy_; }
 
   // Makes or shares a copy.
-  absl::Status Begin(wal::Fs& fs, Checkpoints& copies) {
+  absl::Status TakeCopy(Checkpoints& copies) {
     CAIRN_ASSIGN_OR_RETURN(copy_, copies.Take(at_least_, wal::PinKind::kBackup));
+    return absl::OkStatus();
+  }
+  // Looks into the copy.
+  absl::Status Begin(wal::Fs& fs) {
     CAIRN_ASSIGN_OR_RETURN(const snapshot::Manifest manifest, Describe(copy_->path, copy_->files));
     CAIRN_ASSIGN_OR_RETURN(archive_, ArchiveStream::Begin(fs, copy_->path, manifest));
     LOG(INFO) << fmt::format("a snapshot of revision {}, {} MiB, is being saved by {}",
@@ -232,10 +237,9 @@ void SnapshotSaver::RunCopies() {
       transfer = std::move(for_copies_.front());
       for_copies_.pop_front();
     }
-    absl::Status begun;
     if (!transfer->ending().has_value() && !transfer->call()->cancelled()) {
-      begun = transfer->Begin(fs_, copies_);
-      if (!begun.ok()) transfer->SetEnding(std::move(begun));
+      absl::Status taken = transfer->TakeCopy(copies_);
+      if (!taken.ok()) transfer->SetEnding(std::move(taken));
     }
     if (transfer->ending().has_value()) {
       transfer->Release();
@@ -317,6 +321,11 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
     if (call.cancelled()) return Drain(transfer, api::ToStatus(api::Error::kRequestCanceled));
     if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
     if (!transfer->has_copy()) return PassToCopies(transfer);
+    if (!transfer->has_begun()) {
+      if (absl::Status begun = transfer->Begin(fs_); !begun.ok()) {
+        return Drain(transfer, std::move(begun));
+      }
+    }
     if (copies_.IsTooOld(transfer->copy())) {
       return Drain(transfer, base::MakeStatus(absl::StatusCode::kAborted,
                                               "saving this snapshot takes too long"));
