@@ -64,8 +64,8 @@ struct SnapshotSaverOptions {
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
-  // The monotonic clock by which it is judged who stalls; a test brings its own. Both of the saver's
-  // threads ask it.
+  // The monotonic clock by which it is judged who stalls; a test brings its own. Both of the
+  // saver's threads ask it.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
