@@ -88,6 +88,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
 void Checkpoints::Drop(const Checkpoint* checkpoint) {
   const absl::Status removed = states_.Remove(checkpoint->path);
   if (!removed.ok()) LOG(WARNING) << "a copy of the state: " << removed;
+  base::FailPoint("server.snapshot.checkpoint_removed");
   base::MutexLock lock(mutex_);
   for (Entry& entry : entries_) {
     if (entry.id == checkpoint->id) entry.pin.Release(options_.pin_after);

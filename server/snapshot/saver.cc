@@ -32,7 +32,7 @@ constexpr uint32_t kRemainingBytesField = 2;
 constexpr uint32_t kBlobField = 3;
 constexpr uint32_t kVersionField = 4;
 
-// How often it is looked at who stalls, however busy the thread is.
+// How often it is looked at who stalls, however busy the sending thread is.
 constexpr milliseconds kStallPoll{1000};
 // For how long others count as served after the last that was done for them: ten calls a second are
 // too few to slow a stream down for good, and a thousand are served all the time.
@@ -78,7 +78,8 @@ absl::StatusOr<snapshot::Manifest> Describe(const std::string& directory,
 }  // namespace
 
 // One stream. What is not guarded by the saver's mutex belongs to the thread that it is with: the
-// one that sends, or from PassToCopies until the copy is made or removed the other one.
+// one for copies until the copy is made and from PassToCopies until it is let go of, else the one
+// that sends; Stop's once both have ended.
 class SnapshotSaver::Transfer {
  public:
   Transfer(std::shared_ptr<rpc::StreamCall> call, std::string version, Index at_least)
@@ -129,8 +130,8 @@ class SnapshotSaver::Transfer {
   }
   void SetEnding(absl::Status status) { ending_ = std::move(status); }
 
-  // Since when its client has taken nothing, and what was queued then; none while it is ready or at
-  // work. The saver's mutex.
+  // Since when its client has taken nothing, and what was queued then; none while it is queued for
+  // a thread or with one. The saver's mutex.
   struct Waiting {
     steady_clock::time_point since;
     int64_t queued_bytes = 0;
@@ -171,7 +172,7 @@ SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHom
                .pin_after = milliseconds(0),
                .has_checksums = false},
               fs, states, store, pins),
-      thread_([this] { Run(); }),
+      sending_thread_([this] { RunSending(); }),
       copies_thread_([this] { RunCopies(); }) {}
 
 SnapshotSaver::~SnapshotSaver() { Stop(); }
@@ -183,17 +184,20 @@ void SnapshotSaver::Stop() {
     wake_.SignalAll();
     wake_copies_.SignalAll();
   }
-  if (thread_.joinable()) thread_.join();
+  if (sending_thread_.joinable()) sending_thread_.join();
   if (copies_thread_.joinable()) copies_thread_.join();
-  // Nobody else has any of them now.
+  // Neither thread has any of them now; what a transport still says changes nothing.
   std::vector<std::shared_ptr<Transfer>> rest;
   {
     base::MutexLock lock(mutex_);
     rest = transfers_;
+    ready_.clear();
+    for_copies_.clear();
   }
   for (const std::shared_ptr<Transfer>& transfer : rest) {
     transfer->Release();
-    End(transfer, api::ToStatus(api::Error::kServerStopped));
+    // Who only waits for its client to take the rest has all of it.
+    End(transfer, transfer->ending().value_or(api::ToStatus(api::Error::kServerStopped)));
   }
 }
 
@@ -212,17 +216,18 @@ void SnapshotSaver::Save(std::shared_ptr<rpc::StreamCall> call, std::string vers
                             transfers_.size());
     } else {
       transfers_.push_back(transfer);
-      ready_.push_back(std::move(transfer));
-      wake_.SignalAll();
+      for_copies_.push_back(std::move(transfer));
+      wake_copies_.SignalAll();
     }
   }
   if (!refused.ok()) call->Finish(std::move(refused));
 }
 
-void SnapshotSaver::Run() {
+void SnapshotSaver::RunSending() {
   base::NameThread("snapshot-save");
-  // A refusal costs nothing but the courtesy.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
+  // Never less than the process was given. A refusal costs nothing but the courtesy.
+  const auto thread = static_cast<id_t>(gettid());
+  setpriority(PRIO_PROCESS, thread, std::max(getpriority(PRIO_PROCESS, thread), kNiceness));
   while (const std::shared_ptr<Transfer> transfer = Next()) Advance(transfer);
 }
 
@@ -315,12 +320,12 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
   rpc::StreamCall& call = *transfer->call();
   for (int64_t sent_bytes = 0; sent_bytes < options_.queue_bytes;) {
     if (stopping()) return;
-    if (call.cancelled() && !transfer->has_copy()) {
-      return End(transfer, api::ToStatus(api::Error::kRequestCanceled));
+    if (call.cancelled()) {
+      absl::Status cancelled = api::ToStatus(api::Error::kRequestCanceled);
+      return transfer->has_copy() ? Drain(transfer, std::move(cancelled))
+                                  : End(transfer, std::move(cancelled));
     }
-    if (call.cancelled()) return Drain(transfer, api::ToStatus(api::Error::kRequestCanceled));
     if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
-    if (!transfer->has_copy()) return PassToCopies(transfer);
     if (!transfer->has_begun()) {
       if (absl::Status begun = transfer->Begin(fs_); !begun.ok()) {
         return Drain(transfer, std::move(begun));
@@ -342,6 +347,7 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
 
 void SnapshotSaver::PassToCopies(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
+  if (stopping_) return;
   for_copies_.push_back(transfer);
   wake_copies_.SignalAll();
 }
@@ -364,6 +370,7 @@ void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
 void SnapshotSaver::MakeReady(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
   transfer->waiting.reset();
+  if (stopping_) return;
   ready_.push_back(transfer);
   wake_.SignalAll();
 }

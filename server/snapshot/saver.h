@@ -5,9 +5,9 @@
 // reads and hashes, at a lower priority than what serves, and goes from stream to stream: a stream
 // whose client is slow waits for room and costs no time meanwhile. It counts as one of those that
 // may be until its client has taken everything, so that what is queued is bounded too. The state is
-// read and written as always. Copies are made and removed by a second thread, whose priority is
-// that of what serves: it enters the state's queue of writers and the file system's transactions,
-// where a thread that the scheduler passes over would keep everybody waiting.
+// read and written as always. Copies are made and removed by a second thread at the process's own
+// priority: it enters the state's queue of writers and the file system's transactions, where a
+// thread that the scheduler passes over would keep everybody waiting.
 //
 // Clients have copies of their own, apart from those for members: one who saves slowly must never
 // keep a follower from its snapshot. They share one if nothing was written meanwhile. They pin the
@@ -87,15 +87,14 @@ class SnapshotSaver {
   //   UNAVAILABLE         the server stops
   void Save(std::shared_ptr<rpc::StreamCall> call, std::string version);
 
-  // Ends all streams. Idempotent.
+  // Ends all streams, and removes the copies that are left. Idempotent; one thread.
   void Stop();
 
  private:
   class Transfer;
 
-  // The thread that sends.
-  void Run();
-  // The thread that makes copies and removes them.
+  // The threads.
+  void RunSending();
   void RunCopies();
   // Waits for the next one that can go on; null to end. Gives up those that stall meanwhile.
   std::shared_ptr<Transfer> Next();
@@ -105,7 +104,7 @@ class SnapshotSaver {
   size_t MessageBytes();
   // Sends until the stream is full or done, or has had its turn.
   void Advance(const std::shared_ptr<Transfer>& transfer);
-  // Has the other thread make the copy, or remove it if the stream has an ending.
+  // Has the other thread let go of the copy.
   void PassToCopies(const std::shared_ptr<Transfer>& transfer);
   // Nothing follows what is queued: the stream ends with `status` when its copy is let go of and
   // its client has taken what is queued.
@@ -128,8 +127,9 @@ class SnapshotSaver {
   base::ConditionVariable wake_;
   base::ConditionVariable wake_copies_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  // All that are not finished; those of them that can go on, and those whose copy is to be made or
-  // removed.
+  // All that are not finished; those of them that can go on; and those whose copy is to be made, or
+  // let go of because the stream has an ending. Each has a place in one of the two queues, is with
+  // a thread, or waits for its client.
   std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> for_copies_ ABSL_GUARDED_BY(mutex_);
@@ -140,7 +140,7 @@ class SnapshotSaver {
   uint64_t calls_seen_ = 0;
   Index applied_seen_;
   std::chrono::steady_clock::time_point busy_until_;
-  std::thread thread_;
+  std::thread sending_thread_;
   std::thread copies_thread_;
 };
 

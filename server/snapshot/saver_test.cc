@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,27 @@ constexpr uint64_t kLast = 60;
 
 bool GoOn() { return false; }
 
+// Holds the thread that made copy number `which`, counted from one, until LetGo. To be destroyed
+// after the saver has stopped, or with no copy in the making.
+class HeldCopy {
+ public:
+  explicit HeldCopy(int which)
+      : observer_([this, which](std::string_view name) {
+          if (name != "server.snapshot.checkpoint_made" || ++copies_ != which) return;
+          made_.count_down();
+          go_on_.wait();
+        }) {}
+
+  void WaitUntilMade() const { made_.wait(); }
+  void LetGo() { go_on_.count_down(); }
+
+ private:
+  std::atomic<int> copies_ = 0;
+  std::latch made_{1};
+  std::latch go_on_{1};
+  const base::ScopedFailPointObserver observer_;
+};
+
 class SaverTest : public testing::Test {
  protected:
   SaverTest() : directory_(testing::TempDir() + "/saver_" + Name()) {
@@ -73,7 +95,8 @@ class SaverTest : public testing::Test {
     EXPECT_EQ(call.queued_bytes(), 0);
   }
 
-  // Has the clock pass ten milliseconds at each look, and others call as `calls` counts.
+  // Has the clock pass ten milliseconds at each look, and others call as `calls` counts, which is
+  // asked once for each message. For one stream at a time: the looks are counted without a lock.
   void MakeSaverWithClock(std::function<uint64_t()> calls) {
     options_.message_bytes = 2048;
     options_.calls_begun = std::move(calls);
@@ -163,9 +186,9 @@ TEST_F(SaverTest, SendsLargeMessagesWhileNobodyIsServed) {
 }
 
 TEST_F(SaverTest, SendsSmallMessagesAfterAnEntryOfOthers) {
-  // On the saver's thread, the only one that uses the state meanwhile.
-  MakeSaverWithClock([this, looks = 0]() mutable {
-    if (++looks == 10) {
+  // On the thread that sends, the only one that uses the state then.
+  MakeSaverWithClock([this, messages = 0]() mutable {
+    if (++messages == 10) {
       EXPECT_TRUE(state_->applier().Apply(History(kLast + 1, kLast + 1)).ok());
     }
     return 7;
@@ -180,27 +203,31 @@ TEST_F(SaverTest, SendsSmallMessagesAfterAnEntryOfOthers) {
   EXPECT_EQ(saved.sizes_bytes[19], options_.message_bytes);
 }
 
-// What makes a copy enters the state's queue of writers: everybody would wait for a thread that the
-// scheduler passes over.
-TEST_F(SaverTest, SendsAtALowPriorityAndMakesCopiesAtAHighOne) {
+// What makes a copy enters the state's queue of writers, and what removes one the file system's
+// transactions: everybody would wait for a thread that the scheduler passes over.
+TEST_F(SaverTest, SendsAtALowPriorityAndHandlesCopiesAtThatOfTheProcess) {
   const auto niceness = [] { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); };
   const int own = niceness();
-  std::atomic<int> sending{own};
-  std::atomic<int> copying{own + 1};
+  constexpr int kNone = -100;
+  std::atomic<int> sending{kNone};
+  std::atomic<int> making{kNone};
+  std::atomic<int> removing{kNone};
   options_.calls_begun = [&] {
     sending = niceness();
     return uint64_t{0};
   };
   MakeSaver();
   const base::ScopedFailPointObserver observer([&](std::string_view name) {
-    if (name == "server.snapshot.checkpoint_made") copying = niceness();
+    if (name == "server.snapshot.checkpoint_made") making = niceness();
+    if (name == "server.snapshot.checkpoint_removed") removing = niceness();
   });
   rpc::FakeStreamCall call;
   saver_->Save(call.TakeCall(), "3.7.0");
   EXPECT_TRUE(Receive(call).status.ok());
   saver_->Stop();
-  EXPECT_GT(sending, own);
-  EXPECT_EQ(copying, own);
+  EXPECT_GE(sending, std::max(own, 10));
+  EXPECT_EQ(making, own);
+  EXPECT_EQ(removing, own);
 }
 
 TEST_F(SaverTest, WhoHasGoneBeforeHasNoCopyMade) {
@@ -215,6 +242,76 @@ TEST_F(SaverTest, WhoHasGoneBeforeHasNoCopyMade) {
   EXPECT_FALSE(call.WaitStatus().ok());
   saver_->Stop();
   EXPECT_EQ(made, 0);
+}
+
+TEST_F(SaverTest, WhoGoesWhileItsCopyIsMadeLeavesNothing) {
+  HeldCopy held(1);
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  held.WaitUntilMade();
+  call.Cancel();
+  held.LetGo();
+  EXPECT_FALSE(call.WaitStatus().ok());
+  EXPECT_EQ(Copies(), 0);
+  saver_->Stop();
+}
+
+TEST_F(SaverTest, AStopWhileACopyIsMadeEndsAllStreams) {
+  HeldCopy held(1);
+  rpc::FakeStreamCall first;
+  rpc::FakeStreamCall second;
+  saver_->Save(first.TakeCall(), "3.7.0");
+  saver_->Save(second.TakeCall(), "3.7.0");
+  held.WaitUntilMade();
+  std::thread stop([this] { saver_->Stop(); });
+  held.LetGo();
+  stop.join();
+  EXPECT_TRUE(absl::IsUnavailable(first.WaitStatus())) << first.WaitStatus();
+  EXPECT_TRUE(absl::IsUnavailable(second.WaitStatus())) << second.WaitStatus();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, OthersGoOnWhileACopyIsMade) {
+  HeldCopy held(2);
+  rpc::FakeStreamCall first;
+  saver_->Save(first.TakeCall(), "3.7.0");
+  ASSERT_TRUE(first.WaitReceive().has_value());
+  CheckOk(state_->applier().Apply(History(kLast + 1, kLast + 1)).status());
+  rpc::FakeStreamCall second;
+  saver_->Save(second.TakeCall(), "3.7.0");
+  held.WaitUntilMade();
+  SnapshotResponse last;
+  while (last.blob().size() != 32) {
+    const std::optional<std::string> message = first.WaitReceive();
+    ASSERT_TRUE(message.has_value());
+    ASSERT_TRUE(last.ParseFromString(*message));
+  }
+  held.LetGo();
+  EXPECT_TRUE(first.WaitStatus().ok()) << first.WaitStatus();
+  EXPECT_TRUE(Receive(second).status.ok());
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
+}
+
+TEST_F(SaverTest, ACopyThatCannotBeMadeLeavesItsPlace) {
+  options_.saves_max = 1;
+  MakeSaver();
+  std::atomic<int> made = 0;
+  const base::ScopedFailPointObserver observer([&](std::string_view name) {
+    if (name == "server.snapshot.checkpoint_made" && ++made == 1) {
+      std::filesystem::remove_all(CopyPath());
+    }
+  });
+  rpc::FakeStreamCall call;
+  saver_->Save(call.TakeCall(), "3.7.0");
+  const absl::Status status = call.WaitStatus();
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(std::string(status.message()), HasSubstr(std::string(kCheckpointPrefix)));
+  rpc::FakeStreamCall next;
+  saver_->Save(next.TakeCall(), "3.7.0");
+  EXPECT_TRUE(Receive(next).status.ok());
+  saver_->Stop();
+  EXPECT_EQ(Copies(), 0);
 }
 
 TEST_F(SaverTest, SendsTheStateAsItIs) {
@@ -295,11 +392,6 @@ TEST_F(SaverTest, AClientThatGoesLeavesNothing) {
   EXPECT_EQ(Copies(), 1);
   call.Cancel();
   EXPECT_FALSE(call.WaitStatus().ok());
-  // The next one finds the thread free, so the copy has gone before.
-  rpc::FakeStreamCall next;
-  saver_->Save(next.TakeCall(), "3.7.0");
-  EXPECT_TRUE(Receive(next).status.ok());
-  saver_->Stop();
   EXPECT_EQ(Copies(), 0);
 }
 
