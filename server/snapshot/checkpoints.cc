@@ -2,7 +2,9 @@
 
 #include <glog/logging.h>
 
+#include <filesystem>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include "base/fail_point.h"
@@ -27,6 +29,18 @@ bool Checkpoints::IsTooOld(const Checkpoint& checkpoint) const {
   return options_.now() - checkpoint.made_at > options_.age_max;
 }
 
+absl::Status Checkpoints::CheckRoomToFlush() const {
+  if (store_.durable_applied().index >= store_.applied().index) return absl::OkStatus();
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(states_.current_path(), error);
+  if (error || space.available >= options_.flush_room_bytes) return absl::OkStatus();
+  return base::Error(absl::StatusCode::kResourceExhausted,
+                     "no copy of the state {} is made: {} MiB free on its disk, of which a flush "
+                     "may need {}; free some and try again",
+                     states_.current_path(), space.available >> 20,
+                     options_.flush_room_bytes >> 20);
+}
+
 absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least,
                                                                     wal::PinKind kind) {
   base::MutexLock build_lock(build_mutex_);
@@ -48,6 +62,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
                        "the state is applied through {}, not yet {}", store_.applied().index,
                        at_least);
   }
+  CAIRN_RETURN_IF_ERROR(CheckRoomToFlush());
   auto made = std::make_unique<Checkpoint>();
   made->id = DrawId();
   made->path = states_.checkpoint_path(fmt::format("{:016x}", made->id));

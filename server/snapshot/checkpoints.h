@@ -40,6 +40,10 @@ struct CheckpointsOptions {
   std::chrono::milliseconds pin_after{30'000};
   // Whether the files' checksums are wanted, which takes reading all of them.
   bool has_checksums = true;
+  // What must be free on the disk before a copy is made that needs a flush, as much as the trimmer
+  // keeps free for one (LogTrimmerOptions): RocksDB takes no writes any more after a flush for
+  // which there was no room, and the member stops.
+  uint64_t flush_room_bytes = uint64_t{32} << 20;
   // The monotonic clock; a test brings its own.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
@@ -61,13 +65,14 @@ class Checkpoints {
 
   // A copy that holds entry `at_least`, made if there is none. `kind` is what it is for, kSnapshot
   // or kBackup: what the log kept for it is counted under the kind of who had it made.
-  // RESOURCE_EXHAUSTED when as many as may be are in use; FAILED_PRECONDITION when the state does
-  // not hold that entry yet.
+  // RESOURCE_EXHAUSTED when as many as may be are in use, or the disk has no room for the flush;
+  // FAILED_PRECONDITION when the state does not hold that entry yet.
   absl::StatusOr<std::shared_ptr<const Checkpoint>> Take(
       Index at_least, wal::PinKind kind = wal::PinKind::kSnapshot);
   bool IsTooOld(const Checkpoint& checkpoint) const;
 
  private:
+  absl::Status CheckRoomToFlush() const;
   void Drop(const Checkpoint* checkpoint);
 
   const CheckpointsOptions options_;
