@@ -81,7 +81,7 @@ class SnapshotSaver {
 
   // Sends a snapshot that holds everything applied by now, and finishes the call. `version` goes
   // with every message. Any thread; never blocks.
-  //   RESOURCE_EXHAUSTED  as many as may be are being saved
+  //   RESOURCE_EXHAUSTED  as many as may be are being saved, or the disk has no room for the flush
   //   DATA_LOSS           a file of the copy cannot be read
   //   ABORTED             the client took nothing for too long
   //   UNAVAILABLE         the server stops
