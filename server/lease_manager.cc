@@ -366,9 +366,10 @@ void LeaseManager::AwaitEnd(const lease::LeaseName& name, RenewDone done) {
       answer = api::ToStatus(api::Error::kTimeout);
     } else {
       awaiting_end_.push_back({name, std::move(done), *keys_left, Now() + options_.wait.count()});
+      return;
     }
   }
-  if (answer.has_value()) std::move(done)(*std::move(answer));
+  std::move(done)(*std::move(answer));
 }
 
 std::optional<int64_t> LeaseManager::KeysLeftLocked(const lease::LeaseName& name) const {

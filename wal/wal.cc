@@ -459,7 +459,7 @@ absl::Status WalImpl::GoOnWithSpare(const std::function<bool()>& pace) {
                            SegmentMaker::Begin(fs_, directory_, sequence, options_.segment_bytes));
     spare_in_the_making_.emplace(std::move(maker));
   }
-  const absl::Status filled = spare_in_the_making_->Fill(pace);
+  absl::Status filled = spare_in_the_making_->Fill(pace);
   if (filled.code() == absl::StatusCode::kCancelled) return filled;
   // What fails from here on is begun anew.
   SegmentMaker maker = std::move(*spare_in_the_making_);

@@ -304,11 +304,10 @@ Message Hub::TakeEvents(Watcher& watcher, size_t bytes_max) {
   } else {
     TakePresent(watcher, bytes_max, message);
   }
-  if (watcher.history != nullptr) {
-    MarkDirty(watcher);
-  } else if (watcher.state == Watcher::State::kLagging) {
+  const bool is_lagging = watcher.state == Watcher::State::kLagging;
+  if (watcher.history == nullptr && is_lagging) {
     AddLagging(watcher);
-  } else if (watcher.pending != nullptr) {
+  } else if (watcher.history != nullptr || watcher.pending != nullptr) {
     MarkDirty(watcher);
   }
   return message;

@@ -133,7 +133,7 @@ absl::Status VerifyCopy(const std::string& directory, const RestoreRequest& requ
                         const ArchiveReader& archive, absl::FunctionRef<bool()> is_stopping) {
   absl::StatusOr<std::unique_ptr<mvcc::Backend>> backend =
       mvcc::OpenRocksBackendForReading({.directory = directory});
-  const absl::Status status =
+  absl::Status status =
       backend.ok()
           ? VerifyRows(request.snapshot_path, archive, *std::move(backend), is_stopping).status()
           : base::Annotate(backend.status(), fmt::format("snapshot {}", request.snapshot_path));
