@@ -106,6 +106,7 @@ TEST_P(CheckpointTest, IsAStateOfItsOwnWithAllThatWasCommitted) {
   const auto held = store->Checkpoint(Path("copy"));
   ASSERT_TRUE(held.ok()) << held.status();
   EXPECT_EQ(held->index, Index(42));
+  EXPECT_EQ(store->durable_applied().index, Index(42));
   ApplyThrough(*store, 77);
 
   const auto copy = OpenStore(OpenBackend("copy"), kLeader);

@@ -73,6 +73,13 @@ class Store::Impl {
     return Judge(std::move(result).status());
   }
 
+  // The state is durable through `applied`. Returns through which entry it is now.
+  EntryApplied NoteDurable(EntryApplied applied) {
+    base::MutexLock lock(mutex);
+    if (applied.index > durable.index) durable = applied;
+    return durable;
+  }
+
   Generations generations;
   // Set before other threads read.
   std::function<void(const absl::Status&)> report_damage;
@@ -433,9 +440,7 @@ absl::StatusOr<EntryApplied> Store::Flush() {
   const Generations::Pin generation(impl_->generations);
   const EntryApplied applied = generation->state.Load().applied;
   CAIRN_RETURN_IF_ERROR(generation->backend->Flush());
-  base::MutexLock lock(impl_->mutex);
-  if (applied.index > impl_->durable.index) impl_->durable = applied;
-  return impl_->durable;
+  return impl_->NoteDurable(applied);
 }
 
 absl::StatusOr<EntryApplied> Store::Checkpoint(const std::string& path) {
@@ -444,6 +449,7 @@ absl::StatusOr<EntryApplied> Store::Checkpoint(const std::string& path) {
   absl::Status made = generation->backend->Checkpoint(path);
   if (absl::IsDataLoss(made)) return impl_->Judge(std::move(made));
   CAIRN_RETURN_IF_ERROR(made);
+  impl_->NoteDurable(applied);
   return applied;
 }
 

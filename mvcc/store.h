@@ -199,9 +199,9 @@ class Store {
   // call, or a later one). An error is final: the member must stop. Any thread.
   absl::StatusOr<EntryApplied> Flush();
 
-  // Puts a copy of the state, durable, at `path`, which must not exist. It holds the returned entry
-  // and maybe some after it: its own row tells. Only DATA_LOSS is damage: there may be no room for
-  // a copy. Any thread; reads and writes go on.
+  // Flushes as above, and puts a copy of the state, durable, at `path`, which must not exist. It
+  // holds the returned entry and maybe some after it: its own row tells. Only DATA_LOSS is damage:
+  // there may be no room for a copy. Any thread; reads and writes go on.
   absl::StatusOr<EntryApplied> Checkpoint(const std::string& path);
 
   // Apply thread only. At most one batch at a time (checked).

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <glog/logging.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 
@@ -90,9 +89,7 @@ void LogTrimmer::LookAtDisks() {
   const uint64_t wanted_bytes = options_.disk_reserve_bytes * (is_disk_low_ ? 2 : 1);
   bool is_low = false;
   for (const std::string& directory : options_.directories) {
-    struct statvfs info = {};
-    if (statvfs(directory.c_str(), &info) != 0) continue;
-    is_low = is_low || uint64_t{info.f_bavail} * info.f_frsize < wanted_bytes;
+    is_low = is_low || FreeDiskBytes(directory).value_or(wanted_bytes) < wanted_bytes;
   }
   if (is_low != is_disk_low_) {
     LOG(WARNING) << (is_low ? fmt::format("less than {} MiB free on the disk: writes that grow the "

@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/disk_room.h"
 #include "server/log_pins.h"
 #include "server/node_runner.h"
 #include "wal/wal.h"
@@ -25,9 +26,6 @@
 namespace cairn::server {
 
 struct LogTrimmerOptions {
-  // What the flush of full write buffers may need.
-  static constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
-
   // What a restart after a crash replays at most, as bytes of log on disk (padding included) and as
   // entries. A flush starts at half of it: as much again may arrive while it runs.
   uint64_t replay_bytes_max = uint64_t{64} << 20;

@@ -4,7 +4,6 @@
 #include <glog/logging.h>
 #include <netdb.h>
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "server/compactor.h"
 #include "server/corruption_checker.h"
 #include "server/data_dir.h"
+#include "server/disk_room.h"
 #include "server/door.h"
 #include "server/log_pins.h"
 #include "server/log_trimmer.h"
@@ -82,9 +82,7 @@ constexpr uint64_t kStartRoomBytes = uint64_t{16} << 20;
 // `spare`: what lies in it beside the state in force, and would be removed after the start.
 absl::Status CheckRoomToStart(std::string_view flag, const std::string& directory,
                               const std::vector<std::string>& spare) {
-  struct statvfs info = {};
-  if (statvfs(directory.c_str(), &info) != 0) return absl::OkStatus();
-  const uint64_t free_bytes = uint64_t{info.f_bavail} * info.f_frsize;
+  const uint64_t free_bytes = FreeDiskBytes(directory).value_or(kStartRoomBytes);
   if (free_bytes >= kStartRoomBytes) return absl::OkStatus();
   return base::Error(absl::StatusCode::kResourceExhausted,
                      "--{}: the disk of {} is full ({} KiB free); free at least {} MiB and start "
@@ -276,8 +274,7 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
   trimming.disk_reserve_bytes =
-      std::max(trimming.disk_reserve_bytes,
-               config.wal_segment_bytes + LogTrimmerOptions::kFlushReserveBytes);
+      std::max(trimming.disk_reserve_bytes, config.wal_segment_bytes + kFlushReserveBytes);
   trimming.on_fatal = on_fatal;
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);
@@ -397,6 +394,7 @@ absl::Status Server::Parts::Listen(const std::function<void(const absl::Status&)
   watch = std::make_unique<WatchService>(context, *feed, std::move(watching));
   SnapshotSaverOptions saving;
   saving.calls_begun = [this] { return open_calls.begun(); };
+  saving.is_disk_low = [this] { return runner->IsOutOfSpace() || snapshots->lacks_room(); };
   saver = std::make_unique<SnapshotSaver>(std::move(saving), fs, *states, *member.store, *pins);
   services = std::make_unique<Services>(context, watch.get(), &open_calls, saver.get());
   rpc::GrpcEngineOptions options;

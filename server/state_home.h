@@ -43,6 +43,8 @@ class StateHome {
   StateHome(const StateHome&) = delete;
   StateHome& operator=(const StateHome&) = delete;
 
+  // All of them lie in it.
+  const std::string& directory() const { return directory_; }
   std::string current_path() const { return PathOf(current_); }
   // Where the next state is made.
   std::string fresh_path() const { return PathOf(current_ + 1); }
@@ -66,7 +68,6 @@ class StateHome {
 
  protected:
   wal::Fs& fs() { return fs_; }
-  const std::string& directory() const { return directory_; }
 
  private:
   std::string PathOf(uint64_t number) const;

@@ -2,9 +2,7 @@
 
 #include <glog/logging.h>
 
-#include <filesystem>
 #include <random>
-#include <system_error>
 #include <utility>
 
 #include "base/fail_point.h"
@@ -31,19 +29,19 @@ bool Checkpoints::IsTooOld(const Checkpoint& checkpoint) const {
 
 absl::Status Checkpoints::CheckRoomToFlush() const {
   if (store_.durable_applied().index >= store_.applied().index) return absl::OkStatus();
-  std::error_code error;
-  const std::filesystem::space_info space = std::filesystem::space(states_.current_path(), error);
-  if (error || space.available >= options_.flush_room_bytes) return absl::OkStatus();
+  const uint64_t free_bytes =
+      FreeDiskBytes(states_.directory()).value_or(options_.flush_room_bytes);
+  if (free_bytes >= options_.flush_room_bytes) return absl::OkStatus();
   return base::Error(absl::StatusCode::kResourceExhausted,
-                     "no copy of the state {} is made: {} MiB free on its disk, of which a flush "
-                     "may need {}; free some and try again",
-                     states_.current_path(), space.available >> 20,
-                     options_.flush_room_bytes >> 20);
+                     "no copy of the state in {} is made: {} MiB free on its disk, of which a "
+                     "flush may need {}; free some and try again",
+                     states_.directory(), free_bytes >> 20, options_.flush_room_bytes >> 20);
 }
 
 absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least,
                                                                     wal::PinKind kind) {
   base::MutexLock build_lock(build_mutex_);
+  RemoveLeftOvers();
   // Let go of without the lock: the last user's letting go takes it.
   std::vector<std::shared_ptr<const Checkpoint>> in_use;
   {
@@ -51,11 +49,12 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
     for (const Entry& entry : entries_) in_use.push_back(entry.checkpoint.lock());
   }
   for (const std::shared_ptr<const Checkpoint>& shared : in_use) {
-    if (shared != nullptr && shared->applied.index >= at_least && !IsTooOld(*shared)) return shared;
+    if (shared == nullptr || shared->applied.index < at_least) continue;
+    if (options_.now() - shared->made_at <= options_.age_max / 2) return shared;
   }
   if (in_use.size() >= options_.copies_max) {
     return base::Error(absl::StatusCode::kResourceExhausted,
-                       "{} copies of the state are being sent already", in_use.size());
+                       "{} copies of the state are in use already", in_use.size());
   }
   if (store_.applied().index < at_least) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
@@ -101,14 +100,41 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
 }
 
 void Checkpoints::Drop(const Checkpoint* checkpoint) {
-  const absl::Status removed = states_.Remove(checkpoint->path);
-  if (!removed.ok()) LOG(WARNING) << "a copy of the state: " << removed;
+  const absl::Status removed = RemoveFiles(checkpoint->path);
+  if (!removed.ok()) {
+    LOG(WARNING) << "a copy of the state stays until another one is made: " << removed;
+  }
   base::FailPoint("server.snapshot.checkpoint_removed");
   base::MutexLock lock(mutex_);
   for (Entry& entry : entries_) {
-    if (entry.id == checkpoint->id) entry.pin.Release(options_.pin_after);
+    if (entry.id != checkpoint->id) continue;
+    entry.pin.Release(options_.pin_after);
+    if (!removed.ok()) entry.left_over = checkpoint->path;
   }
+  if (!removed.ok()) return;
   std::erase_if(entries_, [&](const Entry& entry) { return entry.id == checkpoint->id; });
+}
+
+absl::Status Checkpoints::RemoveFiles(const std::string& path) {
+  // RocksDB makes it there, and renames it.
+  absl::Status removed = states_.Remove(path + ".tmp");
+  removed.Update(states_.Remove(path));
+  return removed;
+}
+
+void Checkpoints::RemoveLeftOvers() {
+  std::vector<std::string> paths;
+  {
+    base::MutexLock lock(mutex_);
+    for (const Entry& entry : entries_) {
+      if (!entry.left_over.empty()) paths.push_back(entry.left_over);
+    }
+  }
+  for (const std::string& path : paths) {
+    if (!RemoveFiles(path).ok()) continue;
+    base::MutexLock lock(mutex_);
+    std::erase_if(entries_, [&](const Entry& entry) { return entry.left_over == path; });
+  }
 }
 
 }  // namespace cairn::server

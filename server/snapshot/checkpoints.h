@@ -23,6 +23,7 @@
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/disk_room.h"
 #include "server/log_pins.h"
 #include "server/snapshot/files.h"
 #include "server/state_home.h"
@@ -34,16 +35,15 @@ namespace cairn::server {
 struct CheckpointsOptions {
   // By default one that is being sent, and a younger one for who needs more.
   size_t copies_max = 2;
-  // Older ones are not given to anybody new, and whoever sends one gives up.
+  // Whoever sends an older one gives up, and one of more than half of it is given to nobody new: it
+  // would not be there for long.
   std::chrono::milliseconds age_max = std::chrono::hours(2);
   // How long after a copy's end the log behind it stays pinned: its receiver connects and asks.
   std::chrono::milliseconds pin_after{30'000};
   // Whether the files' checksums are wanted, which takes reading all of them.
   bool has_checksums = true;
-  // What must be free on the disk before a copy is made that needs a flush, as much as the trimmer
-  // keeps free for one (LogTrimmerOptions): RocksDB takes no writes any more after a flush for
-  // which there was no room, and the member stops.
-  uint64_t flush_room_bytes = uint64_t{32} << 20;
+  // What must be free on the disk before a copy is made that needs a flush.
+  uint64_t flush_room_bytes = kFlushReserveBytes;
   // The monotonic clock; a test brings its own.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
@@ -74,6 +74,9 @@ class Checkpoints {
  private:
   absl::Status CheckRoomToFlush() const;
   void Drop(const Checkpoint* checkpoint);
+  absl::Status RemoveFiles(const std::string& path);
+  // Tries again what Drop could not remove.
+  void RemoveLeftOvers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(build_mutex_);
 
   const CheckpointsOptions options_;
   wal::Fs& fs_;
@@ -84,11 +87,12 @@ class Checkpoints {
   // Held while one is built; before mutex_.
   base::Mutex build_mutex_;
   base::Mutex mutex_;
-  // Those in use.
+  // Those in use, and those whose files could not be removed, which count as well.
   struct Entry {
     uint64_t id = 0;
     std::weak_ptr<const Checkpoint> checkpoint;
     LogPins::Hold pin;
+    std::string left_over = {};  // Where, of one that could not be removed.
   };
   std::vector<Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -48,6 +49,74 @@ TEST_F(CheckpointsTest, ACopyThatNeedsAFlushIsNotMadeWithoutRoomForIt) {
   // What needs no flush needs no room.
   ASSERT_TRUE(state_->store().Flush().ok());
   const auto made = copies.Take(Index(kLast));
+  EXPECT_TRUE(made.ok()) << made.status();
+}
+
+// As a disk that refuses to remove anything while it is told to.
+class StubbornStates final : public StateHome {
+ public:
+  explicit StubbornStates(const std::string& directory) : StateHome(wal::PosixFs(), directory, 1) {}
+
+  absl::StatusOr<std::unique_ptr<mvcc::Backend>> Open(const std::string& /*path*/) override {
+    return absl::UnimplementedError("copies are not opened");
+  }
+  absl::Status Remove(const std::string& path) override {
+    if (is_stubborn) return absl::InternalError(path + ": Input/output error");
+    std::filesystem::remove_all(path);
+    return absl::OkStatus();
+  }
+
+  bool is_stubborn = false;
+};
+
+TEST_F(CheckpointsTest, WhatCouldNotBeRemovedIsTriedAgainAndCountsUntilThen) {
+  StubbornStates states(directory_);
+  Checkpoints copies({.copies_max = 1, .pin_after = {}}, wal::PosixFs(), states, state_->store(),
+                     pins_);
+  auto made = copies.Take(Index(kLast));
+  ASSERT_TRUE(made.ok()) << made.status();
+  const std::string path = (*made)->path;
+  // What RocksDB leaves when it cannot finish one.
+  std::filesystem::create_directory(path + ".tmp");
+  states.is_stubborn = true;
+  made->reset();
+  EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_TRUE(pins_.Now().pins.empty()) << "nobody has it";
+  EXPECT_TRUE(absl::IsResourceExhausted(copies.Take(Index(kLast)).status()));
+  states.is_stubborn = false;
+  made = copies.Take(Index(kLast));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_NE((*made)->path, path);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+}
+
+TEST_F(CheckpointsTest, ACopyIsSharedForHalfOfTheTimeThatItMayBeInUse) {
+  std::chrono::steady_clock::time_point now;
+  Checkpoints copies({.age_max = std::chrono::minutes(2), .now = [&] { return now; }},
+                     wal::PosixFs(), state_->states(), state_->store(), pins_);
+  const auto first = copies.Take(Index(kLast));
+  ASSERT_TRUE(first.ok()) << first.status();
+  now += std::chrono::minutes(1);
+  const auto shared = copies.Take(Index(kLast));
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  EXPECT_EQ(*shared, *first);
+  now += std::chrono::seconds(1);
+  const auto own = copies.Take(Index(kLast));
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_NE(*own, *first);
+  EXPECT_FALSE(copies.IsTooOld(**first));
+  now += std::chrono::minutes(1);
+  EXPECT_TRUE(copies.IsTooOld(**first));
+}
+
+// So the next copy needs no room for a flush.
+TEST_F(CheckpointsTest, ACopyMakesTheStateDurable) {
+  Checkpoints copies({}, wal::PosixFs(), state_->states(), state_->store(), pins_);
+  ASSERT_TRUE(copies.Take(Index(kLast)).ok());
+  Checkpoints others({.flush_room_bytes = uint64_t{1} << 62}, wal::PosixFs(), state_->states(),
+                     state_->store(), pins_);
+  const auto made = others.Take(Index(kLast));
   EXPECT_TRUE(made.ok()) << made.status();
 }
 

@@ -53,6 +53,9 @@ class SnapshotLane {
   // Ends transfers and installations. Idempotent.
   void Stop();
 
+  // SnapshotReceiver::lacks_room. Any thread.
+  bool lacks_room() const { return receiver_.lacks_room(); }
+
   // Sends a snapshot; its end is told to the runner. Node thread; never blocks.
   void Send(const raft::SnapshotWanted& wanted);
 

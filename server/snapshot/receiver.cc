@@ -3,10 +3,8 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <span>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,8 +12,10 @@
 #include "base/crc32c.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "server/disk_room.h"
 #include "server/peer/codec.h"
 #include "server/rpc/proto.h"
+#include "wal/types.h"
 
 namespace cairn::server {
 
@@ -25,7 +25,9 @@ using std::chrono::steady_clock;
 
 constexpr std::string_view kServiceName = "cairn.peer.Peer";
 // Stays free for the log and for flushes: what the log's trimmer reserves, too (log_trimmer.h).
-constexpr uint64_t kRoomReserveBytes = uint64_t{96} << 20;
+constexpr uint64_t kRoomReserveBytes = wal::kSegmentBytes + kFlushReserveBytes;
+// Senders try again within seconds.
+constexpr std::chrono::minutes kLacksRoomAfter{1};
 
 peer::SnapshotPosition ToMessage(const SnapshotPosition& position) {
   peer::SnapshotPosition message;
@@ -35,20 +37,19 @@ peer::SnapshotPosition ToMessage(const SnapshotPosition& position) {
 }
 
 // A disk that is too full is found before it is filled: no member stops for a snapshot that does
-// not fit. `beside` is on that disk.
-absl::Status CheckRoom(const std::string& beside, std::span<const SnapshotFile> files) {
-  std::error_code error;
-  const std::filesystem::space_info space = std::filesystem::space(beside, error);
-  if (error) return absl::OkStatus();
+// not fit. `directory` is where it is to lie.
+absl::Status CheckRoom(const std::string& directory, std::span<const SnapshotFile> files) {
+  const std::optional<uint64_t> available = FreeDiskBytes(directory);
+  if (!available.has_value()) return absl::OkStatus();
   uint64_t needed = kRoomReserveBytes;
   for (const SnapshotFile& file : files) {
     // Sizes are a peer's word, and may be nonsense that overflows.
-    needed += std::min<uint64_t>(file.size_bytes, space.available);
-    if (needed <= space.available) continue;
+    needed += std::min<uint64_t>(file.size_bytes, *available);
+    if (needed <= *available) continue;
     return base::Error(absl::StatusCode::kResourceExhausted,
-                       "the disk has no room for the snapshot beside {}: {} MiB free; free some, "
+                       "the disk has no room for the snapshot in {}: {} MiB free; free some, "
                        "and it will be sent again",
-                       beside, space.available >> 20);
+                       directory, *available >> 20);
   }
   return absl::OkStatus();
 }
@@ -133,6 +134,11 @@ void SnapshotReceiver::Stop() {
   }
 }
 
+bool SnapshotReceiver::lacks_room() const {
+  base::MutexLock lock(mutex_);
+  return lacked_room_at_.has_value() && steady_clock::now() - *lacked_room_at_ < kLacksRoomAfter;
+}
+
 void SnapshotReceiver::Run() {
   base::NameThread("snapshot-in");
   while (true) {
@@ -199,7 +205,11 @@ absl::StatusOr<peer::SnapshotPosition> SnapshotReceiver::Begin(
   }
   CAIRN_RETURN_IF_ERROR(CheckFiles(files));
   CAIRN_RETURN_IF_ERROR(DropTransfer());
-  CAIRN_RETURN_IF_ERROR(CheckRoom(states_.current_path(), files));
+  if (absl::Status room = CheckRoom(states_.directory(), files); !room.ok()) {
+    base::MutexLock lock(mutex_);
+    lacked_room_at_ = steady_clock::now();
+    return room;
+  }
   CAIRN_ASSIGN_OR_RETURN(std::unique_ptr<IncomingSnapshot> incoming,
                          IncomingSnapshot::Begin(fs_, states_.fresh_path(), std::move(files)));
   LOG(INFO) << fmt::format(

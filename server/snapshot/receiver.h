@@ -51,7 +51,8 @@ class SnapshotReceiver {
   // Calls that wait for the thread. One sender has one under way.
   static constexpr size_t kWaitingCallsMax = 16;
 
-  // `states` is used by this object alone from here on; `live` is the state in force.
+  // Which of `states` is in force is changed by this object alone from here on; `live` is the state
+  // in force.
   SnapshotReceiver(SnapshotReceiverOptions options, wal::Fs& fs, StateHome& states,
                    mvcc::Store& live);
   // Stops.
@@ -66,6 +67,9 @@ class SnapshotReceiver {
   // Ends what is under way (an installation is finished first) and refuses the rest. `host` must
   // still work. Idempotent.
   void Stop();
+  // Whether a snapshot was refused within the last minute because the disk had no room for it: what
+  // keeps room and can be given up should be. Any thread.
+  bool lacks_room() const;
 
  private:
   using Task = absl::AnyInvocable<void(const absl::Status& status)>;
@@ -109,10 +113,11 @@ class SnapshotReceiver {
   std::optional<Finished> finished_;
   bool has_previous_ = false;  // A state that was replaced and not yet removed.
 
-  base::Mutex mutex_;
+  mutable base::Mutex mutex_;
   base::ConditionVariable wake_;
   std::deque<Task> tasks_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<std::chrono::steady_clock::time_point> lacked_room_at_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

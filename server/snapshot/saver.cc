@@ -32,8 +32,11 @@ constexpr uint32_t kRemainingBytesField = 2;
 constexpr uint32_t kBlobField = 3;
 constexpr uint32_t kVersionField = 4;
 
-// How often it is looked at who stalls, however busy the sending thread is.
-constexpr milliseconds kStallPoll{1000};
+// How often it is looked at who is to be given up, however busy the sending thread is, and at who
+// has gone while it waited for a copy.
+constexpr milliseconds kPoll{1000};
+// The longest pause between two copies: a disk that is so slow has other troubles.
+constexpr milliseconds kCopyPauseMax{30'000};
 // For how long others count as served after the last that was done for them: ten calls a second are
 // too few to slow a stream down for good, and a thousand are served all the time.
 constexpr milliseconds kBusyAfter{20};
@@ -44,6 +47,11 @@ constexpr milliseconds kBusyAfter{20};
 // free moment. A thirtieth of it is left to the thread beside one busy one; on a core that 100
 // clients keep full a snapshot of 550 MiB takes 11 s.
 constexpr int kNiceness = 15;
+
+absl::Status StallStatus(milliseconds limit) {
+  return base::Error(absl::StatusCode::kAborted, "nothing of the snapshot was taken for {} s",
+                     limit.count() / 1000);
+}
 
 // What the copy in `directory` says of itself: its own rows, since it may hold more than was asked
 // for.
@@ -137,6 +145,8 @@ class SnapshotSaver::Transfer {
     int64_t queued_bytes = 0;
   };
   std::optional<Waiting> waiting;
+  // When its copy was made, while the thread that sends has it or nobody. The saver's mutex.
+  std::optional<steady_clock::time_point> copy_made_at;
 
  private:
   // `blob` leaves as it is, behind the other fields.
@@ -170,7 +180,8 @@ SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHom
       copies_({.copies_max = options.saves_max,
                .age_max = options.age_max,
                .pin_after = milliseconds(0),
-               .has_checksums = false},
+               .has_checksums = false,
+               .now = options.now},
               fs, states, store, pins),
       sending_thread_([this] { RunSending(); }),
       copies_thread_([this] { RunCopies(); }) {}
@@ -210,10 +221,12 @@ void SnapshotSaver::Save(std::shared_ptr<rpc::StreamCall> call, std::string vers
     if (stopping_) {
       refused = api::ToStatus(api::Error::kServerStopped);
     } else if (transfers_.size() >= options_.saves_max) {
+      std::vector<std::string_view> peers;
+      for (const auto& other : transfers_) peers.push_back(other->call()->peer());
       refused = base::Error(absl::StatusCode::kResourceExhausted,
-                            "{} snapshots are being saved from this member already; wait for one "
-                            "to end, or save from another member",
-                            transfers_.size());
+                            "{} snapshots are being saved from this member already, by {}; wait "
+                            "for one to end, or save from another member",
+                            transfers_.size(), fmt::join(peers, ", "));
     } else {
       transfers_.push_back(transfer);
       for_copies_.push_back(std::move(transfer));
@@ -234,74 +247,133 @@ void SnapshotSaver::RunSending() {
 void SnapshotSaver::RunCopies() {
   base::NameThread("snapshot-copy");
   while (true) {
-    std::shared_ptr<Transfer> transfer;
-    {
-      base::MutexLock lock(mutex_);
-      while (!stopping_ && for_copies_.empty()) wake_copies_.Wait(mutex_);
-      if (stopping_) return;
-      transfer = std::move(for_copies_.front());
-      for_copies_.pop_front();
+    const std::vector<std::shared_ptr<Transfer>> batch = NextForCopies();
+    if (batch.empty()) return;
+    const steady_clock::time_point start = steady_clock::now();
+    bool has_taken = false;
+    for (const std::shared_ptr<Transfer>& transfer : batch) {
+      if (!transfer->ending().has_value() && !transfer->call()->cancelled()) {
+        has_taken = true;
+        absl::Status taken = transfer->TakeCopy(copies_);
+        if (!taken.ok()) transfer->SetEnding(std::move(taken));
+      }
+      if (transfer->ending().has_value()) {
+        transfer->Release();
+        Wait(transfer);
+      } else {
+        MakeReady(transfer);
+      }
     }
-    if (!transfer->ending().has_value() && !transfer->call()->cancelled()) {
-      absl::Status taken = transfer->TakeCopy(copies_);
-      if (!taken.ok()) transfer->SetEnding(std::move(taken));
+    if (!has_taken) continue;
+    const steady_clock::time_point end = steady_clock::now();
+    const auto pause = std::chrono::duration_cast<milliseconds>(10 * (end - start));
+    next_copy_ = end + std::max(options_.copy_pause_min, std::min(pause, kCopyPauseMax));
+  }
+}
+
+std::vector<std::shared_ptr<SnapshotSaver::Transfer>> SnapshotSaver::NextForCopies() {
+  std::vector<std::shared_ptr<Transfer>> batch;
+  base::MutexLock lock(mutex_);
+  while (!stopping_) {
+    // First those who want none made: what they have is in others' way.
+    const auto wanting = std::stable_partition(
+        for_copies_.begin(), for_copies_.end(), [](const std::shared_ptr<Transfer>& transfer) {
+          return transfer->ending().has_value() || transfer->call()->cancelled();
+        });
+    const steady_clock::time_point now = steady_clock::now();
+    const auto end =
+        wanting == for_copies_.begin() && now >= next_copy_ ? for_copies_.end() : wanting;
+    if (end != for_copies_.begin()) {
+      batch.assign(for_copies_.begin(), end);
+      for_copies_.erase(for_copies_.begin(), end);
+      break;
     }
-    if (transfer->ending().has_value()) {
-      transfer->Release();
-      Wait(transfer);
+    if (for_copies_.empty()) {
+      wake_copies_.Wait(mutex_);
     } else {
-      MakeReady(transfer);
+      wake_copies_.WaitUntil(mutex_, std::min(next_copy_, now + kPoll));
     }
   }
+  return batch;
 }
 
 std::shared_ptr<SnapshotSaver::Transfer> SnapshotSaver::Next() {
-  const milliseconds poll = std::min(kStallPoll, options_.stall_max);
+  const milliseconds poll = std::min({kPoll, options_.stall_max, options_.full_stall_max,
+                                      options_.age_max, options_.low_disk_age_max});
   while (true) {
-    std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
-    {
-      base::MutexLock lock(mutex_);
-      while (!stopping_ && ready_.empty() && (transfers_.empty() || options_.now() < next_look_)) {
-        if (transfers_.empty()) {
-          wake_.Wait(mutex_);
-        } else {
-          wake_.WaitUntil(mutex_, steady_clock::now() + poll);
-        }
-      }
-      if (stopping_) return nullptr;
-      if (const steady_clock::time_point now = options_.now(); now >= next_look_) {
-        next_look_ = now + poll;
-        stalled = TakeStalled(now);
-      }
-      if (stalled.empty() && !ready_.empty()) {
-        std::shared_ptr<Transfer> next = std::move(ready_.front());
-        ready_.pop_front();
-        return next;
-      }
+    if (const steady_clock::time_point now = options_.now(); now >= next_look_) {
+      next_look_ = now + poll;
+      GiveUp(now);
     }
-    // They come back as ready, cancelled.
-    for (const std::shared_ptr<rpc::StreamCall>& call : stalled) {
-      call->AbortNow(base::Error(absl::StatusCode::kAborted,
-                                 "nothing of the snapshot was taken for {} s",
-                                 options_.stall_max.count() / 1000));
+    base::MutexLock lock(mutex_);
+    if (stopping_) return nullptr;
+    if (!ready_.empty()) {
+      std::shared_ptr<Transfer> next = std::move(ready_.front());
+      ready_.pop_front();
+      return next;
+    }
+    if (transfers_.empty()) {
+      wake_.Wait(mutex_);
+    } else {
+      wake_.WaitUntil(mutex_, steady_clock::now() + poll);
     }
   }
 }
 
-std::vector<std::shared_ptr<rpc::StreamCall>> SnapshotSaver::TakeStalled(
-    steady_clock::time_point now) {
-  std::vector<std::shared_ptr<rpc::StreamCall>> stalled;
-  for (const std::shared_ptr<Transfer>& transfer : transfers_) {
-    std::optional<Transfer::Waiting>& waiting = transfer->waiting;
-    if (!waiting.has_value()) continue;
-    const int64_t queued_bytes = transfer->call()->queued_bytes();
-    if (queued_bytes != waiting->queued_bytes) {
-      waiting = {.since = now, .queued_bytes = queued_bytes};
-    } else if (now - waiting->since > options_.stall_max) {
-      stalled.push_back(transfer->call());
+void SnapshotSaver::GiveUp(steady_clock::time_point now) {
+  const bool is_disk_low = options_.is_disk_low();
+  std::vector<std::shared_ptr<Transfer>> given_up;
+  {
+    base::MutexLock lock(mutex_);
+    size_t going_on = 0;
+    std::shared_ptr<Transfer> slowest;
+    for (const std::shared_ptr<Transfer>& transfer : transfers_) {
+      if (transfer->call()->cancelled()) continue;
+      if (absl::Status why = JudgeLocked(*transfer, now, is_disk_low); !why.ok()) {
+        transfer->SetEnding(std::move(why));
+        given_up.push_back(transfer);
+        continue;
+      }
+      ++going_on;
+      if (!transfer->waiting.has_value()) continue;
+      if (slowest == nullptr || transfer->waiting->since < slowest->waiting->since) {
+        slowest = transfer;
+      }
+    }
+    if (going_on >= options_.saves_max && slowest != nullptr &&
+        now - slowest->waiting->since > options_.full_stall_max) {
+      slowest->SetEnding(StallStatus(options_.full_stall_max));
+      given_up.push_back(std::move(slowest));
     }
   }
-  return stalled;
+  // They come back as ready, cancelled.
+  for (const std::shared_ptr<Transfer>& transfer : given_up) {
+    transfer->call()->AbortNow(*transfer->ending());
+  }
+}
+
+absl::Status SnapshotSaver::JudgeLocked(Transfer& transfer, steady_clock::time_point now,
+                                        bool is_disk_low) const {
+  if (transfer.copy_made_at.has_value()) {
+    const steady_clock::duration age = now - *transfer.copy_made_at;
+    if (age > options_.age_max) {
+      return base::MakeStatus(absl::StatusCode::kAborted, "saving this snapshot takes too long");
+    }
+    if (is_disk_low && age > options_.low_disk_age_max) {
+      return base::MakeStatus(absl::StatusCode::kResourceExhausted,
+                              "this member's disk is nearly full, and what is being saved keeps "
+                              "room on it; free some, or save from another member");
+    }
+  }
+  std::optional<Transfer::Waiting>& waiting = transfer.waiting;
+  if (!waiting.has_value()) return absl::OkStatus();
+  const int64_t queued_bytes = transfer.call()->queued_bytes();
+  if (queued_bytes != waiting->queued_bytes) {
+    waiting = {.since = now, .queued_bytes = queued_bytes};
+    return absl::OkStatus();
+  }
+  return now - waiting->since > options_.stall_max ? StallStatus(options_.stall_max)
+                                                   : absl::OkStatus();
 }
 
 size_t SnapshotSaver::MessageBytes() {
@@ -320,20 +392,15 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
   rpc::StreamCall& call = *transfer->call();
   for (int64_t sent_bytes = 0; sent_bytes < options_.queue_bytes;) {
     if (stopping()) return;
-    if (call.cancelled()) {
-      absl::Status cancelled = api::ToStatus(api::Error::kRequestCanceled);
-      return transfer->has_copy() ? Drain(transfer, std::move(cancelled))
-                                  : End(transfer, std::move(cancelled));
-    }
-    if (transfer->ending().has_value()) return End(transfer, *transfer->ending());
+    absl::Status ending = transfer->ending().value_or(absl::OkStatus());
+    // Who was given up has the reason.
+    if (call.cancelled() && ending.ok()) ending = api::ToStatus(api::Error::kRequestCanceled);
+    if (!ending.ok() && transfer->has_copy()) return Drain(transfer, std::move(ending));
+    if (!ending.ok() || transfer->ending().has_value()) return End(transfer, std::move(ending));
     if (!transfer->has_begun()) {
       if (absl::Status begun = transfer->Begin(fs_); !begun.ok()) {
         return Drain(transfer, std::move(begun));
       }
-    }
-    if (copies_.IsTooOld(transfer->copy())) {
-      return Drain(transfer, base::MakeStatus(absl::StatusCode::kAborted,
-                                              "saving this snapshot takes too long"));
     }
     absl::StatusOr<rpc::SliceList> message = transfer->NextMessage(MessageBytes());
     if (!message.ok()) return Drain(transfer, std::move(message).status());
@@ -347,6 +414,7 @@ void SnapshotSaver::Advance(const std::shared_ptr<Transfer>& transfer) {
 
 void SnapshotSaver::PassToCopies(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
+  transfer->copy_made_at.reset();
   if (stopping_) return;
   for_copies_.push_back(transfer);
   wake_copies_.SignalAll();
@@ -370,6 +438,7 @@ void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
 void SnapshotSaver::MakeReady(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
   transfer->waiting.reset();
+  if (transfer->has_copy()) transfer->copy_made_at = transfer->copy().made_at;
   if (stopping_) return;
   ready_.push_back(transfer);
   wake_.SignalAll();

@@ -62,9 +62,19 @@ struct SnapshotSaverOptions {
   // A client that takes nothing for so long is given up: its copy keeps what the state drops, and
   // what is queued keeps memory.
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
+  // The same where all places are taken, for the one that has waited longest: others want its own.
+  std::chrono::milliseconds full_stall_max = std::chrono::seconds(30);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
-  // The monotonic clock by which it is judged who stalls; a test brings its own. Both of the
+  // Whether the disk wants room; asked once a second by the thread that sends, until Stop. A copy
+  // may be in use for a shorter time then: 10 GB at 170 MB/s.
+  std::function<bool()> is_disk_low = [] { return false; };
+  std::chrono::milliseconds low_disk_age_max = std::chrono::minutes(1);
+  // So long, and ten times what making the last copy took, lies between that and the next one: each
+  // is a flush, and whoever writes, begins and goes in a loop must not have the state flushed all
+  // the time. Who comes meanwhile waits, and shares.
+  std::chrono::milliseconds copy_pause_min = std::chrono::seconds(1);
+  // The monotonic clock by which ages are judged and who stalls; a test brings its own. Both of the
   // saver's threads ask it.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
@@ -81,9 +91,10 @@ class SnapshotSaver {
 
   // Sends a snapshot that holds everything applied by now, and finishes the call. `version` goes
   // with every message. Any thread; never blocks.
-  //   RESOURCE_EXHAUSTED  as many as may be are being saved, or the disk has no room for the flush
+  //   RESOURCE_EXHAUSTED  as many as may be are being saved, or the disk has no room for the flush,
+  //                       or wants the room that the copy keeps
   //   DATA_LOSS           a file of the copy cannot be read
-  //   ABORTED             the client took nothing for too long
+  //   ABORTED             the client took nothing for too long, or took too long altogether
   //   UNAVAILABLE         the server stops
   void Save(std::shared_ptr<rpc::StreamCall> call, std::string version);
 
@@ -96,10 +107,16 @@ class SnapshotSaver {
   // The threads.
   void RunSending();
   void RunCopies();
-  // Waits for the next one that can go on; null to end. Gives up those that stall meanwhile.
+  // Waits for the next one that can go on; null to end. Gives up others meanwhile.
   std::shared_ptr<Transfer> Next();
-  std::vector<std::shared_ptr<rpc::StreamCall>> TakeStalled(
-      std::chrono::steady_clock::time_point now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends those that stall, and those whose copy has been in use for too long.
+  void GiveUp(std::chrono::steady_clock::time_point now);
+  // Ok, or why the stream ends now.
+  absl::Status JudgeLocked(Transfer& transfer, std::chrono::steady_clock::time_point now,
+                           bool is_disk_low) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Waits for those whose copy is to be let go of; or, when its time has come, for all who want
+  // one: that is a single one, which they share. None to end.
+  std::vector<std::shared_ptr<Transfer>> NextForCopies();
   // How large the next message may be.
   size_t MessageBytes();
   // Sends until the stream is full or done, or has had its turn.
@@ -133,7 +150,9 @@ class SnapshotSaver {
   std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> for_copies_ ABSL_GUARDED_BY(mutex_);
-  // When it is to be looked again at who stalls. The sending thread's own.
+  // When the next copy may be made. The other thread's own.
+  std::chrono::steady_clock::time_point next_copy_;
+  // When it is to be looked again at who is to be given up. The sending thread's own.
   std::chrono::steady_clock::time_point next_look_;
   // What had been done for others when it was looked last, and how long they count as served. The
   // sending thread's own too.

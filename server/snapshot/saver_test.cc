@@ -10,9 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <latch>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,9 +22,9 @@
 #include "api/rpc.pb.h"
 #include "base/fail_point.h"
 #include "server/log_pins.h"
-#include "server/rpc/eager_call.h"
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/inspect.h"
+#include "server/snapshot/test_saver.h"
 #include "server/snapshot/test_state.h"
 #include "wal/pins.h"
 
@@ -40,128 +38,21 @@ using testing::Ge;
 using testing::HasSubstr;
 using testing::Le;
 
-constexpr uint64_t kLast = 60;
-
 bool GoOn() { return false; }
 
-// Holds the thread that made copy number `which`, counted from one, until LetGo. To be destroyed
-// after the saver has stopped, or with no copy in the making.
-class HeldCopy {
- public:
-  explicit HeldCopy(int which)
-      : observer_([this, which](std::string_view name) {
-          if (name != "server.snapshot.checkpoint_made" || ++copies_ != which) return;
-          made_.count_down();
-          go_on_.wait();
-        }) {}
-
-  void WaitUntilMade() const { made_.wait(); }
-  void LetGo() { go_on_.count_down(); }
-
- private:
-  std::atomic<int> copies_ = 0;
-  std::latch made_{1};
-  std::latch go_on_{1};
-  const base::ScopedFailPointObserver observer_;
-};
-
-class SaverTest : public testing::Test {
+// What the streams hold; how many there may be is in saver_limits_test.
+class SaverTest : public SaverFixture {
  protected:
-  SaverTest() : directory_(testing::TempDir() + "/saver_" + Name()) {
-    std::filesystem::remove_all(directory_);
-    state_ = std::make_unique<State>(directory_ + "/state", kMembers[0].id, kLast);
-    // Small, so that a stream has many messages and waits for its client often.
-    options_.message_bytes = 512;
-    options_.busy_message_bytes = 512;
-    options_.queue_bytes = 4096;
-    MakeSaver();
-  }
-  static std::string Name() {
-    return testing::UnitTest::GetInstance()->current_test_info()->name();
-  }
-  void MakeSaver() {
-    saver_.reset();
-    saver_ = std::make_unique<SnapshotSaver>(options_, wal::PosixFs(), state_->states(),
-                                             state_->store(), pins_);
-  }
-  // Saves, and receives nothing.
-  void ExpectThatWhoTakesNothingIsGivenUp() {
-    options_.stall_max = std::chrono::milliseconds(20);
-    MakeSaver();
-    rpc::FakeStreamCall call;
-    saver_->Save(call.TakeCall(), "3.7.0");
-    const absl::Status status = call.WaitStatus();
-    EXPECT_TRUE(absl::IsAborted(status)) << status;
-    EXPECT_EQ(call.queued_bytes(), 0);
-  }
-
   // Has the clock pass ten milliseconds at each look, and others call as `calls` counts, which is
-  // asked once for each message. For one stream at a time: the looks are counted without a lock.
+  // asked once for each message, on the thread that sends.
   void MakeSaverWithClock(std::function<uint64_t()> calls) {
     options_.message_bytes = 2048;
     options_.calls_begun = std::move(calls);
-    options_.now = [passed = 0]() mutable {
-      return std::chrono::steady_clock::time_point(std::chrono::milliseconds(10 * ++passed));
+    options_.now = [passed = std::make_shared<std::atomic<int>>(0)] {
+      return std::chrono::steady_clock::time_point(std::chrono::milliseconds(10 * ++*passed));
     };
     MakeSaver();
   }
-
-  struct Saved {
-    // Of each message.
-    std::vector<size_t> sizes_bytes;
-    std::string data;
-    std::string digest;
-    absl::Status status;
-  };
-  // Takes what comes until the stream ends, and checks each message.
-  static Saved Receive(rpc::FakeStreamCall& call) {
-    Saved saved;
-    uint64_t left = 0;
-    while (const std::optional<std::string> message = call.WaitReceive()) {
-      SnapshotResponse response;
-      EXPECT_TRUE(response.ParseFromString(*message));
-      EXPECT_FALSE(response.has_header());
-      EXPECT_EQ(response.version(), "3.7.0");
-      EXPECT_TRUE(saved.digest.empty());
-      if (response.blob().size() == 32) {
-        saved.digest = response.blob();
-        EXPECT_EQ(response.remaining_bytes(), 0U);
-        EXPECT_EQ(left, 0U);
-        continue;
-      }
-      if (!saved.data.empty()) {
-        EXPECT_EQ(response.remaining_bytes() + response.blob().size(), left);
-      }
-      left = response.remaining_bytes();
-      saved.sizes_bytes.push_back(response.blob().size());
-      saved.data += response.blob();
-    }
-    saved.status = call.WaitStatus();
-    return saved;
-  }
-  std::string Keep(const Saved& saved) {
-    const std::string path = directory_ + "/saved";
-    std::ofstream(path, std::ios::binary) << saved.data << saved.digest;
-    return path;
-  }
-  int Copies() const {
-    int copies = 0;
-    for (const std::string& name : state_->Names()) copies += name.starts_with(kCheckpointPrefix);
-    return copies;
-  }
-  // The directory of the only copy.
-  std::string CopyPath() const {
-    for (const std::string& name : state_->Names()) {
-      if (name.starts_with(kCheckpointPrefix)) return directory_ + "/state/" + name;
-    }
-    return {};
-  }
-
-  const std::string directory_;
-  SnapshotSaverOptions options_;
-  std::unique_ptr<State> state_;
-  LogPins pins_;
-  std::unique_ptr<SnapshotSaver> saver_;
 };
 
 TEST_F(SaverTest, SendsSmallMessagesWhileOthersCall) {
@@ -189,7 +80,7 @@ TEST_F(SaverTest, SendsSmallMessagesAfterAnEntryOfOthers) {
   // On the thread that sends, the only one that uses the state then.
   MakeSaverWithClock([this, messages = 0]() mutable {
     if (++messages == 10) {
-      EXPECT_TRUE(state_->applier().Apply(History(kLast + 1, kLast + 1)).ok());
+      EXPECT_TRUE(state_->applier().Apply(History(kSavedEntries + 1, kSavedEntries + 1)).ok());
     }
     return 7;
   });
@@ -276,7 +167,7 @@ TEST_F(SaverTest, OthersGoOnWhileACopyIsMade) {
   rpc::FakeStreamCall first;
   saver_->Save(first.TakeCall(), "3.7.0");
   ASSERT_TRUE(first.WaitReceive().has_value());
-  CheckOk(state_->applier().Apply(History(kLast + 1, kLast + 1)).status());
+  CheckOk(state_->applier().Apply(History(kSavedEntries + 1, kSavedEntries + 1)).status());
   rpc::FakeStreamCall second;
   saver_->Save(second.TakeCall(), "3.7.0");
   held.WaitUntilMade();
@@ -323,13 +214,13 @@ TEST_F(SaverTest, SendsTheStateAsItIs) {
   const std::string path = Keep(saved);
   const auto verified = VerifySnapshot(wal::PosixFs(), path, Digest::kCheck, GoOn);
   ASSERT_TRUE(verified.ok()) << verified.status();
-  EXPECT_EQ(verified->counts.live_keys, int64_t{kLast} - 3);
+  EXPECT_EQ(verified->counts.live_keys, int64_t{kSavedEntries} - 3);
   EXPECT_EQ(verified->manifest.revision(), state_->store().published().revision.value());
-  EXPECT_EQ(verified->manifest.applied_index(), kLast);
+  EXPECT_EQ(verified->manifest.applied_index(), kSavedEntries);
   const auto facts = InspectSnapshot(wal::PosixFs(), path, GoOn);
   ASSERT_TRUE(facts.ok()) << facts.status();
   EXPECT_EQ(facts->hash, state_->Hash());
-  EXPECT_EQ(facts->live_keys, int64_t{kLast} - 3);
+  EXPECT_EQ(facts->live_keys, int64_t{kSavedEntries} - 3);
   EXPECT_EQ(facts->manifest.storage_version(), "3.7.0");
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
@@ -339,7 +230,7 @@ TEST_F(SaverTest, ASlowClientHoldsUpNobodyAndSeesTheStateOfItsBeginning) {
   rpc::FakeStreamCall slow;
   saver_->Save(slow.TakeCall(), "3.7.0");
   ASSERT_TRUE(slow.WaitReceive().has_value());
-  CheckOk(state_->applier().Apply(History(kLast + 1, kLast + 20)).status());
+  CheckOk(state_->applier().Apply(History(kSavedEntries + 1, kSavedEntries + 20)).status());
   rpc::FakeStreamCall fast;
   saver_->Save(fast.TakeCall(), "3.7.0");
   const Saved later = Receive(fast);
@@ -348,41 +239,9 @@ TEST_F(SaverTest, ASlowClientHoldsUpNobodyAndSeesTheStateOfItsBeginning) {
   EXPECT_LE(slow.queued_bytes(), 4096 + 1024);
   const auto found = InspectSnapshot(wal::PosixFs(), Keep(later), GoOn);
   ASSERT_TRUE(found.ok()) << found.status();
-  EXPECT_EQ(found->live_keys, int64_t{kLast} + 17);
+  EXPECT_EQ(found->live_keys, int64_t{kSavedEntries} + 17);
   const Saved first = Receive(slow);
   EXPECT_TRUE(first.status.ok()) << first.status;
-}
-
-TEST_F(SaverTest, CopiesAreSharedAndBounded) {
-  std::vector<rpc::FakeStreamCall> calls(options_.saves_max + 1);
-  for (rpc::FakeStreamCall& call : calls) saver_->Save(call.TakeCall(), "3.7.0");
-  const absl::Status refused = calls.back().WaitStatus();
-  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
-  for (size_t i = 0; i < options_.saves_max; ++i) ASSERT_TRUE(calls[i].WaitReceive().has_value());
-  EXPECT_EQ(Copies(), 1);
-  for (rpc::FakeStreamCall& call : calls) call.Cancel();
-  saver_->Stop();
-  EXPECT_EQ(Copies(), 0);
-}
-
-// Whoever begins after a write needs a younger copy: that is no reason to refuse anybody.
-TEST_F(SaverTest, AsManySaveAsMayAlsoWithWritesBetween) {
-  std::vector<rpc::FakeStreamCall> calls(options_.saves_max);
-  for (size_t i = 0; i < calls.size(); ++i) {
-    saver_->Save(calls[i].TakeCall(), "3.7.0");
-    ASSERT_TRUE(calls[i].WaitReceive().has_value()) << i << ": " << calls[i].WaitStatus();
-    CheckOk(state_->applier().Apply(History(kLast + 1 + i, kLast + 1 + i)).status());
-  }
-  EXPECT_EQ(Copies(), static_cast<int>(options_.saves_max));
-  rpc::FakeStreamCall refused;
-  saver_->Save(refused.TakeCall(), "3.7.0");
-  EXPECT_TRUE(absl::IsResourceExhausted(refused.WaitStatus())) << refused.WaitStatus();
-  for (rpc::FakeStreamCall& call : calls) {
-    const Saved saved = Receive(call);
-    EXPECT_TRUE(saved.status.ok()) << saved.status;
-  }
-  saver_->Stop();
-  EXPECT_EQ(Copies(), 0);
 }
 
 TEST_F(SaverTest, AClientThatGoesLeavesNothing) {
@@ -402,7 +261,7 @@ TEST_F(SaverTest, PinsTheLogBehindACopyWhileItIsSent) {
   const std::vector<wal::Pin> pins = pins_.Now().pins;
   ASSERT_EQ(pins.size(), 1u);
   EXPECT_EQ(pins[0].kind, wal::PinKind::kBackup);
-  EXPECT_EQ(pins[0].from, Index(kLast + 1));
+  EXPECT_EQ(pins[0].from, Index(kSavedEntries + 1));
   saver_->Stop();
   EXPECT_TRUE(pins_.Now().pins.empty());
 }
@@ -452,67 +311,6 @@ TEST_F(SaverTest, ACopyThatIsNoStateIsNotSent) {
   const Saved saved = Receive(call);
   EXPECT_TRUE(saved.data.empty());
   EXPECT_TRUE(absl::IsDataLoss(saved.status)) << saved.status;
-  saver_->Stop();
-  EXPECT_EQ(Copies(), 0);
-}
-
-// All of it fits into the queue: what is sent is not yet taken.
-TEST_F(SaverTest, AStreamCountsUntilItsClientHasTakenAll) {
-  options_.queue_bytes = int64_t{16} << 20;
-  options_.saves_max = 1;
-  MakeSaver();
-  rpc::FakeStreamCall call;
-  saver_->Save(call.TakeCall(), "3.7.0");
-  ASSERT_TRUE(call.WaitReceive().has_value());
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  // The copy goes when all is queued.
-  while (Copies() > 0 && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
-  EXPECT_EQ(Copies(), 0);
-  EXPECT_GT(call.queued_bytes(), 0);
-  EXPECT_FALSE(call.status().has_value());
-  rpc::FakeStreamCall refused;
-  saver_->Save(refused.TakeCall(), "3.7.0");
-  EXPECT_TRUE(absl::IsResourceExhausted(refused.WaitStatus())) << refused.WaitStatus();
-  while (call.Receive().has_value()) {
-  }
-  EXPECT_TRUE(call.WaitStatus().ok()) << call.WaitStatus();
-  rpc::FakeStreamCall next;
-  saver_->Save(next.TakeCall(), "3.7.0");
-  EXPECT_TRUE(Receive(next).status.ok());
-}
-
-TEST_F(SaverTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
-  options_.queue_bytes = int64_t{16} << 20;
-  ExpectThatWhoTakesNothingIsGivenUp();
-}
-
-// With a client that keeps the thread busy beside it.
-TEST_F(SaverTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
-  // Turned by the thread that sends.
-  std::atomic<std::chrono::steady_clock::time_point> now;
-  options_.now = [&now] { return now.load(); };
-  MakeSaver();
-  rpc::FakeStreamCall stalled;
-  const std::shared_ptr<rpc::StreamCall> given_up = stalled.TakeCall();
-  rpc::FakeStreamCall eager;
-  int messages = 0;
-  int messages_after = 0;
-  const auto on_write = [&] {
-    now = now.load() + options_.stall_max;
-    ++messages;
-    if (given_up->cancelled()) ++messages_after;
-  };
-  // It has its turn first, and fills its queue in that.
-  saver_->Save(given_up, "3.7.0");
-  saver_->Save(std::make_shared<rpc::EagerCall>(eager.TakeCall(), on_write), "3.7.0");
-  ASSERT_TRUE(eager.WaitStatus().ok()) << eager.WaitStatus();
-  saver_->Stop();
-  EXPECT_TRUE(absl::IsAborted(stalled.WaitStatus())) << stalled.WaitStatus();
-  EXPECT_GT(messages_after, messages / 2);
-}
-
-TEST_F(SaverTest, WhoTakesNothingIsGivenUp) {
-  ExpectThatWhoTakesNothingIsGivenUp();
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
 }

@@ -1,0 +1,15 @@
+#include "server/disk_room.h"
+
+#include <filesystem>
+#include <system_error>
+
+namespace cairn::server {
+
+std::optional<uint64_t> FreeDiskBytes(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(path, error);
+  if (error) return std::nullopt;
+  return space.available;
+}
+
+}  // namespace cairn::server

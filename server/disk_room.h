@@ -1,0 +1,24 @@
+// How much room the disks of a member's files have, and what of it stays free for what.
+//
+// Asked by whoever is about to take room, and by the trimmer (log_trimmer.h), which refuses growth
+// in time. Any thread; one system call.
+#ifndef CAIRN_SERVER_DISK_ROOM_H_
+#define CAIRN_SERVER_DISK_ROOM_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace cairn::server {
+
+// What the flush of full write buffers may need. RocksDB takes no writes any more after a flush for
+// which there was no room, and the member stops.
+inline constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
+
+// What may still be written on the disk that `path` lies on; none when that cannot be told, which
+// is no reason to refuse anything.
+std::optional<uint64_t> FreeDiskBytes(const std::string& path);
+
+}  // namespace cairn::server
+
+#endif  // CAIRN_SERVER_DISK_ROOM_H_
