@@ -97,6 +97,8 @@ class Backend {
 
   // Bytes on disk and in write buffers, at least 1. An estimate. Any thread.
   virtual int64_t PhysicalSizeBytes() const = 0;
+  // What a flush would write now, at most. Any thread.
+  virtual int64_t BufferedBytes() const = 0;
 };
 
 }  // namespace cairn::mvcc

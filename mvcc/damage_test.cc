@@ -67,6 +67,7 @@ class FailingBackend final : public Backend {
     return error_.ok() ? below_->Checkpoint(path) : error_;
   }
   int64_t PhysicalSizeBytes() const override { return below_->PhysicalSizeBytes(); }
+  int64_t BufferedBytes() const override { return below_->BufferedBytes(); }
 
  private:
   const std::unique_ptr<Backend> below_;

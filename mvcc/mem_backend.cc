@@ -121,6 +121,7 @@ class MemBackend final : public Backend {
   absl::Status Flush() override;
   absl::Status Checkpoint(const std::string& path) override;
   int64_t PhysicalSizeBytes() const override;
+  int64_t BufferedBytes() const override { return 0; }  // No disk that could be full.
 
  private:
   MemDisk& all_;

@@ -12,8 +12,10 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdarg>
+#include <cstdio>
 #include <filesystem>
 #include <limits>
 #include <system_error>
@@ -29,11 +31,11 @@ namespace cairn::mvcc {
 
 class RocksMemory {
  public:
-  RocksMemory(int64_t limit, int shard_bits, int64_t write_buffer_divisor)
+  RocksMemory(int64_t limit, int shard_bits)
       : limit_bytes(limit),
         cache(rocksdb::NewLRUCache(static_cast<size_t>(limit), shard_bits)),
         write_buffers(std::make_shared<rocksdb::WriteBufferManager>(
-            static_cast<size_t>(limit / write_buffer_divisor), cache)) {}
+            static_cast<size_t>(WriteBufferBytes(limit)), cache)) {}
 
   const int64_t limit_bytes;
   const std::shared_ptr<rocksdb::Cache> cache;
@@ -55,18 +57,12 @@ constexpr double kBloomBitsPerKey = 10;
 // bytes. Most puts of a start that replays its log are of keys that are not there, and each looked
 // for itself among the rows of every buffer (a fifth of all that an entry cost).
 constexpr double kMemtableBloomRatio = 0.02;
-// Of the memory budget. Write buffers count against the cache, so both together stay below it.
-constexpr int64_t kWriteBufferDivisor = 4;
 // Flush and compaction: a batch a member cannot write is a batch that nobody gets.
 constexpr int kBackgroundJobs = 2;
 // Of a batch, the memory that stays for the next one: more than usual ones take.
 constexpr size_t kBatchBytesKept = size_t{4} << 20;
 // What a row takes in a batch beside its bytes, at most: what is done, the family, two lengths.
 constexpr size_t kBatchRowBytesMax = 1 + 3 * 5;
-// RocksDB's own diary, beside the data.
-constexpr size_t kInfoLogBytes = size_t{1} << 20;
-constexpr size_t kInfoLogFiles = 4;
-
 // No read fails for want of anything but the disk: tables are opened with the database and kept
 // open (max_open_files), and the cache never refuses a block.
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view doing) {
@@ -100,11 +96,25 @@ class FlushGate final : public rocksdb::EventListener {
   const std::function<bool()> on_flush_begin_;
 };
 
-// RocksDB's diary of a state that is only looked at.
-class NoDiary final : public rocksdb::Logger {
+// RocksDB's warnings. Not in a file beside the data, as RocksDB has it: one that can no longer grow
+// because the disk is full ends the process, if RocksDB was built with assertions.
+class Diary final : public rocksdb::Logger {
  public:
+  explicit Diary(std::function<void(std::string_view)> on_warning)
+      : rocksdb::Logger(rocksdb::WARN_LEVEL), on_warning_(std::move(on_warning)) {}
+
   using rocksdb::Logger::Logv;
-  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+  void Logv(const char* format, va_list arguments) override {
+    if (!on_warning_) return;
+    std::array<char, kDiaryLineBytes> line;
+    const int written = std::vsnprintf(line.data(), line.size(), format, arguments);
+    if (written < 0) return;
+    on_warning_({line.data(), std::min(static_cast<size_t>(written), line.size() - 1)});
+  }
+
+ private:
+  static constexpr size_t kDiaryLineBytes = 1024;  // The rest of a longer one is cut.
+  const std::function<void(std::string_view)> on_warning_;
 };
 
 class RocksBatch final : public RowBatch {
@@ -199,11 +209,14 @@ class RocksBackend final : public Backend {
   }
   absl::Status Checkpoint(const std::string& path) override;
   int64_t PhysicalSizeBytes() const override;
+  int64_t BufferedBytes() const override;
 
  private:
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
     return handles_[static_cast<size_t>(family)];
   }
+  // Of all families.
+  int64_t Sum(const std::string& property) const;
 
   // Before the database, which uses it to its end.
   const std::shared_ptr<rocksdb::Env> env_;
@@ -245,16 +258,21 @@ absl::Status RocksBackend::Checkpoint(const std::string& path) {
   return FromRocks(checkpoint->CreateCheckpoint(path, kNeverFlush), "state: checkpoint");
 }
 
-int64_t RocksBackend::PhysicalSizeBytes() const {
-  uint64_t total = 1;
+int64_t RocksBackend::Sum(const std::string& property) const {
+  uint64_t total = 0;
   for (auto* handle : all_handles_) {
-    for (const std::string* property : {&rocksdb::DB::Properties::kTotalSstFilesSize,
-                                        &rocksdb::DB::Properties::kCurSizeAllMemTables}) {
-      uint64_t size_bytes = 0;
-      if (db_->GetIntProperty(handle, *property, &size_bytes)) total += size_bytes;
-    }
+    uint64_t value = 0;
+    if (db_->GetIntProperty(handle, property, &value)) total += value;
   }
   return static_cast<int64_t>(total);
+}
+
+int64_t RocksBackend::PhysicalSizeBytes() const {
+  return 1 + Sum(rocksdb::DB::Properties::kTotalSstFilesSize) + BufferedBytes();
+}
+
+int64_t RocksBackend::BufferedBytes() const {
+  return Sum(rocksdb::DB::Properties::kCurSizeAllMemTables);
 }
 
 enum class Access : uint8_t { kReadWrite, kReadOnly };
@@ -272,11 +290,8 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options, const RocksMemor
   database.max_background_jobs = kBackgroundJobs;
   database.max_open_files = -1;
   database.stats_dump_period_sec = 0;
-  database.info_log_level = rocksdb::WARN_LEVEL;
-  database.max_log_file_size = kInfoLogBytes;
-  database.keep_log_file_num = kInfoLogFiles;
   if (options.env != nullptr) database.env = options.env.get();
-  if (access == Access::kReadOnly) database.info_log = std::make_shared<NoDiary>();
+  database.info_log = std::make_shared<Diary>(options.on_warning);
   if (options.on_flush_begin) {
     database.listeners.push_back(std::make_shared<FlushGate>(options.on_flush_begin));
     database.avoid_flush_during_shutdown = true;
@@ -307,7 +322,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(bool filtered, const RocksMemory& mem
   }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   family.compression = rocksdb::kLZ4Compression;
-  family.write_buffer_size = static_cast<size_t>(memory.limit_bytes / kWriteBufferDivisor);
+  family.write_buffer_size = static_cast<size_t>(WriteBufferBytes(memory.limit_bytes));
   family.level_compaction_dynamic_level_bytes = true;
   return family;
 }
@@ -358,7 +373,7 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenBackend(const RocksOptions& options
 }  // namespace
 
 std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes) {
-  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits, kWriteBufferDivisor);
+  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits);
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options) {

@@ -124,6 +124,42 @@ TEST_F(RocksBackendTest, WritesFailWhereAFlushMustNotHappen) {
   EXPECT_FALSE(status.ok());
 }
 
+// One beside the data would have to grow on a disk that is full.
+TEST_F(RocksBackendTest, HasNoDiaryBesideTheData) {
+  {
+    const auto backend = Open();
+    ASSERT_TRUE(backend.ok());
+    ASSERT_TRUE((*backend)->Checkpoint(directory_ + ".copy").ok());
+  }
+  std::filesystem::remove_all(directory_ + ".copy");
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/LOG"));
+}
+
+TEST_F(RocksBackendTest, TellsWarnings) {
+  std::atomic<int> lines = 0;
+  const auto backend = OpenRocksBackend({.directory = directory_,
+                                         .memory_limit_bytes = kMemoryLimitBytesMin,
+                                         .on_warning = [&](std::string_view line) {
+                                           if (!line.empty()) ++lines;
+                                         }});
+  ASSERT_TRUE(backend.ok());
+  ASSERT_TRUE((*backend)->Checkpoint(directory_ + ".copy").ok());
+  std::filesystem::remove_all(directory_ + ".copy");
+  EXPECT_GT(lines, 0) << "RocksDB warns of what a checkpoint does";
+}
+
+TEST_F(RocksBackendTest, AFlushWritesWhatIsBuffered) {
+  const auto backend = Open();
+  ASSERT_TRUE(backend.ok());
+  const int64_t empty_bytes = (*backend)->BufferedBytes();
+  const auto batch = (*backend)->NewBatch();
+  batch->Put(Family::kKeys, "key", std::string(size_t{1} << 20, 'x'));
+  ASSERT_TRUE((*backend)->Write(*batch).ok());
+  EXPECT_GE((*backend)->BufferedBytes(), empty_bytes + (int64_t{1} << 20));
+  ASSERT_TRUE((*backend)->Flush().ok());
+  EXPECT_LE((*backend)->BufferedBytes(), empty_bytes + 4096);
+}
+
 TEST_F(RocksBackendTest, RefusesADirectoryInUse) {
   auto backend = Open();
   ASSERT_TRUE(backend.ok());

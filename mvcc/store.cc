@@ -303,6 +303,11 @@ int64_t Store::physical_size_bytes() const {
   return generation->backend->PhysicalSizeBytes();
 }
 
+int64_t Store::buffered_bytes() const {
+  const Generations::Pin generation(impl_->generations);
+  return generation->backend->BufferedBytes();
+}
+
 EntryApplied Store::durable_applied() const {
   base::MutexLock lock(impl_->mutex);
   return impl_->durable;

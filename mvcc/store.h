@@ -122,6 +122,8 @@ class Store {
   EntryApplied durable_applied() const;
   // Bytes on disk and in write buffers; at least 1. Any thread.
   int64_t physical_size_bytes() const;
+  // What a flush would write now, at most. Any thread.
+  int64_t buffered_bytes() const;
 
   // Has `report` called, on the reading thread and before the read ends, with every error of a read
   // that is the disk's and not the caller's: the text names file and offset where RocksDB does. The

@@ -54,6 +54,7 @@ class WatchedBackend final : public mvcc::Backend {
   absl::Status Flush() override { return inner_->Flush(); }
   absl::Status Checkpoint(const std::string& path) override { return inner_->Checkpoint(path); }
   int64_t PhysicalSizeBytes() const override { return inner_->PhysicalSizeBytes(); }
+  int64_t BufferedBytes() const override { return inner_->BufferedBytes(); }
 
  private:
   const std::unique_ptr<mvcc::Backend> inner_;

@@ -11,9 +11,10 @@
 
 namespace cairn::server {
 
-// What the flush of full write buffers may need. RocksDB takes no writes any more after a flush for
-// which there was no room, and the member stops.
-inline constexpr uint64_t kFlushReserveBytes = uint64_t{32} << 20;
+// What the flush of full write buffers may need, where --memory-limit is the default: few bytes of
+// log may be many rows, such as a deletion of many keys, so no less would do. RocksDB takes no
+// writes any more after a flush for which there was no room, and the member stops.
+inline constexpr uint64_t kFlushReserveBytes = uint64_t{64} << 20;
 
 // What may still be written on the disk that `path` lies on; none when that cannot be told, which
 // is no reason to refuse anything.

@@ -6,7 +6,7 @@
 namespace cairn::server {
 namespace {
 
-TEST(DiskRoomTest, IsWhatIsFreeForThisProcess) {
+TEST(DiskRoomTest, IsNotMoreThanTheDiskHas) {
   const std::optional<uint64_t> free_bytes = FreeDiskBytes(testing::TempDir());
   ASSERT_TRUE(free_bytes.has_value());
   struct statvfs info = {};

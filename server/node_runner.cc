@@ -52,7 +52,9 @@ NodeRunner::NodeRunner(NodeRunnerOptions options, raft::RestoredState restored, 
   options_.pins->SetAlone(members_->size() <= 1);
   leases_.Applied(status_.applied, applier.leases().All());
   log_ = std::make_unique<wal::LogThread>(
-      wal_, wal::LogThreadOptions{.sync_interval = options_.sync_interval},
+      wal_,
+      wal::LogThreadOptions{.sync_interval = options_.sync_interval,
+                            .has_room_for_spare = options_.has_room_for_spare},
       wal::LogThread::Callbacks{
           .durable =
               [this](wal::Token last) {

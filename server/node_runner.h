@@ -73,6 +73,8 @@ struct NodeRunnerOptions {
   uint64_t log_open_bytes = 0;
   // With SyncMode::kInterval.
   std::chrono::milliseconds sync_interval{100};
+  // wal::LogThreadOptions::has_room_for_spare.
+  std::function<bool()> has_room_for_spare = [] { return true; };
   // Equal to the proposer that the applier was opened with.
   uint64_t start_nonce = 0;
   // Told who the others are and how far they have got; asked when the log is cut at the end.

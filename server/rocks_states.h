@@ -4,10 +4,13 @@
 #ifndef CAIRN_SERVER_ROCKS_STATES_H_
 #define CAIRN_SERVER_ROCKS_STATES_H_
 
+#include <glog/logging.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "mvcc/rocks_backend.h"
@@ -27,11 +30,13 @@ class RocksStates final : public StateHome {
 
   absl::StatusOr<std::unique_ptr<mvcc::Backend>> Open(const std::string& path) override {
     return mvcc::OpenRocksBackend(
-        {.directory = path, .memory = memory_, .on_flush_begin = may_flush_});
+        {.directory = path, .memory = memory_, .on_flush_begin = may_flush_, .on_warning = Tell});
   }
   absl::Status Remove(const std::string& path) override { return mvcc::RemoveRocksState(path); }
 
  private:
+  static void Tell(std::string_view line) { LOG(INFO) << "RocksDB: " << line; }
+
   const std::shared_ptr<mvcc::RocksMemory> memory_;
   const std::function<bool()> may_flush_;
 };

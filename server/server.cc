@@ -129,6 +129,13 @@ absl::Status CheckPortIsFree(std::string_view flag, const Url& url) {
   return status;
 }
 
+// What stays free on the disks of log and state: a segment, and what a flush may write.
+uint64_t DiskReserveBytes(const Config& config) {
+  const auto limit_bytes = static_cast<int64_t>(config.memory_limit_bytes);
+  return std::max(wal::kSegmentBytes, config.wal_segment_bytes) +
+         std::max(kFlushReserveBytes, static_cast<uint64_t>(mvcc::WriteBufferBytes(limit_bytes)));
+}
+
 NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member) {
   NodeRunnerOptions options;
   options.cluster_id = member.identity.cluster;
@@ -263,6 +270,10 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   options.on_removed = on_removed;
   options.peers = transport.get();
   options.pins = pins.get();
+  options.has_room_for_spare = [path = directory->wal_path(),
+                                wanted_bytes = DiskReserveBytes(config)] {
+    return FreeDiskBytes(path).value_or(wanted_bytes) >= wanted_bytes;
+  };
   options.on_snapshot_wanted = [this](const raft::SnapshotWanted& wanted) {
     snapshots->Send(wanted);
   };
@@ -273,8 +284,7 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   LogTrimmerOptions trimming;
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
-  trimming.disk_reserve_bytes =
-      std::max(trimming.disk_reserve_bytes, config.wal_segment_bytes + kFlushReserveBytes);
+  trimming.disk_reserve_bytes = DiskReserveBytes(config);
   trimming.on_fatal = on_fatal;
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);

@@ -3,10 +3,11 @@
 //
 //   <directory>/CURRENT       the number of the state in force, and a line end
 //   <directory>/<n>           that state; <n + 1> is the one being made
-//   <directory>/checkpoint.*  copies made for other members
+//   <directory>/checkpoint.*  copies made for other members, and for clients that save
 //
 // The pointer moves as write, sync, rename, sync the directory; each arrow is a fail point. What a
-// state is made of is the subclass's. One thread at a time.
+// state is made of is the subclass's. One thread at a time makes and switches states and asks which
+// one is in force; any may ask for other names and have what nobody else uses removed.
 #ifndef CAIRN_SERVER_STATE_HOME_H_
 #define CAIRN_SERVER_STATE_HOME_H_
 

@@ -129,6 +129,7 @@ class TestDisk {
       return rows_->Checkpoint(path);
     }
     int64_t PhysicalSizeBytes() const override { return rows_->PhysicalSizeBytes(); }
+    int64_t BufferedBytes() const override { return rows_->BufferedBytes(); }
 
    private:
     TestDisk& disk_;

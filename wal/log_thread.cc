@@ -307,7 +307,10 @@ void LogThread::Impl::RunSpareMaker() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSpareNiceness);
   const auto pace = [this] { return !wal_.spare_is_urgent() && Rest(options_.spare_pause); };
   while (WaitUntilSpareIsWanted()) {
-    const absl::Status made = wal_.MakeSpare(pace);
+    const absl::Status made =
+        options_.has_room_for_spare()
+            ? wal_.MakeSpare(pace)
+            : base::MakeStatus(absl::StatusCode::kResourceExhausted, "no room for a spare");
     out_of_space_ = made.code() == absl::StatusCode::kResourceExhausted;
     base::MutexLock lock(mutex_);
     if (made.ok()) ++figures_.spares;

@@ -44,6 +44,10 @@ struct LogThreadOptions {
   std::chrono::milliseconds spare_retry{1000};
   // With SyncMode::kInterval: so long after something was written it is synced.
   std::chrono::milliseconds sync_interval{100};
+  // Whether the disk has room for a spare and for what else must not fail there. Asked before one
+  // is begun, on the thread that makes it; where not, that counts as a full disk, and nothing is
+  // written: filling the disk to find out would take the room from others.
+  std::function<bool()> has_room_for_spare = [] { return true; };
 };
 
 class LogThread {

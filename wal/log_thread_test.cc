@@ -151,6 +151,28 @@ TEST_F(LogThreadTest, AFullDiskIsAStateUntilThereIsRoom) {
   EXPECT_TRUE(wal_->has_spare());
 }
 
+// Whoever fills the disk to find out that it is full takes the room from others meanwhile.
+TEST_F(LogThreadTest, WithoutRoomForASpareNoneIsBegun) {
+  const uint64_t used_bytes = fs_.used_bytes();
+  std::atomic<bool> has_room = false;
+  std::atomic<int> asked = 0;
+  LogThread thread(*wal_,
+                   {.spare_retry = std::chrono::milliseconds(1),
+                    .has_room_for_spare =
+                        [&] {
+                          ++asked;
+                          return has_room.load();
+                        }},
+                   watcher_.callbacks());
+  while (asked < 3) std::this_thread::yield();
+  EXPECT_TRUE(thread.out_of_space());
+  EXPECT_EQ(fs_.used_bytes(), used_bytes);
+  has_room = true;
+  while (thread.out_of_space()) std::this_thread::yield();
+  EXPECT_TRUE(thread.Stop().ok());
+  EXPECT_TRUE(wal_->has_spare());
+}
+
 TEST_F(LogThreadTest, IdlenessProvesTheLastBatch) {
   LogThread thread(*wal_, {.idle_before_proof = std::chrono::milliseconds(0)},
                    watcher_.callbacks());

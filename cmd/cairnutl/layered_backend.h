@@ -36,6 +36,7 @@ class LayeredBackend final : public mvcc::Backend {
   absl::Status Flush() override;
   absl::Status Checkpoint(const std::string& path) override;
   int64_t PhysicalSizeBytes() const override { return below_->PhysicalSizeBytes(); }
+  int64_t BufferedBytes() const override { return 0; }  // A flush has nothing to write to.
 
  private:
   // Nothing for a row that was deleted.

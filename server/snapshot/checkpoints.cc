@@ -2,15 +2,19 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
 #include "base/fail_point.h"
 #include "base/status.h"
+#include "server/disk_room.h"
 
 namespace cairn::server {
 
 namespace {
+
+using std::chrono::milliseconds;
 
 uint64_t DrawId() {
   std::random_device device;
@@ -27,15 +31,32 @@ bool Checkpoints::IsTooOld(const Checkpoint& checkpoint) const {
   return options_.now() - checkpoint.made_at > options_.age_max;
 }
 
-absl::Status Checkpoints::CheckRoomToFlush() const {
-  if (store_.durable_applied().index >= store_.applied().index) return absl::OkStatus();
-  const uint64_t free_bytes =
-      FreeDiskBytes(states_.directory()).value_or(options_.flush_room_bytes);
-  if (free_bytes >= options_.flush_room_bytes) return absl::OkStatus();
+absl::Status Checkpoints::CheckRoom() const {
+  const uint64_t needed_bytes =
+      options_.room_bytes + static_cast<uint64_t>(store_.buffered_bytes());
+  const uint64_t free_bytes = FreeDiskBytes(states_.directory()).value_or(needed_bytes);
+  if (free_bytes >= needed_bytes) return absl::OkStatus();
   return base::Error(absl::StatusCode::kResourceExhausted,
-                     "no copy of the state in {} is made: {} MiB free on its disk, of which a "
+                     "no copy of the state in {} is made: {} MiB free on its disk, of which its "
                      "flush may need {}; free some and try again",
-                     states_.directory(), free_bytes >> 20, options_.flush_room_bytes >> 20);
+                     states_.directory(), free_bytes >> 20, needed_bytes >> 20);
+}
+
+absl::Status Checkpoints::CheckNumber(bool is_disk_low) {
+  base::MutexLock lock(mutex_);
+  const auto left_over = std::count_if(entries_.begin(), entries_.end(),
+                                       [](const Entry& entry) { return !entry.left_over.empty(); });
+  if (entries_.size() >= options_.copies_max) {
+    return base::Error(
+        absl::StatusCode::kResourceExhausted, "there are {} copies of the state already{}",
+        entries_.size(),
+        left_over == 0 ? "" : fmt::format(", {} of which could not be removed", left_over));
+  }
+  if (is_disk_low && !entries_.empty()) {
+    return base::MakeStatus(absl::StatusCode::kResourceExhausted,
+                            "there is a copy of the state already, and the disk is nearly full");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_least,
@@ -48,20 +69,20 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoints::Take(Index at_lea
     base::MutexLock lock(mutex_);
     for (const Entry& entry : entries_) in_use.push_back(entry.checkpoint.lock());
   }
+  const bool is_disk_low = options_.is_disk_low();
+  const milliseconds age_max = is_disk_low ? options_.low_disk_age_max : options_.age_max;
   for (const std::shared_ptr<const Checkpoint>& shared : in_use) {
     if (shared == nullptr || shared->applied.index < at_least) continue;
-    if (options_.now() - shared->made_at <= options_.age_max / 2) return shared;
+    if (options_.now() - shared->made_at <= age_max / 2) return shared;
   }
-  if (in_use.size() >= options_.copies_max) {
-    return base::Error(absl::StatusCode::kResourceExhausted,
-                       "{} copies of the state are in use already", in_use.size());
-  }
+  in_use.clear();
+  CAIRN_RETURN_IF_ERROR(CheckNumber(is_disk_low));
   if (store_.applied().index < at_least) {
     return base::Error(absl::StatusCode::kFailedPrecondition,
                        "the state is applied through {}, not yet {}", store_.applied().index,
                        at_least);
   }
-  CAIRN_RETURN_IF_ERROR(CheckRoomToFlush());
+  CAIRN_RETURN_IF_ERROR(CheckRoom());
   auto made = std::make_unique<Checkpoint>();
   made->id = DrawId();
   made->path = states_.checkpoint_path(fmt::format("{:016x}", made->id));

@@ -1,5 +1,5 @@
-// Copies of this member's state for other members: made when one is asked for, shared by all who
-// need one at the same time, gone with the last of them.
+// Copies of this member's state for other members, or for clients that save it: made when one is
+// asked for, shared by all who need one at the same time, gone with the last of them.
 //
 // A copy costs no room at first (hard links), but keeps what the state has dropped since: each at
 // most its own size, once every file of it has been compacted away; so there are at most so many,
@@ -23,7 +23,6 @@
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "mvcc/store.h"
-#include "server/disk_room.h"
 #include "server/log_pins.h"
 #include "server/snapshot/files.h"
 #include "server/state_home.h"
@@ -42,8 +41,13 @@ struct CheckpointsOptions {
   std::chrono::milliseconds pin_after{30'000};
   // Whether the files' checksums are wanted, which takes reading all of them.
   bool has_checksums = true;
-  // What must be free on the disk before a copy is made that needs a flush.
-  uint64_t flush_room_bytes = kFlushReserveBytes;
+  // What must be free on the disk before a copy is made, beside what the flush may write: links,
+  // RocksDB's list of files, and what comes meanwhile.
+  uint64_t room_bytes = uint64_t{16} << 20;
+  // Whether the disk wants room; asked by whoever takes a copy. There is one at most then, and for
+  // a shorter time.
+  std::function<bool()> is_disk_low = [] { return false; };
+  std::chrono::milliseconds low_disk_age_max = std::chrono::minutes(1);
   // The monotonic clock; a test brings its own.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
@@ -72,7 +76,8 @@ class Checkpoints {
   bool IsTooOld(const Checkpoint& checkpoint) const;
 
  private:
-  absl::Status CheckRoomToFlush() const;
+  absl::Status CheckNumber(bool is_disk_low) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckRoom() const;
   void Drop(const Checkpoint* checkpoint);
   absl::Status RemoveFiles(const std::string& path);
   // Tries again what Drop could not remove.

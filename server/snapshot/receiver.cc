@@ -24,7 +24,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr std::string_view kServiceName = "cairn.peer.Peer";
-// Stays free for the log and for flushes: what the log's trimmer reserves, too (log_trimmer.h).
+// Stays free for the log and for flushes, as the trimmer keeps it where nobody has said otherwise
+// (log_trimmer.h).
 constexpr uint64_t kRoomReserveBytes = wal::kSegmentBytes + kFlushReserveBytes;
 // Senders try again within seconds.
 constexpr std::chrono::minutes kLacksRoomAfter{1};

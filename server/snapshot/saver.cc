@@ -49,7 +49,7 @@ constexpr milliseconds kBusyAfter{20};
 constexpr int kNiceness = 15;
 
 absl::Status StallStatus(milliseconds limit) {
-  return base::Error(absl::StatusCode::kAborted, "nothing of the snapshot was taken for {} s",
+  return base::Error(absl::StatusCode::kAborted, "no message of the snapshot was taken for {} s",
                      limit.count() / 1000);
 }
 
@@ -181,6 +181,8 @@ SnapshotSaver::SnapshotSaver(SnapshotSaverOptions options, wal::Fs& fs, StateHom
                .age_max = options.age_max,
                .pin_after = milliseconds(0),
                .has_checksums = false,
+               .is_disk_low = options.is_disk_low,
+               .low_disk_age_max = options.low_disk_age_max,
                .now = options.now},
               fs, states, store, pins),
       sending_thread_([this] { RunSending(); }),
@@ -251,11 +253,14 @@ void SnapshotSaver::RunCopies() {
     if (batch.empty()) return;
     const steady_clock::time_point start = steady_clock::now();
     bool has_taken = false;
+    absl::Status taken;
     for (const std::shared_ptr<Transfer>& transfer : batch) {
+      if (stopping()) return;
       if (!transfer->ending().has_value() && !transfer->call()->cancelled()) {
         has_taken = true;
-        absl::Status taken = transfer->TakeCopy(copies_);
-        if (!taken.ok()) transfer->SetEnding(std::move(taken));
+        // Where it fails for one, it does for the others.
+        if (taken.ok()) taken = transfer->TakeCopy(copies_);
+        if (!taken.ok()) transfer->SetEnding(taken);
       }
       if (transfer->ending().has_value()) {
         transfer->Release();
@@ -346,7 +351,7 @@ void SnapshotSaver::GiveUp(steady_clock::time_point now) {
       given_up.push_back(std::move(slowest));
     }
   }
-  // They come back as ready, cancelled.
+  // They come back as ready, cancelled, or are ready already.
   for (const std::shared_ptr<Transfer>& transfer : given_up) {
     transfer->call()->AbortNow(*transfer->ending());
   }
@@ -361,8 +366,8 @@ absl::Status SnapshotSaver::JudgeLocked(Transfer& transfer, steady_clock::time_p
     }
     if (is_disk_low && age > options_.low_disk_age_max) {
       return base::MakeStatus(absl::StatusCode::kResourceExhausted,
-                              "this member's disk is nearly full, and what is being saved keeps "
-                              "room on it; free some, or save from another member");
+                              "this member's disk wants the room that what is being saved keeps; "
+                              "free some, or save from another member");
     }
   }
   std::optional<Transfer::Waiting>& waiting = transfer.waiting;
@@ -437,9 +442,10 @@ void SnapshotSaver::Wait(const std::shared_ptr<Transfer>& transfer) {
 
 void SnapshotSaver::MakeReady(const std::shared_ptr<Transfer>& transfer) {
   base::MutexLock lock(mutex_);
+  // From then on it is Stop's alone.
+  if (stopping_) return;
   transfer->waiting.reset();
   if (transfer->has_copy()) transfer->copy_made_at = transfer->copy().made_at;
-  if (stopping_) return;
   ready_.push_back(transfer);
   wake_.SignalAll();
 }

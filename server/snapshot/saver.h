@@ -62,17 +62,18 @@ struct SnapshotSaverOptions {
   // A client that takes nothing for so long is given up: its copy keeps what the state drops, and
   // what is queued keeps memory.
   std::chrono::milliseconds stall_max = std::chrono::minutes(10);
-  // The same where all places are taken, for the one that has waited longest: others want its own.
+  // The same where all places are taken, for the one that has waited longest: another may want its
+  // own. What is taken is counted in whole messages: 256 KiB in 30 s are 8.7 KB/s.
   std::chrono::milliseconds full_stall_max = std::chrono::seconds(30);
   // How long one copy may be in use: 100 GB at 1.2 MB/s.
   std::chrono::milliseconds age_max = std::chrono::hours(24);
-  // Whether the disk wants room; asked once a second by the thread that sends, until Stop. A copy
-  // may be in use for a shorter time then: 10 GB at 170 MB/s.
+  // Whether the disk wants room; asked by both threads until Stop, by the one that sends once a
+  // second. There is one copy at most then, and for a shorter time: 10 GB at 170 MB/s.
   std::function<bool()> is_disk_low = [] { return false; };
   std::chrono::milliseconds low_disk_age_max = std::chrono::minutes(1);
-  // So long, and ten times what making the last copy took, lies between that and the next one: each
-  // is a flush, and whoever writes, begins and goes in a loop must not have the state flushed all
-  // the time. Who comes meanwhile waits, and shares.
+  // Copies are taken so long after the last ones, or ten times what taking those took, up to 30 s:
+  // each may be a flush, and whoever writes, begins and goes in a loop must not have the state
+  // flushed all the time. Who comes meanwhile waits, and shares.
   std::chrono::milliseconds copy_pause_min = std::chrono::seconds(1);
   // The monotonic clock by which ages are judged and who stalls; a test brings its own. Both of the
   // saver's threads ask it.
@@ -114,8 +115,8 @@ class SnapshotSaver {
   // Ok, or why the stream ends now.
   absl::Status JudgeLocked(Transfer& transfer, std::chrono::steady_clock::time_point now,
                            bool is_disk_low) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Waits for those whose copy is to be let go of; or, when its time has come, for all who want
-  // one: that is a single one, which they share. None to end.
+  // Waits for those who want none made; or, when its time has come, for all who want one: that is a
+  // single one, which they share. None to end.
   std::vector<std::shared_ptr<Transfer>> NextForCopies();
   // How large the next message may be.
   size_t MessageBytes();
@@ -128,6 +129,7 @@ class SnapshotSaver {
   void Drain(const std::shared_ptr<Transfer>& transfer, absl::Status status);
   // Until there is room.
   void Wait(const std::shared_ptr<Transfer>& transfer);
+  // Any thread.
   void MakeReady(const std::shared_ptr<Transfer>& transfer);
   void End(const std::shared_ptr<Transfer>& transfer, absl::Status status);
   bool stopping() const {
@@ -150,7 +152,7 @@ class SnapshotSaver {
   std::vector<std::shared_ptr<Transfer>> transfers_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> ready_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Transfer>> for_copies_ ABSL_GUARDED_BY(mutex_);
-  // When the next copy may be made. The other thread's own.
+  // When copies may be taken again. The own of the thread that takes them.
   std::chrono::steady_clock::time_point next_copy_;
   // When it is to be looked again at who is to be given up. The sending thread's own.
   std::chrono::steady_clock::time_point next_look_;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -124,6 +125,8 @@ TEST_F(SaverLimitsTest, WhoTakesNothingOfTheEndIsGivenUpToo) {
 
 // With a client that keeps the thread busy beside it.
 TEST_F(SaverLimitsTest, WhoTakesNothingIsGivenUpAlsoWhenOthersTakeAll) {
+  // Far less than the whole snapshot may take.
+  options_.stall_max = std::chrono::seconds(1);
   // Turned by the thread that sends.
   std::atomic<std::chrono::steady_clock::time_point> now;
   options_.now = [&now] { return now.load(); };
@@ -218,19 +221,21 @@ TEST_F(SaverLimitsTest, ARefusalSaysWhoSaves) {
 TEST_F(SaverLimitsTest, BetweenTwoCopiesLiesAPauseAndWhoWaitsSharesTheNext) {
   options_.copy_pause_min = milliseconds(500);
   MakeSaver();
-  const CopyCounter copies;
+  HeldCopy held(1);
   rpc::FakeStreamCall first;
-  const auto start = std::chrono::steady_clock::now();
   Save(first);
-  EXPECT_TRUE(Receive(first).status.ok());
+  held.WaitUntilMade();
   std::vector<rpc::FakeStreamCall> others(3);
   for (rpc::FakeStreamCall& other : others) {
     Write();
     Save(other);
   }
+  const auto start = std::chrono::steady_clock::now();
+  held.LetGo();
+  EXPECT_TRUE(Receive(first).status.ok());
   for (rpc::FakeStreamCall& other : others) EXPECT_TRUE(Receive(other).status.ok());
   EXPECT_GE(std::chrono::steady_clock::now() - start, options_.copy_pause_min);
-  EXPECT_EQ(copies.made(), 2);
+  EXPECT_EQ(held.made(), 2);
   saver_->Stop();
   EXPECT_EQ(Copies(), 0);
 }
@@ -254,6 +259,45 @@ TEST_F(SaverLimitsTest, WhoGoesInThePauseLeavesItsPlaceAndNoCopy) {
   EXPECT_FALSE(second.WaitStatus().ok());
   EXPECT_EQ(copies.made(), 1);
   saver_->Stop();
+}
+
+TEST_F(SaverLimitsTest, OnALowDiskThereIsOneCopyAtMost) {
+  std::atomic<bool> is_low = true;
+  options_.is_disk_low = [&] { return is_low.load(); };
+  MakeSaver();
+  rpc::FakeStreamCall first;
+  Save(first);
+  ASSERT_TRUE(first.WaitReceive().has_value());
+  rpc::FakeStreamCall shares;
+  Save(shares);
+  ASSERT_TRUE(shares.WaitReceive().has_value());
+  Write();
+  rpc::FakeStreamCall wants_another;
+  Save(wants_another);
+  const absl::Status refused = wants_another.WaitStatus();
+  EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("the disk is nearly full"));
+  is_low = false;
+  rpc::FakeStreamCall later;
+  Save(later);
+  EXPECT_TRUE(Receive(later).status.ok());
+  saver_->Stop();
+  is_low = true;
+}
+
+TEST_F(SaverLimitsTest, WhereACopyCannotBeMadeAllWhoWaitForItHearWhy) {
+  options_.copy_pause_min = milliseconds(500);
+  MakeSaver();
+  HeldCopy held(1, [this] { std::filesystem::remove_all(CopyPath()); });
+  rpc::FakeStreamCall first;
+  Save(first);
+  held.WaitUntilMade();
+  std::vector<rpc::FakeStreamCall> others(3);
+  for (rpc::FakeStreamCall& other : others) Save(other);
+  held.LetGo();
+  EXPECT_FALSE(first.WaitStatus().ok());
+  for (rpc::FakeStreamCall& other : others) EXPECT_FALSE(other.WaitStatus().ok());
+  EXPECT_EQ(held.made(), 2);
 }
 
 TEST_F(SaverLimitsTest, AStopEndsThePause) {

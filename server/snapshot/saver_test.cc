@@ -21,7 +21,6 @@
 
 #include "api/rpc.pb.h"
 #include "base/fail_point.h"
-#include "server/log_pins.h"
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/inspect.h"
 #include "server/snapshot/test_saver.h"
@@ -159,6 +158,24 @@ TEST_F(SaverTest, AStopWhileACopyIsMadeEndsAllStreams) {
   stop.join();
   EXPECT_TRUE(absl::IsUnavailable(first.WaitStatus())) << first.WaitStatus();
   EXPECT_TRUE(absl::IsUnavailable(second.WaitStatus())) << second.WaitStatus();
+  EXPECT_EQ(Copies(), 0);
+}
+
+// A transport says that there is room while the copies are removed.
+TEST_F(SaverTest, AStopWhileClientsTakeWhatComesEndsAllStreams) {
+  std::vector<rpc::FakeStreamCall> calls(4);
+  std::vector<std::thread> clients;
+  for (rpc::FakeStreamCall& call : calls) {
+    saver_->Save(call.TakeCall(), "3.7.0");
+    ASSERT_TRUE(call.WaitReceive().has_value());
+    clients.emplace_back([&call] {
+      while (call.WaitReceive().has_value()) {
+      }
+    });
+  }
+  saver_->Stop();
+  for (std::thread& client : clients) client.join();
+  for (rpc::FakeStreamCall& call : calls) EXPECT_TRUE(call.status().has_value());
   EXPECT_EQ(Copies(), 0);
 }
 

@@ -13,11 +13,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "api/rpc.pb.h"
@@ -26,6 +28,8 @@
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/saver.h"
 #include "server/snapshot/test_state.h"
+#include "server/state_home.h"
+#include "wal/posix_fs.h"
 
 namespace cairn::server {
 
@@ -36,15 +40,21 @@ inline constexpr uint64_t kSavedEntries = 60;
 // after the saver has stopped, or with no copy in the making.
 class HeldCopy {
  public:
-  explicit HeldCopy(int which)
-      : observer_([this, which](std::string_view name) {
-          if (name != "server.snapshot.checkpoint_made" || ++copies_ != which) return;
+  // `on_made` is called for each copy before that.
+  explicit HeldCopy(
+      int which, std::function<void()> on_made = [] {})
+      : observer_([this, which, on_made = std::move(on_made)](std::string_view name) {
+          if (name != "server.snapshot.checkpoint_made") return;
+          on_made();
+          if (++copies_ != which) return;
           made_.count_down();
           go_on_.wait();
         }) {}
 
   void WaitUntilMade() const { made_.wait(); }
   void LetGo() { go_on_.count_down(); }
+  // How many copies were made.
+  int made() const { return copies_; }
 
  private:
   std::atomic<int> copies_ = 0;

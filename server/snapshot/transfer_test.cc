@@ -90,6 +90,7 @@ class Receiver {
 
   State& state() { return state_; }
   MemberId id() const { return id_; }
+  bool lacks_room() const { return receiver_->lacks_room(); }
 
   absl::StatusOr<std::string> Call(std::string_view path, std::string request) {
     const std::string method(path.substr(path.rfind('/') + 1));
@@ -451,9 +452,11 @@ TEST_F(TransferTest, BadPeersAreRefusedWithTheReason) {
     EXPECT_NE(refusal(wrong).find("which no member can have come to"), std::string::npos) << place;
   }
 
+  EXPECT_FALSE(follower.lacks_room());
   peer::BeginSnapshotRequest huge = begin;
   huge.mutable_files(0)->set_size_bytes(~uint64_t{0});
   EXPECT_NE(refusal(huge).find("the disk has no room"), std::string::npos);
+  EXPECT_TRUE(follower.lacks_room());
 
   ASSERT_TRUE(follower.Ask<peer::SnapshotPosition>("BeginSnapshot", begin).ok());
   peer::BeginSnapshotRequest stale = begin;
