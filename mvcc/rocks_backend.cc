@@ -31,11 +31,11 @@ namespace cairn::mvcc {
 
 class RocksMemory {
  public:
-  RocksMemory(int64_t limit, int shard_bits)
+  RocksMemory(int64_t limit, int shard_bits, int64_t write_buffer_divisor)
       : limit_bytes(limit),
         cache(rocksdb::NewLRUCache(static_cast<size_t>(limit), shard_bits)),
         write_buffers(std::make_shared<rocksdb::WriteBufferManager>(
-            static_cast<size_t>(WriteBufferBytes(limit)), cache)) {}
+            static_cast<size_t>(limit / write_buffer_divisor), cache)) {}
 
   const int64_t limit_bytes;
   const std::shared_ptr<rocksdb::Cache> cache;
@@ -57,6 +57,8 @@ constexpr double kBloomBitsPerKey = 10;
 // bytes. Most puts of a start that replays its log are of keys that are not there, and each looked
 // for itself among the rows of every buffer (a fifth of all that an entry cost).
 constexpr double kMemtableBloomRatio = 0.02;
+// Of the memory budget. Write buffers count against the cache, so both together stay below it.
+constexpr int64_t kWriteBufferDivisor = 4;
 // Flush and compaction: a batch a member cannot write is a batch that nobody gets.
 constexpr int kBackgroundJobs = 2;
 // Of a batch, the memory that stays for the next one: more than usual ones take.
@@ -100,21 +102,24 @@ class FlushGate final : public rocksdb::EventListener {
 // because the disk is full ends the process, if RocksDB was built with assertions.
 class Diary final : public rocksdb::Logger {
  public:
-  explicit Diary(std::function<void(std::string_view)> on_warning)
+  explicit Diary(std::function<void(bool is_error, std::string_view line)> on_warning)
       : rocksdb::Logger(rocksdb::WARN_LEVEL), on_warning_(std::move(on_warning)) {}
 
-  using rocksdb::Logger::Logv;
   void Logv(const char* format, va_list arguments) override {
-    if (!on_warning_) return;
+    Logv(rocksdb::WARN_LEVEL, format, arguments);
+  }
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (!on_warning_ || level < rocksdb::WARN_LEVEL || level == rocksdb::HEADER_LEVEL) return;
     std::array<char, kDiaryLineBytes> line;
     const int written = std::vsnprintf(line.data(), line.size(), format, arguments);
     if (written < 0) return;
-    on_warning_({line.data(), std::min(static_cast<size_t>(written), line.size() - 1)});
+    on_warning_(level >= rocksdb::ERROR_LEVEL,
+                {line.data(), std::min(static_cast<size_t>(written), line.size() - 1)});
   }
 
  private:
   static constexpr size_t kDiaryLineBytes = 1024;  // The rest of a longer one is cut.
-  const std::function<void(std::string_view)> on_warning_;
+  const std::function<void(bool is_error, std::string_view line)> on_warning_;
 };
 
 class RocksBatch final : public RowBatch {
@@ -322,7 +327,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(bool filtered, const RocksMemory& mem
   }
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   family.compression = rocksdb::kLZ4Compression;
-  family.write_buffer_size = static_cast<size_t>(WriteBufferBytes(memory.limit_bytes));
+  family.write_buffer_size = static_cast<size_t>(memory.limit_bytes / kWriteBufferDivisor);
   family.level_compaction_dynamic_level_bytes = true;
   return family;
 }
@@ -373,7 +378,7 @@ absl::StatusOr<std::unique_ptr<Backend>> OpenBackend(const RocksOptions& options
 }  // namespace
 
 std::shared_ptr<RocksMemory> MakeRocksMemory(int64_t limit_bytes) {
-  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits);
+  return std::make_shared<RocksMemory>(limit_bytes, kCacheShardBits, kWriteBufferDivisor);
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> OpenRocksBackend(const RocksOptions& options) {

@@ -25,10 +25,6 @@ inline constexpr int64_t kMemoryLimitBytesDefault = int64_t{256} << 20;
 // Less than this leaves no room for a useful write buffer beside the index blocks.
 inline constexpr int64_t kMemoryLimitBytesMin = int64_t{16} << 20;
 
-// What write buffers may hold of such a budget, and so what a flush may write. They count against
-// the cache, so both together stay below the limit.
-constexpr int64_t WriteBufferBytes(int64_t memory_limit_bytes) { return memory_limit_bytes / 4; }
-
 // One budget for states that are open at the same time: while a snapshot replaces the state there
 // are two.
 class RocksMemory;
@@ -49,7 +45,7 @@ struct RocksOptions {
   std::function<bool()> on_flush_begin;
   // Hears RocksDB's warnings and errors, a line each, on any thread; must not block or call the
   // backend. May be empty.
-  std::function<void(std::string_view line)> on_warning;
+  std::function<void(bool is_error, std::string_view line)> on_warning;
   // Where the files are; null: the file system (rocks_archive.h has another).
   std::shared_ptr<rocksdb::Env> env;
 };

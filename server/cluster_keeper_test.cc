@@ -125,9 +125,9 @@ TEST_F(ClusterKeeperTest, ARefusalRaisesItAtOnce) {
 TEST_F(ClusterKeeperTest, AFullDiskRaisesItToo) {
   ASSERT_NO_FATAL_FAILURE(Start());
   StartKeeper(0);
-  member_->runner().SetDiskLow(true);
+  member_->runner().SetDiskRoom(DiskRoom::kLow);
   EXPECT_TRUE(PutUntil(kNoSpace));
-  member_->runner().SetDiskLow(false);
+  member_->runner().SetDiskRoom(DiskRoom::kEnough);
   EXPECT_TRUE(PutUntil(absl::OkStatus()));
 }
 

@@ -54,6 +54,8 @@ void Compactor::Run() {
 }
 
 absl::StatusOr<bool> Compactor::RemoveSome() {
+  // It fills the write buffers before it makes room.
+  if (runner_.RefusesWrites()) return false;
   CAIRN_ASSIGN_OR_RETURN(mvcc::RemovalStep step, store_.FindRemovalStep(options_.step_rows));
   if (step.empty()) return false;
   return runner_.CommitRemoval(std::move(step)).status().ok()

@@ -11,10 +11,14 @@
 
 namespace cairn::server {
 
-// What the flush of full write buffers may need, where --memory-limit is the default: few bytes of
-// log may be many rows, such as a deletion of many keys, so no less would do. RocksDB takes no
-// writes any more after a flush for which there was no room, and the member stops.
+// What a flush may need: about what the write buffers hold where --memory-limit is the default. Few
+// bytes of log may be many rows, such as a deletion of many keys, so no less would do. RocksDB
+// takes no writes any more after a flush for which there was no room, and the member stops.
 inline constexpr uint64_t kFlushReserveBytes = uint64_t{64} << 20;
+
+// What is to be free beside what a flush may write now, before one is begun on a disk that is
+// nearly full: RocksDB's list of files, a copy's links, and what comes meanwhile.
+inline constexpr uint64_t kFlushSpareBytes = uint64_t{16} << 20;
 
 // What may still be written on the disk that `path` lies on; none when that cannot be told, which
 // is no reason to refuse anything.

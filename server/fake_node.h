@@ -97,6 +97,7 @@ class FakeNode final : public Node {
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now; }
   bool IsOutOfSpace() const override { return out_of_space; }
+  bool RefusesWrites() const override { return disk_is_full; }
   bool RefusesGrowth() const override { return out_of_space; }
   void ReadBarrier(const rpc::Call*, BarrierDone done) override {
     ++barriers;
@@ -146,6 +147,7 @@ class FakeNode final : public Node {
   ChangeSink* sink = nullptr;
   bool can_read_now = true;
   bool out_of_space = false;
+  bool disk_is_full = false;
   bool pool_full = false;
   // Asked by every read that takes long. Empty: it never ends one.
   std::function<bool()> ends_reads;

@@ -160,6 +160,7 @@ void LeaseService::Revoke(std::unique_ptr<UnaryCall> call) {
   LeaseRevokeRequest request;
   absl::Status status = rpc::Parse(call->request(), request);
   if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  if (status.ok()) status = CheckGrowth(context_, 0);
   if (!status.ok()) {
     call->Finish(std::move(status));
     return;

@@ -4,6 +4,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/fail_point.h"
 #include "base/status.h"
@@ -51,6 +52,7 @@ void LogTrimmer::Run() {
     }
     LookAtDisks();
     absl::Status status = FlushAndMarkIfDue();
+    if (status.ok()) status = FlushEarly();
     if (status.ok()) status = Collect();
     if (absl::IsCancelled(status)) return;
     if (!status.ok()) {
@@ -61,6 +63,7 @@ void LogTrimmer::Run() {
 }
 
 absl::Status LogTrimmer::FlushAndMarkIfDue() {
+  if (is_disk_full_) return absl::OkStatus();
   const mvcc::EntryApplied applied = store_.applied();
   // When the next entry opened a segment, the marked entry's is not counted any more.
   const uint64_t bytes = wal_.bytes_since(marked_ + 1);
@@ -76,6 +79,12 @@ absl::Status LogTrimmer::FlushAndMarkIfDue() {
   bytes_at_mark_ = wal_.bytes_since(marked_ + 1);
   VLOG(1) << fmt::format("state durable through index {}", durable.index);
   return absl::OkStatus();
+}
+
+absl::Status LogTrimmer::FlushEarly() {
+  if (!flushes_early_ || is_disk_full_) return absl::OkStatus();
+  if (store_.buffered_bytes() < options_.early_flush_bytes) return absl::OkStatus();
+  return store_.Flush().status();
 }
 
 absl::Status LogTrimmer::Collect() {
@@ -99,7 +108,26 @@ void LogTrimmer::LookAtDisks() {
                                           wanted_bytes >> 20));
   }
   is_disk_low_ = is_low;
-  runner_.SetDiskLow(is_low);
+  flushes_early_ = is_low;
+  const bool is_full = LookAtFlush();
+  if (is_full != is_disk_full_) {
+    LOG(WARNING) << (is_full ? "no room on the disk for the state's next flush: all writes are "
+                               "refused, and what is compacted is not removed"
+                             : "room on the disk for the state's next flush again: deletions are "
+                               "accepted");
+  }
+  is_disk_full_ = is_full;
+  runner_.SetDiskRoom(is_full ? DiskRoom::kFull : is_low ? DiskRoom::kLow : DiskRoom::kEnough);
+}
+
+bool LogTrimmer::LookAtFlush() {
+  if (options_.state_directory.empty()) return false;
+  const uint64_t needed_bytes =
+      options_.flush_spare_bytes + static_cast<uint64_t>(store_.buffered_bytes());
+  const std::optional<uint64_t> free_bytes = FreeDiskBytes(options_.state_directory);
+  if (!free_bytes.has_value()) return false;
+  flushes_early_ = flushes_early_ || *free_bytes < 2 * needed_bytes;
+  return *free_bytes < needed_bytes;
 }
 
 }  // namespace cairn::server

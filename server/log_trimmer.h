@@ -37,6 +37,14 @@ struct LogTrimmerOptions {
   // buffers. It is accepted again when twice as much is free.
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = wal::kSegmentBytes + kFlushReserveBytes;
+  // Where the state is flushed to; empty: nowhere that could be full. What must be free there is
+  // what is buffered and `flush_spare_bytes`. With less no flush begins any more, and every write
+  // is refused: a flush that finds no room is the end of the member. With less than twice as much,
+  // or on a disk that is low, one begins as soon as `early_flush_bytes` are buffered, so that what
+  // is buffered goes on to fit.
+  std::string state_directory;
+  int64_t early_flush_bytes = int64_t{8} << 20;
+  uint64_t flush_spare_bytes = kFlushSpareBytes;
   // Called at most once, on the trimmer's thread.
   std::function<void(const absl::Status&)> on_fatal;
 };
@@ -58,9 +66,13 @@ class LogTrimmer {
  private:
   void Run();
   absl::Status FlushAndMarkIfDue();
+  // Where room is short.
+  absl::Status FlushEarly();
   // Removes what is covered and not pinned any more: pins end between two markers, too.
   absl::Status Collect();
   void LookAtDisks();
+  // Whether the next flush has no room.
+  bool LookAtFlush();
 
   const LogTrimmerOptions options_;
   wal::Wal& wal_;
@@ -73,6 +85,8 @@ class LogTrimmer {
   // in it: covered, but not yet removable.
   uint64_t bytes_at_mark_ = 0;
   bool is_disk_low_ = false;
+  bool is_disk_full_ = false;
+  bool flushes_early_ = false;
 
   base::Mutex mutex_;
   base::ConditionVariable wake_;

@@ -132,6 +132,36 @@ TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
   EXPECT_EQ(member_->wal().before_first().index, before_first);
 }
 
+TEST_F(LogTrimmerTest, WithoutRoomForAFlushNoneBeginsAndWritesAreRefused) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  trimmer_.reset();
+  const Index marked = member_->store().durable_applied().index;
+  LogTrimmerOptions options;
+  options.replay_entries_max = 1;
+  options.directories = {testing::TempDir()};
+  options.state_directory = testing::TempDir();
+  // More than any disk has.
+  options.disk_reserve_bytes = uint64_t{1} << 61;
+  options.flush_spare_bytes = uint64_t{1} << 61;
+  options.on_fatal = fatal_.callback();
+  options.poll = std::chrono::milliseconds(1);
+  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
+                                          member_->runner(), *pins_);
+  EXPECT_TRUE(member_->runner().RefusesWrites());
+  EXPECT_TRUE(member_->runner().IsOutOfSpace());
+  // What others commit is taken all the same.
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(member_->Put("key", "value").status.ok());
+  EXPECT_EQ(member_->store().durable_applied().index, marked);
+  trimmer_.reset();
+  options.flush_spare_bytes = 0;
+  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
+                                          member_->runner(), *pins_);
+  EXPECT_FALSE(member_->runner().RefusesWrites());
+  EXPECT_TRUE(member_->runner().IsOutOfSpace());
+  while (member_->store().durable_applied().index == marked) std::this_thread::yield();
+  EXPECT_EQ(fatal_.count(), 0);
+}
+
 TEST_F(LogTrimmerTest, LittleRoomOnTheDiskIsTold) {
   ASSERT_NO_FATAL_FAILURE(Start());
   EXPECT_FALSE(member_->runner().IsOutOfSpace());

@@ -130,6 +130,10 @@ class Node {
   // This member's disk is (nearly) full.
   virtual bool IsOutOfSpace() const = 0;
 
+  // It has no room even for what the state holds in memory: whatever is written through this member
+  // is refused, deletions too. Others may still commit entries, which it takes as long as it can.
+  virtual bool RefusesWrites() const = 0;
+
   // What makes the state grow is to be refused before it is proposed: this member's disk is full,
   // or some member's space is, by its own account (an automatic alarm): what is refused when it is
   // applied has grown every log all the same. Deletions and compactions still pass.

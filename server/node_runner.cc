@@ -298,7 +298,7 @@ std::shared_ptr<const Members> NodeRunner::members() const {
 }
 
 bool NodeRunner::IsOutOfSpace() const {
-  return disk_low_.load(std::memory_order_relaxed) || log_->out_of_space();
+  return disk_room_.load(std::memory_order_relaxed) != DiskRoom::kEnough || log_->out_of_space();
 }
 
 bool NodeRunner::RefusesGrowth() const {

@@ -93,6 +93,10 @@ struct NodeRunnerOptions {
   std::function<void(const raft::SnapshotWanted& wanted)> on_snapshot_wanted;
 };
 
+// What a member finds on its disk: enough, too little for the state to grow, too little for its
+// next flush.
+enum class DiskRoom : uint8_t { kEnough, kLow, kFull };
+
 class NodeRunner final : public Node {
  public:
   // Payload of proposals that are waited for: twice what the core lets be uncommitted, so that the
@@ -199,8 +203,8 @@ class NodeRunner final : public Node {
   absl::Status MarkDurable(raft::EntryId id);
   // Commits a removal step on the apply thread and waits for it. False when it was stale.
   absl::StatusOr<bool> CommitRemoval(mvcc::RemovalStep step);
-  // Tells what a look at the disk found (see IsOutOfSpace).
-  void SetDiskLow(bool is_low) { disk_low_.store(is_low, std::memory_order_relaxed); }
+  // Tells what a look at the disk found (see IsOutOfSpace, RefusesWrites).
+  void SetDiskRoom(DiskRoom room) { disk_room_.store(room, std::memory_order_relaxed); }
 
   // --- Node ---
   ClusterId cluster_id() const override { return options_.cluster_id; }
@@ -218,6 +222,9 @@ class NodeRunner final : public Node {
   LeaderLoss& leader_loss() override { return leader_loss_; }
   bool CanReadNow() const override { return can_read_now_.load(std::memory_order_acquire); }
   bool IsOutOfSpace() const override;
+  bool RefusesWrites() const override {
+    return disk_room_.load(std::memory_order_relaxed) == DiskRoom::kFull;
+  }
   bool RefusesGrowth() const override;
   void ReadBarrier(const rpc::Call* caller, BarrierDone done) override;
   bool EndsReads() const override { return ends_reads_.load(std::memory_order_relaxed); }
@@ -358,7 +365,7 @@ class NodeRunner final : public Node {
   // What any thread may look at.
   std::atomic<bool> can_read_now_ = false;
   std::atomic<bool> ends_reads_ = false;
-  std::atomic<bool> disk_low_ = false;
+  std::atomic<DiskRoom> disk_room_ = DiskRoom::kEnough;
   std::atomic<bool> space_alarm_ = false;  // As HasAutomaticAlarm says.
   std::atomic<bool> failed_ = false;
   // Held while the log is given the word of another mode.

@@ -35,7 +35,10 @@ class RocksStates final : public StateHome {
   absl::Status Remove(const std::string& path) override { return mvcc::RemoveRocksState(path); }
 
  private:
-  static void Tell(std::string_view line) { LOG(INFO) << "RocksDB: " << line; }
+  // What it warns of is often nothing: two lines for every checkpoint.
+  static void Tell(bool is_error, std::string_view line) {
+    (is_error ? LOG(ERROR) : LOG(INFO)) << "RocksDB: " << line;
+  }
 
   const std::shared_ptr<mvcc::RocksMemory> memory_;
   const std::function<bool()> may_flush_;

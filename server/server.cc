@@ -131,9 +131,7 @@ absl::Status CheckPortIsFree(std::string_view flag, const Url& url) {
 
 // What stays free on the disks of log and state: a segment, and what a flush may write.
 uint64_t DiskReserveBytes(const Config& config) {
-  const auto limit_bytes = static_cast<int64_t>(config.memory_limit_bytes);
-  return std::max(wal::kSegmentBytes, config.wal_segment_bytes) +
-         std::max(kFlushReserveBytes, static_cast<uint64_t>(mvcc::WriteBufferBytes(limit_bytes)));
+  return std::max(wal::kSegmentBytes, config.wal_segment_bytes) + kFlushReserveBytes;
 }
 
 NodeRunnerOptions RunnerOptions(const Config& config, const Bootstrapped& member) {
@@ -285,6 +283,7 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   trimming.replay_entries_max = config.snapshot_count;
   trimming.directories = {config.data_dir, directory->wal_path()};
   trimming.disk_reserve_bytes = DiskReserveBytes(config);
+  trimming.state_directory = config.data_dir;
   trimming.on_fatal = on_fatal;
   const Index marked =
       member.recovered.marker.has_value() ? member.recovered.marker->id.index : Index(0);

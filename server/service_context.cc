@@ -31,6 +31,7 @@ int64_t UsedBytes(const mvcc::Store& store, const LeaseManager& leases) {
 }
 
 absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes) {
+  if (context.node.RefusesWrites()) return api::ToStatus(api::Error::kNoSpace);
   if (cost_bytes <= 0) return absl::OkStatus();
   const int64_t quota_bytes = context.limits.quota_backend_bytes;
   const bool is_over_quota =

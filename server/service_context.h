@@ -64,9 +64,9 @@ int64_t UsedBytes(const mvcc::Store& store, const LeaseManager& leases);
 
 // Whether the state may grow by `cost_bytes`: RESOURCE_EXHAUSTED "database space exceeded" when
 // this member's quota is reached or Node::RefusesGrowth. Growth is refused before it is proposed,
-// so "no space" always means "not applied"; what deletes or compacts (0) passes. What an alarm that
-// a client has raised refuses is told when it is applied, so that who has disarmed it can write
-// through every member at once.
+// so "no space" always means "not applied"; what deletes (0) passes, unless Node::RefusesWrites.
+// What compacts is not asked about. What an alarm that a client has raised refuses is told when it
+// is applied, so that who has disarmed it can write through every member at once.
 absl::Status CheckGrowth(const ServiceContext& context, int64_t cost_bytes);
 
 // Whether nobody waits any more for what is read for `call`: its client has gone, or the server

@@ -123,6 +123,16 @@ TEST_F(ServicesTest, AFullDiskRefusesGrowth) {
   EXPECT_EQ(node_.proposals, 1);
 }
 
+TEST_F(ServicesTest, ADiskWithoutRoomForAFlushRefusesDeletionsToo) {
+  node_.out_of_space = true;
+  node_.disk_is_full = true;
+  EXPECT_EQ(Put(R"(key: "a")"), Text(Error::kNoSpace));
+  EXPECT_EQ(Delete(R"(key: "a")"), Text(Error::kNoSpace));
+  EXPECT_EQ(Txn(R"(success { request_delete_range { key: "k0" } })"), Text(Error::kNoSpace));
+  EXPECT_EQ(node_.proposals, 0);
+  EXPECT_TRUE(Range(R"(key: "a")").starts_with("header"));
+}
+
 TEST_F(ServicesTest, LargeReadsGoToThePool) {
   for (int i = 0; i < 1500; ++i) Put(fmt::format("key: \"k{:04}\" value: \"v\"", i));
   EXPECT_EQ(node_.pooled, 0);

@@ -308,7 +308,7 @@ void LogThread::Impl::RunSpareMaker() {
   const auto pace = [this] { return !wal_.spare_is_urgent() && Rest(options_.spare_pause); };
   while (WaitUntilSpareIsWanted()) {
     const absl::Status made =
-        options_.has_room_for_spare()
+        wal_.has_spare() || options_.has_room_for_spare()
             ? wal_.MakeSpare(pace)
             : base::MakeStatus(absl::StatusCode::kResourceExhausted, "no room for a spare");
     out_of_space_ = made.code() == absl::StatusCode::kResourceExhausted;

@@ -8,7 +8,6 @@
 
 #include "base/fail_point.h"
 #include "base/status.h"
-#include "server/disk_room.h"
 
 namespace cairn::server {
 

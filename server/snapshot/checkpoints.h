@@ -23,6 +23,7 @@
 #include "base/ids.h"
 #include "base/mutex.h"
 #include "mvcc/store.h"
+#include "server/disk_room.h"
 #include "server/log_pins.h"
 #include "server/snapshot/files.h"
 #include "server/state_home.h"
@@ -41,9 +42,8 @@ struct CheckpointsOptions {
   std::chrono::milliseconds pin_after{30'000};
   // Whether the files' checksums are wanted, which takes reading all of them.
   bool has_checksums = true;
-  // What must be free on the disk before a copy is made, beside what the flush may write: links,
-  // RocksDB's list of files, and what comes meanwhile.
-  uint64_t room_bytes = uint64_t{16} << 20;
+  // What must be free on the disk before a copy is made, beside what its flush may write.
+  uint64_t room_bytes = kFlushSpareBytes;
   // Whether the disk wants room; asked by whoever takes a copy. There is one at most then, and for
   // a shorter time.
   std::function<bool()> is_disk_low = [] { return false; };

@@ -35,8 +35,6 @@ constexpr uint32_t kVersionField = 4;
 // How often it is looked at who is to be given up, however busy the sending thread is, and at who
 // has gone while it waited for a copy.
 constexpr milliseconds kPoll{1000};
-// The longest pause between two copies: a disk that is so slow has other troubles.
-constexpr milliseconds kCopyPauseMax{30'000};
 // For how long others count as served after the last that was done for them: ten calls a second are
 // too few to slow a stream down for good, and a thousand are served all the time.
 constexpr milliseconds kBusyAfter{20};
@@ -272,7 +270,7 @@ void SnapshotSaver::RunCopies() {
     if (!has_taken) continue;
     const steady_clock::time_point end = steady_clock::now();
     const auto pause = std::chrono::duration_cast<milliseconds>(10 * (end - start));
-    next_copy_ = end + std::max(options_.copy_pause_min, std::min(pause, kCopyPauseMax));
+    next_copy_ = end + std::max(options_.copy_pause_min, std::min(pause, options_.copy_pause_max));
   }
 }
 

@@ -71,10 +71,11 @@ struct SnapshotSaverOptions {
   // second. There is one copy at most then, and for a shorter time: 10 GB at 170 MB/s.
   std::function<bool()> is_disk_low = [] { return false; };
   std::chrono::milliseconds low_disk_age_max = std::chrono::minutes(1);
-  // Copies are taken so long after the last ones, or ten times what taking those took, up to 30 s:
-  // each may be a flush, and whoever writes, begins and goes in a loop must not have the state
-  // flushed all the time. Who comes meanwhile waits, and shares.
+  // Copies are taken so long after the last ones, or ten times what taking those took, up to
+  // `copy_pause_max`: each may be a flush, and whoever writes, begins and goes in a loop must not
+  // have the state flushed all the time. Who comes meanwhile waits, and shares.
   std::chrono::milliseconds copy_pause_min = std::chrono::seconds(1);
+  std::chrono::milliseconds copy_pause_max = std::chrono::seconds(10);
   // The monotonic clock by which ages are judged and who stalls; a test brings its own. Both of the
   // saver's threads ask it.
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;

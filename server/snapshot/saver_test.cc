@@ -164,10 +164,10 @@ TEST_F(SaverTest, AStopWhileACopyIsMadeEndsAllStreams) {
 // A transport says that there is room while the copies are removed.
 TEST_F(SaverTest, AStopWhileClientsTakeWhatComesEndsAllStreams) {
   std::vector<rpc::FakeStreamCall> calls(4);
+  for (rpc::FakeStreamCall& call : calls) saver_->Save(call.TakeCall(), "3.7.0");
+  for (rpc::FakeStreamCall& call : calls) ASSERT_TRUE(call.WaitReceive().has_value());
   std::vector<std::thread> clients;
   for (rpc::FakeStreamCall& call : calls) {
-    saver_->Save(call.TakeCall(), "3.7.0");
-    ASSERT_TRUE(call.WaitReceive().has_value());
     clients.emplace_back([&call] {
       while (call.WaitReceive().has_value()) {
       }

@@ -73,6 +73,7 @@ class SaverFixture : public testing::Test {
     options_.busy_message_bytes = 512;
     options_.queue_bytes = 4096;
     options_.copy_pause_min = std::chrono::milliseconds(0);
+    options_.copy_pause_max = std::chrono::milliseconds(0);
     MakeSaver();
   }
   static std::string Name() {
