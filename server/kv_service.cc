@@ -264,6 +264,8 @@ void KvService::Compact(std::unique_ptr<UnaryCall> call) {
   CompactionRequest request;
   absl::Status status = rpc::Parse(call->request(), request);
   if (status.ok()) status = Admit(context_, *call, OnLearner::kRefuse);
+  // It would wait for a removal that has to wait for room.
+  if (status.ok() && request.physical()) status = CheckGrowth(context_, 0);
   if (!status.ok()) {
     call->Finish(std::move(status));
     return;

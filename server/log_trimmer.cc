@@ -4,7 +4,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "base/fail_point.h"
 #include "base/status.h"
@@ -52,7 +51,6 @@ void LogTrimmer::Run() {
     }
     LookAtDisks();
     absl::Status status = FlushAndMarkIfDue();
-    if (status.ok()) status = FlushEarly();
     if (status.ok()) status = Collect();
     if (absl::IsCancelled(status)) return;
     if (!status.ok()) {
@@ -63,14 +61,32 @@ void LogTrimmer::Run() {
 }
 
 absl::Status LogTrimmer::FlushAndMarkIfDue() {
-  if (is_disk_full_) return absl::OkStatus();
   const mvcc::EntryApplied applied = store_.applied();
   // When the next entry opened a segment, the marked entry's is not counted any more.
   const uint64_t bytes = wal_.bytes_since(marked_ + 1);
   const uint64_t grown_bytes = bytes < bytes_at_mark_ ? bytes : bytes - bytes_at_mark_;
-  if (applied.index <= marked_ || !IsFlushDue(options_, grown_bytes, applied.index - marked_)) {
-    return absl::OkStatus();
-  }
+  const bool is_due =
+      applied.index > marked_ && IsFlushDue(options_, grown_bytes, applied.index - marked_);
+  if (!(is_due && !is_disk_full_) && !IsEarlyFlushDue()) return absl::OkStatus();
+  return FlushAndMark();
+}
+
+bool LogTrimmer::IsEarlyFlushDue() {
+  if (!flushes_early_) return false;
+  const bool is_worth_it = store_.buffered_bytes() >= options_.early_flush_bytes ||
+                           (is_disk_full_ && store_.applied().index > marked_);
+  // An eighth, where what writes are refused for is a whole one.
+  if (!is_worth_it || !HasRoomToFlush(options_.flush_spare_bytes / 8)) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_early_flush_) return false;
+  next_early_flush_ = now + options_.early_flush_pause;
+  return true;
+}
+
+absl::Status LogTrimmer::FlushAndMark() {
+  const mvcc::EntryApplied applied = store_.applied();
+  // Removal alone fills the buffers, too.
+  if (applied.index <= marked_) return store_.Flush().status();
   CAIRN_ASSIGN_OR_RETURN(const mvcc::EntryApplied durable, store_.Flush());
   base::FailPoint("server.trim.flushed");
   CAIRN_RETURN_IF_ERROR(runner_.MarkDurable({durable.term, durable.index}));
@@ -81,12 +97,6 @@ absl::Status LogTrimmer::FlushAndMarkIfDue() {
   return absl::OkStatus();
 }
 
-absl::Status LogTrimmer::FlushEarly() {
-  if (!flushes_early_ || is_disk_full_) return absl::OkStatus();
-  if (store_.buffered_bytes() < options_.early_flush_bytes) return absl::OkStatus();
-  return store_.Flush().status();
-}
-
 absl::Status LogTrimmer::Collect() {
   CAIRN_ASSIGN_OR_RETURN(const size_t removed, wal_.CollectCovered(marked_, pins_.Now()));
   if (removed > 0) VLOG(1) << fmt::format("{} log segments removed", removed);
@@ -94,9 +104,11 @@ absl::Status LogTrimmer::Collect() {
 }
 
 void LogTrimmer::LookAtDisks() {
+  const uint64_t spare_bytes = options_.flush_spare_bytes;
+  const bool is_full = !HasRoomToFlush(is_disk_full_ ? spare_bytes + spare_bytes / 2 : spare_bytes);
   // A disk at the edge must not come and go with every segment and every file of the state.
   const uint64_t wanted_bytes = options_.disk_reserve_bytes * (is_disk_low_ ? 2 : 1);
-  bool is_low = false;
+  bool is_low = is_full;
   for (const std::string& directory : options_.directories) {
     is_low = is_low || FreeDiskBytes(directory).value_or(wanted_bytes) < wanted_bytes;
   }
@@ -108,11 +120,11 @@ void LogTrimmer::LookAtDisks() {
                                           wanted_bytes >> 20));
   }
   is_disk_low_ = is_low;
-  flushes_early_ = is_low;
-  const bool is_full = LookAtFlush();
+  flushes_early_ =
+      is_low || !HasRoomToFlush(2 * spare_bytes + static_cast<uint64_t>(store_.buffered_bytes()));
   if (is_full != is_disk_full_) {
-    LOG(WARNING) << (is_full ? "no room on the disk for the state's next flush: all writes are "
-                               "refused, and what is compacted is not removed"
+    LOG(WARNING) << (is_full ? "hardly room on the disk for the state's next flush: all writes "
+                               "are refused, and what is compacted is not removed"
                              : "room on the disk for the state's next flush again: deletions are "
                                "accepted");
   }
@@ -120,14 +132,10 @@ void LogTrimmer::LookAtDisks() {
   runner_.SetDiskRoom(is_full ? DiskRoom::kFull : is_low ? DiskRoom::kLow : DiskRoom::kEnough);
 }
 
-bool LogTrimmer::LookAtFlush() {
-  if (options_.state_directory.empty()) return false;
-  const uint64_t needed_bytes =
-      options_.flush_spare_bytes + static_cast<uint64_t>(store_.buffered_bytes());
-  const std::optional<uint64_t> free_bytes = FreeDiskBytes(options_.state_directory);
-  if (!free_bytes.has_value()) return false;
-  flushes_early_ = flushes_early_ || *free_bytes < 2 * needed_bytes;
-  return *free_bytes < needed_bytes;
+bool LogTrimmer::HasRoomToFlush(uint64_t spare_bytes) const {
+  if (options_.state_directory.empty()) return true;
+  const uint64_t needed_bytes = spare_bytes + static_cast<uint64_t>(store_.buffered_bytes());
+  return FreeDiskBytes(options_.state_directory).value_or(needed_bytes) >= needed_bytes;
 }
 
 }  // namespace cairn::server

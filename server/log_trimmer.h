@@ -38,13 +38,15 @@ struct LogTrimmerOptions {
   std::vector<std::string> directories;
   uint64_t disk_reserve_bytes = wal::kSegmentBytes + kFlushReserveBytes;
   // Where the state is flushed to; empty: nowhere that could be full. What must be free there is
-  // what is buffered and `flush_spare_bytes`. With less no flush begins any more, and every write
-  // is refused: a flush that finds no room is the end of the member. With less than twice as much,
-  // or on a disk that is low, one begins as soon as `early_flush_bytes` are buffered, so that what
-  // is buffered goes on to fit.
+  // what is buffered and `flush_spare_bytes`; with less every write is refused, until there is half
+  // of the spare more: a flush that finds no room is the end of the member. With less than twice as
+  // much, or on a disk that is low, a flush begins as soon as `early_flush_bytes` are buffered, so
+  // that what is buffered goes on to fit; where writes are refused with any, since what is durable
+  // lets the log shrink. None begins without room for itself, and one a second is enough.
   std::string state_directory;
   int64_t early_flush_bytes = int64_t{8} << 20;
   uint64_t flush_spare_bytes = kFlushSpareBytes;
+  std::chrono::milliseconds early_flush_pause{1000};
   // Called at most once, on the trimmer's thread.
   std::function<void(const absl::Status&)> on_fatal;
 };
@@ -66,13 +68,14 @@ class LogTrimmer {
  private:
   void Run();
   absl::Status FlushAndMarkIfDue();
-  // Where room is short.
-  absl::Status FlushEarly();
+  absl::Status FlushAndMark();
+  // Whether one is due because room is short.
+  bool IsEarlyFlushDue();
+  // Whether so much more than what is buffered is free, as far as is known.
+  bool HasRoomToFlush(uint64_t spare_bytes) const;
   // Removes what is covered and not pinned any more: pins end between two markers, too.
   absl::Status Collect();
   void LookAtDisks();
-  // Whether the next flush has no room.
-  bool LookAtFlush();
 
   const LogTrimmerOptions options_;
   wal::Wal& wal_;
@@ -87,6 +90,7 @@ class LogTrimmer {
   bool is_disk_low_ = false;
   bool is_disk_full_ = false;
   bool flushes_early_ = false;
+  std::chrono::steady_clock::time_point next_early_flush_;
 
   base::Mutex mutex_;
   base::ConditionVariable wake_;

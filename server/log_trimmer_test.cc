@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/status.h"
+#include "server/disk_room.h"
 #include "server/test_member.h"
 
 namespace cairn::server {
@@ -159,6 +160,27 @@ TEST_F(LogTrimmerTest, WithoutRoomForAFlushNoneBeginsAndWritesAreRefused) {
   EXPECT_FALSE(member_->runner().RefusesWrites());
   EXPECT_TRUE(member_->runner().IsOutOfSpace());
   while (member_->store().durable_applied().index == marked) std::this_thread::yield();
+  EXPECT_EQ(fatal_.count(), 0);
+}
+
+// Else a log that is covered would keep the room for which everybody waits.
+TEST_F(LogTrimmerTest, WhereWritesAreRefusedWhatFitsIsFlushedAndTheLogShrinks) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  trimmer_.reset();
+  const Index marked = member_->store().durable_applied().index;
+  LogTrimmerOptions options;
+  options.directories = {testing::TempDir()};
+  options.state_directory = testing::TempDir();
+  // Twice what is free, of which an eighth is needed for the flush.
+  options.flush_spare_bytes = 2 * FreeDiskBytes(testing::TempDir()).value_or(0);
+  options.early_flush_pause = std::chrono::milliseconds(1);
+  options.on_fatal = fatal_.callback();
+  options.poll = std::chrono::milliseconds(1);
+  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
+                                          member_->runner(), *pins_);
+  EXPECT_TRUE(member_->runner().RefusesWrites());
+  EXPECT_TRUE(member_->runner().IsOutOfSpace());
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
   EXPECT_EQ(fatal_.count(), 0);
 }
 

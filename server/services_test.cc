@@ -129,6 +129,7 @@ TEST_F(ServicesTest, ADiskWithoutRoomForAFlushRefusesDeletionsToo) {
   EXPECT_EQ(Put(R"(key: "a")"), Text(Error::kNoSpace));
   EXPECT_EQ(Delete(R"(key: "a")"), Text(Error::kNoSpace));
   EXPECT_EQ(Txn(R"(success { request_delete_range { key: "k0" } })"), Text(Error::kNoSpace));
+  EXPECT_EQ(Compact("revision: 1 physical: true"), Text(Error::kNoSpace));
   EXPECT_EQ(node_.proposals, 0);
   EXPECT_TRUE(Range(R"(key: "a")").starts_with("header"));
 }
