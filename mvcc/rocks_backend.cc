@@ -65,6 +65,7 @@ constexpr int kBackgroundJobs = 2;
 constexpr size_t kBatchBytesKept = size_t{4} << 20;
 // What a row takes in a batch beside its bytes, at most: what is done, the family, two lengths.
 constexpr size_t kBatchRowBytesMax = 1 + 3 * 5;
+
 // No read fails for want of anything but the disk: tables are opened with the database and kept
 // open (max_open_files), and the cache never refuses a block.
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view doing) {

@@ -12,4 +12,8 @@ std::optional<uint64_t> FreeDiskBytes(const std::string& path) {
   return space.available;
 }
 
+bool HasDiskRoom(const std::string& path, uint64_t wanted_bytes) {
+  return FreeDiskBytes(path).value_or(wanted_bytes) >= wanted_bytes;
+}
+
 }  // namespace cairn::server

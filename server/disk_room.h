@@ -23,6 +23,8 @@ inline constexpr uint64_t kFlushSpareBytes = uint64_t{16} << 20;
 // What may still be written on the disk that `path` lies on; none when that cannot be told, which
 // is no reason to refuse anything.
 std::optional<uint64_t> FreeDiskBytes(const std::string& path);
+// Whether that is at least `wanted_bytes`, as far as can be told.
+bool HasDiskRoom(const std::string& path, uint64_t wanted_bytes);
 
 }  // namespace cairn::server
 

@@ -72,13 +72,18 @@ absl::Status LogTrimmer::FlushAndMarkIfDue() {
 }
 
 bool LogTrimmer::IsEarlyFlushDue() {
-  if (!flushes_early_) return false;
-  const bool is_worth_it = store_.buffered_bytes() >= options_.early_flush_bytes ||
-                           (is_disk_full_ && store_.applied().index > marked_);
-  // An eighth, where what writes are refused for is a whole one.
-  if (!is_worth_it || !HasRoomToFlush(options_.flush_spare_bytes / 8)) return false;
   const auto now = std::chrono::steady_clock::now();
   if (now < next_early_flush_) return false;
+  const int64_t buffered_bytes = store_.buffered_bytes();
+  const bool is_worth_it = buffered_bytes >= options_.early_flush_bytes ||
+                           (is_disk_full_ && store_.applied().index > marked_);
+  if (!is_worth_it) return false;
+  const uint64_t spare_bytes = options_.flush_spare_bytes;
+  if (!is_disk_low_ && HasRoomToFlush(2 * spare_bytes + static_cast<uint64_t>(buffered_bytes))) {
+    return false;
+  }
+  // An eighth, where what writes are refused for is a whole one.
+  if (!HasRoomToFlush(spare_bytes / 8)) return false;
   next_early_flush_ = now + options_.early_flush_pause;
   return true;
 }
@@ -110,7 +115,7 @@ void LogTrimmer::LookAtDisks() {
   const uint64_t wanted_bytes = options_.disk_reserve_bytes * (is_disk_low_ ? 2 : 1);
   bool is_low = is_full;
   for (const std::string& directory : options_.directories) {
-    is_low = is_low || FreeDiskBytes(directory).value_or(wanted_bytes) < wanted_bytes;
+    is_low = is_low || !HasDiskRoom(directory, wanted_bytes);
   }
   if (is_low != is_disk_low_) {
     LOG(WARNING) << (is_low ? fmt::format("less than {} MiB free on the disk: writes that grow the "
@@ -120,8 +125,6 @@ void LogTrimmer::LookAtDisks() {
                                           wanted_bytes >> 20));
   }
   is_disk_low_ = is_low;
-  flushes_early_ =
-      is_low || !HasRoomToFlush(2 * spare_bytes + static_cast<uint64_t>(store_.buffered_bytes()));
   if (is_full != is_disk_full_) {
     LOG(WARNING) << (is_full ? "hardly room on the disk for the state's next flush: all writes "
                                "are refused, and what is compacted is not removed"
@@ -134,8 +137,8 @@ void LogTrimmer::LookAtDisks() {
 
 bool LogTrimmer::HasRoomToFlush(uint64_t spare_bytes) const {
   if (options_.state_directory.empty()) return true;
-  const uint64_t needed_bytes = spare_bytes + static_cast<uint64_t>(store_.buffered_bytes());
-  return FreeDiskBytes(options_.state_directory).value_or(needed_bytes) >= needed_bytes;
+  return HasDiskRoom(options_.state_directory,
+                     spare_bytes + static_cast<uint64_t>(store_.buffered_bytes()));
 }
 
 }  // namespace cairn::server

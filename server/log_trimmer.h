@@ -89,7 +89,6 @@ class LogTrimmer {
   uint64_t bytes_at_mark_ = 0;
   bool is_disk_low_ = false;
   bool is_disk_full_ = false;
-  bool flushes_early_ = false;
   std::chrono::steady_clock::time_point next_early_flush_;
 
   base::Mutex mutex_;

@@ -45,6 +45,28 @@ class LogTrimmerTest : public testing::Test {
   }
   void TearDown() override { trimmer_.reset(); }
 
+  // One that nothing else makes flush.
+  LogTrimmerOptions OnALowDisk() {
+    LogTrimmerOptions options;
+    options.poll = std::chrono::milliseconds(1);
+    options.directories = {testing::TempDir()};
+    options.state_directory = testing::TempDir();
+    // More than any disk has.
+    options.disk_reserve_bytes = uint64_t{1} << 61;
+    options.early_flush_pause = std::chrono::milliseconds(1);
+    options.on_fatal = fatal_.callback();
+    return options;
+  }
+
+  // With other options; returns what is marked.
+  Index StartAnew(const LogTrimmerOptions& options) {
+    trimmer_.reset();
+    const Index marked = member_->store().durable_applied().index;
+    trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
+                                            member_->runner(), *pins_);
+    return marked;
+  }
+
   // Writes until the log begins behind `index`, but at least `writes` times.
   void WriteUntilCut(Index index, int writes) {
     for (int i = 0; i < writes || member_->wal().before_first().index < index; ++i) {
@@ -135,28 +157,17 @@ TEST_F(LogTrimmerTest, AFailedFlushIsFatalAndRemovesNothing) {
 
 TEST_F(LogTrimmerTest, WithoutRoomForAFlushNoneBeginsAndWritesAreRefused) {
   ASSERT_NO_FATAL_FAILURE(Start());
-  trimmer_.reset();
-  const Index marked = member_->store().durable_applied().index;
-  LogTrimmerOptions options;
+  LogTrimmerOptions options = OnALowDisk();
   options.replay_entries_max = 1;
-  options.directories = {testing::TempDir()};
-  options.state_directory = testing::TempDir();
-  // More than any disk has.
-  options.disk_reserve_bytes = uint64_t{1} << 61;
   options.flush_spare_bytes = uint64_t{1} << 61;
-  options.on_fatal = fatal_.callback();
-  options.poll = std::chrono::milliseconds(1);
-  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
-                                          member_->runner(), *pins_);
+  const Index marked = StartAnew(options);
   EXPECT_TRUE(member_->runner().RefusesWrites());
   EXPECT_TRUE(member_->runner().IsOutOfSpace());
   // What others commit is taken all the same.
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(member_->Put("key", "value").status.ok());
   EXPECT_EQ(member_->store().durable_applied().index, marked);
-  trimmer_.reset();
   options.flush_spare_bytes = 0;
-  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
-                                          member_->runner(), *pins_);
+  StartAnew(options);
   EXPECT_FALSE(member_->runner().RefusesWrites());
   EXPECT_TRUE(member_->runner().IsOutOfSpace());
   while (member_->store().durable_applied().index == marked) std::this_thread::yield();
@@ -166,20 +177,23 @@ TEST_F(LogTrimmerTest, WithoutRoomForAFlushNoneBeginsAndWritesAreRefused) {
 // Else a log that is covered would keep the room for which everybody waits.
 TEST_F(LogTrimmerTest, WhereWritesAreRefusedWhatFitsIsFlushedAndTheLogShrinks) {
   ASSERT_NO_FATAL_FAILURE(Start());
-  trimmer_.reset();
-  const Index marked = member_->store().durable_applied().index;
-  LogTrimmerOptions options;
-  options.directories = {testing::TempDir()};
-  options.state_directory = testing::TempDir();
+  LogTrimmerOptions options = OnALowDisk();
   // Twice what is free, of which an eighth is needed for the flush.
   options.flush_spare_bytes = 2 * FreeDiskBytes(testing::TempDir()).value_or(0);
-  options.early_flush_pause = std::chrono::milliseconds(1);
-  options.on_fatal = fatal_.callback();
-  options.poll = std::chrono::milliseconds(1);
-  trimmer_ = std::make_unique<LogTrimmer>(options, marked, member_->wal(), member_->store(),
-                                          member_->runner(), *pins_);
+  StartAnew(options);
   EXPECT_TRUE(member_->runner().RefusesWrites());
   EXPECT_TRUE(member_->runner().IsOutOfSpace());
+  ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
+  EXPECT_EQ(fatal_.count(), 0);
+}
+
+TEST_F(LogTrimmerTest, OnALowDiskFlushesBeginEarly) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  LogTrimmerOptions options = OnALowDisk();
+  options.flush_spare_bytes = 0;
+  options.early_flush_bytes = 0;
+  StartAnew(options);
+  EXPECT_FALSE(member_->runner().RefusesWrites());
   ASSERT_NO_FATAL_FAILURE(WriteUntilCut(Index(100), 1));
   EXPECT_EQ(fatal_.count(), 0);
 }

@@ -270,7 +270,7 @@ void Server::Parts::StartNode(const std::function<void(const absl::Status&)>& on
   options.pins = pins.get();
   options.has_room_for_spare = [path = directory->wal_path(),
                                 wanted_bytes = DiskReserveBytes(config)] {
-    return FreeDiskBytes(path).value_or(wanted_bytes) >= wanted_bytes;
+    return HasDiskRoom(path, wanted_bytes);
   };
   options.on_snapshot_wanted = [this](const raft::SnapshotWanted& wanted) {
     snapshots->Send(wanted);

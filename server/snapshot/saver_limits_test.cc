@@ -7,11 +7,9 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
-#include "base/fail_point.h"
 #include "server/rpc/eager_call.h"
 #include "server/rpc/fake_call.h"
 #include "server/snapshot/saver.h"
@@ -44,20 +42,6 @@ class SaverLimitsTest : public SaverFixture {
   uint64_t last_ = kSavedEntries;
 };
 
-// Counts the copies that are made.
-class CopyCounter {
- public:
-  CopyCounter()
-      : observer_([this](std::string_view name) {
-          if (name == "server.snapshot.checkpoint_made") ++made_;
-        }) {}
-  int made() const { return made_; }
-
- private:
-  std::atomic<int> made_ = 0;
-  const base::ScopedFailPointObserver observer_;
-};
-
 TEST_F(SaverLimitsTest, CopiesAreSharedAndBounded) {
   std::vector<rpc::FakeStreamCall> calls(options_.saves_max + 1);
   for (rpc::FakeStreamCall& call : calls) saver_->Save(call.TakeCall(), "3.7.0");
@@ -74,10 +58,9 @@ TEST_F(SaverLimitsTest, CopiesAreSharedAndBounded) {
 TEST_F(SaverLimitsTest, AsManySaveAsMayAlsoWithWritesBetween) {
   std::vector<rpc::FakeStreamCall> calls(options_.saves_max);
   for (size_t i = 0; i < calls.size(); ++i) {
-    saver_->Save(calls[i].TakeCall(), "3.7.0");
+    Save(calls[i]);
     ASSERT_TRUE(calls[i].WaitReceive().has_value()) << i << ": " << calls[i].WaitStatus();
-    CheckOk(
-        state_->applier().Apply(History(kSavedEntries + 1 + i, kSavedEntries + 1 + i)).status());
+    Write();
   }
   EXPECT_EQ(Copies(), static_cast<int>(options_.saves_max));
   rpc::FakeStreamCall refused;
@@ -244,7 +227,7 @@ TEST_F(SaverLimitsTest, WhoGoesInThePauseLeavesItsPlaceAndNoCopy) {
   options_.copy_pause_min = std::chrono::hours(1);
   options_.saves_max = 2;
   MakeSaver();
-  const CopyCounter copies;
+  const HeldCopy copies(0);  // None is held.
   rpc::FakeStreamCall first;
   Save(first);
   ASSERT_TRUE(first.WaitReceive().has_value());
@@ -282,7 +265,6 @@ TEST_F(SaverLimitsTest, OnALowDiskThereIsOneCopyAtMost) {
   Save(later);
   EXPECT_TRUE(Receive(later).status.ok());
   saver_->Stop();
-  is_low = true;
 }
 
 TEST_F(SaverLimitsTest, WhereACopyCannotBeMadeAllWhoWaitForItHearWhy) {
